@@ -1,0 +1,145 @@
+#include "proxy/base/arena.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define DEFAULT_BLOCK_BYTES 4096u
+
+struct block {
+    struct block *next;
+    size_t size;
+    size_t used;
+    max_align_t data[];
+};
+
+struct pv_arena {
+    struct block *head;
+    size_t block_bytes;
+    size_t held_bytes;
+};
+
+struct pv_arena *
+pv_arena_new(size_t block_bytes)
+{
+    struct pv_arena *arena = pv_calloc(1, sizeof(*arena));
+
+    if (arena != NULL)
+        arena->block_bytes = block_bytes == 0 ? DEFAULT_BLOCK_BYTES : block_bytes;
+    return arena;
+}
+
+static void
+free_blocks(struct block *block)
+{
+    while (block != NULL) {
+        struct block *next = block->next;
+
+        pv_free(block);
+        block = next;
+    }
+}
+
+void
+pv_arena_free(struct pv_arena *arena)
+{
+    if (arena == NULL)
+        return;
+    free_blocks(arena->head);
+    pv_free(arena);
+}
+
+void
+pv_arena_reset(struct pv_arena *arena)
+{
+    struct block *head = arena->head;
+
+    if (head == NULL)
+        return;
+    free_blocks(head->next);
+    head->next = NULL;
+    head->used = 0;
+    arena->held_bytes = sizeof(*head) + head->size;
+}
+
+size_t
+pv_arena_bytes(const struct pv_arena *arena)
+{
+    return arena->held_bytes;
+}
+
+void *
+pv_arena_alloc(struct pv_arena *arena, size_t size)
+{
+    size_t align = sizeof(max_align_t);
+    size_t rounded = (size + align - 1) / align * align;
+    struct block *head = arena->head;
+    void *piece;
+
+    if (rounded < size)
+        return NULL;
+    if (head == NULL || head->size - head->used < rounded) {
+        size_t block_size = rounded > arena->block_bytes ? rounded : arena->block_bytes;
+        struct block *block;
+
+        if (block_size > SIZE_MAX - sizeof(*block))
+            return NULL;
+        block = pv_alloc(sizeof(*block) + block_size);
+        if (block == NULL)
+            return NULL;
+        block->next = head;
+        block->size = block_size;
+        block->used = 0;
+        arena->head = head = block;
+        arena->held_bytes += sizeof(*block) + block_size;
+    }
+    piece = (char *) head->data + head->used;
+    head->used += rounded;
+    memset(piece, 0, rounded);
+    return piece;
+}
+
+char *
+pv_arena_strndup(struct pv_arena *arena, const char *text, size_t len)
+{
+    char *copy = pv_arena_alloc(arena, len + 1);
+
+    if (copy != NULL && len > 0)
+        memcpy(copy, text, len);
+    return copy;
+}
+
+char *
+pv_arena_strdup(struct pv_arena *arena, const char *text)
+{
+    return pv_arena_strndup(arena, text, strlen(text));
+}
+
+char *
+pv_arena_vprintf(struct pv_arena *arena, const char *format, va_list args)
+{
+    va_list again;
+    int len;
+    char *text;
+
+    va_copy(again, args);
+    len = vsnprintf(NULL, 0, format, again);
+    va_end(again);
+    if (len < 0)
+        return NULL;
+    text = pv_arena_alloc(arena, (size_t) len + 1);
+    if (text != NULL)
+        (void) vsnprintf(text, (size_t) len + 1, format, args);
+    return text;
+}
+
+char *
+pv_arena_printf(struct pv_arena *arena, const char *format, ...)
+{
+    va_list args;
+    char *text;
+
+    va_start(args, format);
+    text = pv_arena_vprintf(arena, format, args);
+    va_end(args);
+    return text;
+}

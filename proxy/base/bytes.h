@@ -1,0 +1,71 @@
+/*
+ * Bytes on the way in and out. A reader borrows peer bytes and never reads past
+ * their end; a buffer owns bytes and grows. Wire numbers come only from a reader.
+ */
+#ifndef PV_BYTES_H
+#define PV_BYTES_H
+
+#include "proxy/base/base.h"
+
+#include <stdarg.h>
+
+/* Borrows. A failed read returns PV_PROTOCOL and leaves the reader where it was. */
+struct pv_reader {
+    const uint8_t *at;
+    size_t left;
+};
+
+struct pv_reader pv_reader_of(struct pv_slice bytes);
+enum pv_status pv_read_u8(struct pv_reader *reader, uint8_t *value) PV_MUST_CHECK;
+enum pv_status pv_read_u16(struct pv_reader *reader, uint16_t *value) PV_MUST_CHECK; /* network order */
+enum pv_status pv_read_u32(struct pv_reader *reader, uint32_t *value) PV_MUST_CHECK;
+enum pv_status pv_read_i16(struct pv_reader *reader, int16_t *value) PV_MUST_CHECK;
+enum pv_status pv_read_i32(struct pv_reader *reader, int32_t *value) PV_MUST_CHECK;
+enum pv_status pv_read_i64(struct pv_reader *reader, int64_t *value) PV_MUST_CHECK;
+enum pv_status pv_read_slice(struct pv_reader *reader, size_t len, struct pv_slice *value) PV_MUST_CHECK;
+/* Text up to a NUL; the slice leaves the NUL out but it is there in memory, so data is a C string. */
+enum pv_status pv_read_cstr(struct pv_reader *reader, struct pv_slice *value) PV_MUST_CHECK;
+/* PV_PROTOCOL unless every byte was read. */
+enum pv_status pv_read_end(const struct pv_reader *reader) PV_MUST_CHECK;
+
+/*
+ * Owns. Zero-initialised is empty and valid. Grows by doubling; an append that
+ * runs out of memory sets `failed` and changes nothing, so that a writer may
+ * append many pieces and check once with pv_buf_ok.
+ */
+struct pv_buf {
+    uint8_t *data;
+    size_t start; /* first byte not yet consumed */
+    size_t end;   /* one past the last byte */
+    size_t size;
+    bool failed;
+};
+
+void pv_buf_clear(struct pv_buf *buf); /* frees; the buffer is empty and usable again */
+void pv_buf_wipe(struct pv_buf *buf);  /* clear for secrets: zeroes first */
+bool pv_buf_ok(const struct pv_buf *buf);
+size_t pv_buf_len(const struct pv_buf *buf);
+struct pv_slice pv_buf_slice(const struct pv_buf *buf); /* borrows until the next change */
+void pv_buf_consume(struct pv_buf *buf, size_t len);    /* len at most pv_buf_len; frees nothing */
+void pv_buf_truncate(struct pv_buf *buf, size_t len);   /* keeps the first len bytes */
+
+/* Room for `len` more bytes; NULL (and failed) when out of memory. The caller fills and then commits. */
+uint8_t *pv_buf_reserve(struct pv_buf *buf, size_t len);
+void pv_buf_commit(struct pv_buf *buf, size_t len);
+
+void pv_buf_put(struct pv_buf *buf, const void *data, size_t len);
+void pv_buf_put_slice(struct pv_buf *buf, struct pv_slice bytes);
+void pv_buf_put_u8(struct pv_buf *buf, uint8_t value);
+void pv_buf_put_u16(struct pv_buf *buf, uint16_t value);
+void pv_buf_put_u32(struct pv_buf *buf, uint32_t value);
+void pv_buf_put_u64(struct pv_buf *buf, uint64_t value);
+void pv_buf_put_text(struct pv_buf *buf, const char *text); /* without NUL */
+void pv_buf_put_cstr(struct pv_buf *buf, const char *text); /* with NUL */
+void pv_buf_printf(struct pv_buf *buf, const char *format, ...) PV_PRINTF(2, 3);
+void pv_buf_vprintf(struct pv_buf *buf, const char *format, va_list args) PV_PRINTF(2, 0);
+/* Appends a NUL without counting it and gives the text; NULL when failed. */
+const char *pv_buf_text(struct pv_buf *buf);
+/* Overwrites a u32 that was put at `offset` bytes after start; for lengths known only afterwards. */
+void pv_buf_patch_u32(struct pv_buf *buf, size_t offset, uint32_t value);
+
+#endif
