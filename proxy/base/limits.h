@@ -28,6 +28,8 @@
 #define PV_PORTALS_MAX 1000u
 /* Parse tree: nested nodes (recursion in our walkers and printer stops here). */
 #define PV_TREE_DEPTH_MAX 2000u
+/* Parse tree: terms of left-deep operator chains (a + b + c …) along one path, beside the depth. */
+#define PV_TREE_CHAIN_MAX 10000u
 /* Parse tree: nodes of one statement. */
 #define PV_TREE_NODES_MAX 200000u
 /* Statements in one simple query. */
