@@ -1,0 +1,164 @@
+/*
+ * The judgement of a statement: may this member of this room send it, and what goes
+ * to the database in its place. Pure: no database, no clock but the one passed in, no
+ * I/O. Runs on any thread that parses; reads a snapshot, changes nothing in it.
+ */
+#ifndef PV_DECIDE_H
+#define PV_DECIDE_H
+
+#include "policy/policy.h"
+
+struct pv_arena;
+
+/* What a statement is; what the session engine needs to keep in step with the server. */
+#define PV_KIND_TABLE(X) \
+    X(EMPTY) /* nothing but white space and comments */ \
+    X(INVALID) /* does not parse */ \
+    X(SELECT) \
+    X(COPY_OUT) /* COPY (question) TO STDOUT */ \
+    X(BEGIN) \
+    X(COMMIT) \
+    X(ROLLBACK) \
+    X(SAVEPOINT) \
+    X(RELEASE) \
+    X(ROLLBACK_TO) \
+    X(SET) \
+    X(SET_LOCAL) \
+    X(SET_TRANSACTION) \
+    X(RESET) \
+    X(RESET_ALL) \
+    X(SHOW) \
+    X(PREPARE) \
+    X(EXECUTE) \
+    X(DEALLOCATE) \
+    X(DEALLOCATE_ALL) \
+    X(DECLARE) \
+    X(FETCH) \
+    X(MOVE) \
+    X(CLOSE) \
+    X(CLOSE_ALL) \
+    X(DISCARD_ALL) \
+    X(DISCARD_OTHER) \
+    X(LISTEN) \
+    X(UNLISTEN) \
+    X(EXPLAIN) \
+    X(OTHER) /* always denied: writes, DDL, DO, CALL, ... */
+
+enum pv_statement_kind {
+#define PV_X(name) PV_KIND_##name,
+    PV_KIND_TABLE(PV_X)
+#undef PV_X
+};
+
+/*
+ * Why: code, words for documents and the log's `reason`. The log holds `code: detail`.
+ */
+#define PV_REASON_TABLE(X) \
+    X(ALLOWED, "allowed", "the statement is allowed") \
+    X(SYNTAX, "syntax", "the text is not a statement that PostgreSQL parses") \
+    X(TOO_LONG, "too_long", "the statement is longer than limits.query_bytes") \
+    X(TOO_DEEP, "too_deep", "the statement is nested too deeply or has too many parts") \
+    X(ENCODING, "encoding", "the text is not valid UTF-8") \
+    X(STATEMENT_KIND, "statement_kind", "a clean room answers questions; this kind of statement is not one") \
+    X(NO_RELATION, "no_relation", "the relation does not exist for the room") \
+    X(NO_COLUMN, "no_column", "the column does not exist for the room") \
+    X(AMBIGUOUS_COLUMN, "ambiguous_column", "the column reference is ambiguous") \
+    X(NO_FUNCTION, "no_function", "the function does not exist for the room") \
+    X(NOT_A_QUESTION, "not_a_question", "the statement is none of the room's approved questions") \
+    X(NOT_ADMITTED, "not_admitted", "the question is not for this member") \
+    X(FUNCTION, "function", "the function is not on the allow-list") \
+    X(OPERATOR, "operator", "the operator is not on the allow-list") \
+    X(TYPE, "type", "the type is not on the allow-list") \
+    X(CLAUSE, "clause", "the clause is not allowed") \
+    X(SETTING, "setting", "the setting is not one that a client may change") \
+    X(PARAMETER, "parameter", "a parameter's value is out of its bounds") \
+    X(PARAMETER_COUNT, "parameter_count", "a parameter is missing, unknown or given twice") \
+    X(NO_PREPARED, "no_prepared", "the prepared statement does not exist") \
+    X(EXPIRED, "expired", "the room has expired") \
+    X(APPROVAL, "approval", "an approval is missing or stale") \
+    X(CONSENT, "consent", "a party has withdrawn its consent") \
+    X(BUDGET, "budget", "the access budget is spent") \
+    X(RULE, "rule", "an analysis rule forbids it") \
+    X(UNAVAILABLE, "unavailable", "this version does not offer it") \
+    X(INTERNAL, "internal", "the decision could not be made")
+
+enum pv_reason {
+#define PV_X(name, code, words) PV_REASON_##name,
+    PV_REASON_TABLE(PV_X)
+#undef PV_X
+};
+
+const char *pv_reason_code(enum pv_reason reason);
+const char *pv_reason_words(enum pv_reason reason);
+const char *pv_statement_kind_name(enum pv_statement_kind kind);
+
+/* A prepared statement's facts that EXECUTE needs, kept by the session. */
+struct pv_prepared_facts {
+    const struct pv_parameter *const *parameters; /* by $n - 1; NULL entries are unconstrained */
+    size_t parameter_count;
+    bool is_redacted;
+    const struct pv_question *question;
+    const char *forwarded;
+    struct pv_names datasets, columns;
+};
+
+struct pv_caller {
+    const struct pv_policy *policy;
+    const struct pv_room *room;
+    const struct pv_member *member;
+    const char *user;    /* the name that current_user shows */
+    const struct pv_attribute *attributes; /* of the user; for explain only */
+    struct pv_names search_path; /* published schemas, in order; pg_catalog always comes first by itself */
+    int64_t now_us;      /* microseconds since 1970-01-01 UTC */
+    uint32_t backend_pid; /* as the client knows it; 0: none yet */
+    bool is_conformance; /* --conformance: every statement is answered */
+    /* EXECUTE name: NULL when the session has no such statement. */
+    const struct pv_prepared_facts *(*prepared)(void *context, const char *name);
+    void *context;
+};
+
+struct pv_decision {
+    bool is_allowed;
+    enum pv_statement_kind kind;
+    enum pv_reason reason;
+    struct pv_slice text; /* the statement as sent, within the caller's text; whole text when it does not parse */
+    /* denied: */
+    const char *sqlstate, *message, *detail, *hint; /* detail, hint may be NULL */
+    uint32_t position;                              /* 1-based character in the whole text; 0: none */
+    /* allowed: */
+    const char *forwarded; /* SQL for the database, printed from the judged tree and checked */
+    const char *show_value; /* SHOW of a pinned setting: the value the client must see; NULL: the server's */
+    const struct pv_question *question; /* NULL: no data is asked for */
+    struct pv_names datasets, columns;  /* keys; "dataset.column" */
+    const struct pv_parameter *const *parameters; /* by $n - 1; NULL entries: unconstrained */
+    const uint32_t *parameter_oids;               /* by $n - 1: what Parse must declare; 0: as the client did */
+    size_t parameter_count;
+    bool is_redacted;     /* errors get a general message, notices are dropped */
+    uint64_t timeout_ms;  /* 0: none */
+    const char *name;     /* PREPARE, EXECUTE, DEALLOCATE, DECLARE, FETCH, MOVE, CLOSE, SAVEPOINT..., LISTEN */
+    const char *setting, *value; /* SET, RESET, SHOW: canonical lower-case name, value text (NULL: DEFAULT) */
+};
+
+/*
+ * Judges a simple query: one decision a statement, in order (at least one; an empty
+ * text gives one of kind EMPTY). A text that does not parse gives exactly one, of kind INVALID.
+ * When any is denied the session forwards none. Everything is in the arena but `question`,
+ * `parameters` and names, which live in the snapshot. Returns PV_NOMEM or PV_OK only.
+ */
+enum pv_status pv_decide_query(struct pv_arena *arena, const struct pv_caller *caller, struct pv_slice text,
+                               struct pv_decision **decisions, size_t *count) PV_MUST_CHECK;
+/*
+ * Judges a Parse: one statement (more than one is a denial with 42601, as PostgreSQL
+ * words it), with the parameter type OIDs that the client declared.
+ */
+enum pv_status pv_decide_parse(struct pv_arena *arena, const struct pv_caller *caller, struct pv_slice text,
+                               const uint32_t *declared_oids, size_t declared_count,
+                               struct pv_decision *decision) PV_MUST_CHECK;
+/*
+ * Judges a setting from the startup packet or its options under the rules of SET.
+ * Allowed: `setting` and `value` are canonical (value NULL: accepted without effect).
+ */
+enum pv_status pv_decide_setting(struct pv_arena *arena, const struct pv_caller *caller, const char *name,
+                                 const char *value, struct pv_decision *decision) PV_MUST_CHECK;
+
+#endif

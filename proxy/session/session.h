@@ -1,0 +1,98 @@
+/*
+ * One client's conversation and its server's, as a pure engine: bytes in, bytes out.
+ * No sockets, no clock, no threads of its own; the same calls give the same bytes
+ * (randomness comes through the host, so that tests replay). PROTOCOL: PostgreSQL
+ * documentation, chapter "Frontend/Backend Protocol", version 3.0 (3.2 offered).
+ *
+ * The host moves bytes, opens the server connection, writes records. The engine calls
+ * the host only from within pv_session_* calls; the host never calls back into the
+ * engine from there, it answers later with the matching event.
+ */
+#ifndef PV_SESSION_H
+#define PV_SESSION_H
+
+#include "policy/policy.h"
+#include "proxy/base/base.h"
+
+struct pv_session;
+struct pv_record; /* proxy/audit/record.h */
+
+struct pv_session_host {
+    /* Bytes to send, in order. Slices are valid until the pv_session_* call returns: send or copy by then. */
+    void (*to_client)(void *context, struct pv_slice bytes);
+    void (*to_server)(void *context, struct pv_slice bytes);
+    /* After the 'S' was sent: the next client bytes are TLS. Answer: pv_session_client_tls. */
+    void (*start_tls)(void *context);
+    /* Connect to the room's upstream as the room's login role. Answer: server_open or server_lost. */
+    void (*open_server)(void *context, const struct pv_room *room);
+    /* A cancel of what the server runs now. Answer: pv_session_server_cancelled when that connection has closed. */
+    void (*cancel_server)(void *context);
+    /* This connection was a CancelRequest: find the session and call pv_session_cancel on it. Then close. */
+    void (*cancel_request)(void *context, uint32_t pid, struct pv_slice key);
+    /* Makes (pid, key) known for cancels before BackendKeyData leaves; key is 4 or 32 random bytes from the host. */
+    void (*register_key)(void *context, uint32_t pid, struct pv_slice key);
+    /* Appends to the query log. PV_OK: pv_session_recorded will follow with this ticket (at once in relaxed mode: *ticket 0). */
+    enum pv_status (*record)(void *context, const struct pv_record *record, uint64_t *ticket);
+    void (*random)(void *context, void *bytes, size_t len);
+    /* Stop or go on reading that side (back pressure by the pipeline's limit). */
+    void (*pause_client)(void *context, bool is_paused);
+    /* Flush what was given, then close both sides. No more events but pv_session_free. */
+    void (*close)(void *context);
+};
+
+/* What sessions of one process share; outlives them. */
+struct pv_session_env {
+    const struct pv_session_host *host;
+    bool has_tls;                       /* a certificate is configured: answer SSLRequest with S */
+    struct pv_slice tls_endpoint_hash;  /* tls-server-end-point of our certificate, for SCRAM-PLUS */
+    struct pv_slice mock_secret;        /* for SCRAM towards unknown users */
+    const char *conformance_room;       /* NULL: off */
+    bool is_strict;                     /* records must be on disk first */
+};
+
+/* `policy` is the snapshot in force; the session takes its own reference. client: printable peer address. */
+struct pv_session *pv_session_new(const struct pv_session_env *env, struct pv_policy *policy, void *host_context,
+                                  uint64_t session_id, const char *client, bool is_unix_socket,
+                                  int64_t now_us) PV_MUST_CHECK;
+void pv_session_free(struct pv_session *session);
+
+/* ---- events; now_us is wall clock, microseconds since 1970-01-01 UTC ---- */
+void pv_session_client_bytes(struct pv_session *session, int64_t now_us, struct pv_slice bytes);
+void pv_session_client_eof(struct pv_session *session, int64_t now_us);
+/* TLS is up. endpoint hash of the certificate in use; cn: subject CN of a verified client certificate or NULL. */
+void pv_session_client_tls(struct pv_session *session, int64_t now_us, struct pv_slice endpoint_hash, const char *cn);
+
+struct pv_server_facts {
+    uint32_t pid;
+    const char *const *parameter_names; /* ParameterStatus of its start */
+    const char *const *parameter_values;
+    size_t parameter_count;
+    struct pv_slice identity_key; /* for pv_identity_sql; wiped by the host when it likes */
+};
+void pv_session_server_open(struct pv_session *session, int64_t now_us, const struct pv_server_facts *facts);
+/* sqlstate and words for the client when the connection could not be made or was lost. */
+void pv_session_server_lost(struct pv_session *session, int64_t now_us, const char *sqlstate, const char *words);
+void pv_session_server_bytes(struct pv_session *session, int64_t now_us, struct pv_slice bytes);
+void pv_session_server_cancelled(struct pv_session *session, int64_t now_us);
+
+/* Every record up to and with this ticket is on disk (PV_OK), or could not be written (PV_IO). */
+void pv_session_recorded(struct pv_session *session, int64_t now_us, uint64_t ticket, enum pv_status status);
+
+/* A cancel from the network for this session: forwarded only if a statement is in flight. */
+void pv_session_cancel(struct pv_session *session, int64_t now_us);
+/* A new snapshot is in force: statements are judged anew before their next Execute; a lost membership ends the session. */
+void pv_session_policy(struct pv_session *session, int64_t now_us, struct pv_policy *policy);
+/* Drain: 57P01 at once when idle, after the transaction when busy. */
+void pv_session_drain(struct pv_session *session, int64_t now_us);
+/* Ends the session now with a FATAL. */
+void pv_session_kill(struct pv_session *session, int64_t now_us, const char *sqlstate, const char *words);
+/* When pv_session_tick wants to be called at the latest (login timeout, question timeout, idle timeout); INT64_MAX: never. */
+int64_t pv_session_deadline(const struct pv_session *session);
+void pv_session_tick(struct pv_session *session, int64_t now_us);
+
+/* For SHOW-like views and drain: is a transaction or a statement in flight; who is it. */
+bool pv_session_is_busy(const struct pv_session *session);
+const char *pv_session_user(const struct pv_session *session); /* "" before login */
+const char *pv_session_room(const struct pv_session *session);
+
+#endif
