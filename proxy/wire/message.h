@@ -85,7 +85,7 @@ enum pv_server_tag {
 #define PV_CANCEL_KEY_BYTES_MIN 4u
 #define PV_CANCEL_KEY_BYTES_MAX 256u
 
-enum pv_startup_kind {
+enum pv_msg_startup_kind {
     PV_STARTUP_SESSION,     /* a StartupMessage of major version 3 */
     PV_STARTUP_SSL,         /* SSLRequest, 8 bytes in all */
     PV_STARTUP_GSSENC,      /* GSSENCRequest, 8 bytes in all */
@@ -94,67 +94,70 @@ enum pv_startup_kind {
 };
 
 /* What a startup packet's body is, by its first 4 bytes; also the request code or version found. */
-enum pv_status pv_startup_kind_read(struct pv_slice body, enum pv_startup_kind *kind, uint32_t *code) PV_MUST_CHECK;
+enum pv_status pv_msg_startup_kind_read(struct pv_slice body, enum pv_msg_startup_kind *kind, uint32_t *code)
+    PV_MUST_CHECK;
 
-struct pv_startup_param {
+struct pv_msg_startup_param {
     struct pv_slice name; /* never empty */
     struct pv_slice value;
 };
 
-struct pv_startup {
+struct pv_msg_startup {
     uint32_t version; /* major << 16 | minor */
     size_t param_count;
-    const struct pv_startup_param *params;
+    const struct pv_msg_startup_param *params;
 };
 
 /* A name that stands twice is refused; PV_LIMIT above PV_STARTUP_PARAMS_MAX. */
-enum pv_status pv_startup_read(struct pv_slice body, struct pv_arena *arena, struct pv_startup *startup) PV_MUST_CHECK;
-enum pv_status pv_startup_write(struct pv_buf *out, const struct pv_startup *startup) PV_MUST_CHECK;
+enum pv_status pv_msg_startup_read(struct pv_slice body, struct pv_arena *arena, struct pv_msg_startup *startup)
+    PV_MUST_CHECK;
+enum pv_status pv_msg_startup_write(struct pv_buf *out, const struct pv_msg_startup *startup) PV_MUST_CHECK;
 /* The value of a parameter, NULL when it is absent. */
-const struct pv_slice *pv_startup_get(const struct pv_startup *startup, const char *name);
+const struct pv_slice *pv_msg_startup_get(const struct pv_msg_startup *startup, const char *name);
 
-struct pv_cancel {
+struct pv_msg_cancel {
     uint32_t pid;
     struct pv_slice key; /* PV_CANCEL_KEY_BYTES_MIN to _MAX */
 };
 
-enum pv_status pv_cancel_read(struct pv_slice body, struct pv_cancel *cancel) PV_MUST_CHECK;
-enum pv_status pv_cancel_write(struct pv_buf *out, const struct pv_cancel *cancel) PV_MUST_CHECK;
-enum pv_status pv_ssl_request_write(struct pv_buf *out) PV_MUST_CHECK;
-enum pv_status pv_gssenc_request_write(struct pv_buf *out) PV_MUST_CHECK;
+enum pv_status pv_msg_cancel_read(struct pv_slice body, struct pv_msg_cancel *cancel) PV_MUST_CHECK;
+enum pv_status pv_msg_cancel_write(struct pv_buf *out, const struct pv_msg_cancel *cancel) PV_MUST_CHECK;
+enum pv_status pv_msg_ssl_request_write(struct pv_buf *out) PV_MUST_CHECK;
+enum pv_status pv_msg_gssenc_request_write(struct pv_buf *out) PV_MUST_CHECK;
 
 /* ---- Messages without a body, by either side ----
  * Flush, Sync, Terminate, CopyDone; EmptyQueryResponse, ParseComplete, BindComplete,
  * CloseComplete, NoData, PortalSuspended. */
-enum pv_status pv_empty_read(struct pv_slice body) PV_MUST_CHECK;
-enum pv_status pv_empty_write(struct pv_buf *out, uint8_t tag) PV_MUST_CHECK;
+enum pv_status pv_msg_empty_read(struct pv_slice body) PV_MUST_CHECK;
+enum pv_status pv_msg_empty_write(struct pv_buf *out, uint8_t tag) PV_MUST_CHECK;
 
 /* ---- Messages that are one text ----
  * Query, CopyFail, PasswordMessage; CommandComplete. A password's frame is for the caller to wipe. */
-enum pv_status pv_text_read(struct pv_slice body, struct pv_slice *text) PV_MUST_CHECK;
-enum pv_status pv_text_write(struct pv_buf *out, uint8_t tag, struct pv_slice text) PV_MUST_CHECK;
+enum pv_status pv_msg_text_read(struct pv_slice body, struct pv_slice *text) PV_MUST_CHECK;
+enum pv_status pv_msg_text_write(struct pv_buf *out, uint8_t tag, struct pv_slice text) PV_MUST_CHECK;
 
 /* ---- Messages that are raw bytes ----
  * SASLResponse, CopyData: the body is the value, so there is nothing to read. */
-enum pv_status pv_bytes_write(struct pv_buf *out, uint8_t tag, struct pv_slice bytes) PV_MUST_CHECK;
+enum pv_status pv_msg_bytes_write(struct pv_buf *out, uint8_t tag, struct pv_slice bytes) PV_MUST_CHECK;
 
 /* ---- From clients ---- */
 
 /* A parameter or a column. A NULL has no bytes. */
-struct pv_value {
+struct pv_msg_value {
     bool is_null;
     struct pv_slice bytes;
 };
 
-struct pv_parse {
+struct pv_msg_parse {
     struct pv_slice statement;
     struct pv_slice text;
     size_t type_count;
     const uint32_t *types; /* OIDs, 0 unspecified */
 };
 
-enum pv_status pv_parse_read(struct pv_slice body, struct pv_arena *arena, struct pv_parse *parse) PV_MUST_CHECK;
-enum pv_status pv_parse_write(struct pv_buf *out, const struct pv_parse *parse) PV_MUST_CHECK;
+enum pv_status pv_msg_parse_read(struct pv_slice body, struct pv_arena *arena, struct pv_msg_parse *parse)
+    PV_MUST_CHECK;
+enum pv_status pv_msg_parse_write(struct pv_buf *out, const struct pv_msg_parse *parse) PV_MUST_CHECK;
 
 /*
  * Formats are 0 (text) or 1 (binary): none (all text), one for all, or one each.
@@ -162,54 +165,54 @@ enum pv_status pv_parse_write(struct pv_buf *out, const struct pv_parse *parse) 
  * PV_INVALID (write) for another number of parameter formats. How many result
  * columns there are only the server knows.
  */
-struct pv_bind {
+struct pv_msg_bind {
     struct pv_slice portal;
     struct pv_slice statement;
     size_t format_count;
     const uint16_t *formats;
     size_t param_count;
-    const struct pv_value *params;
+    const struct pv_msg_value *params;
     size_t result_format_count;
     const uint16_t *result_formats;
 };
 
-enum pv_status pv_bind_read(struct pv_slice body, struct pv_arena *arena, struct pv_bind *bind) PV_MUST_CHECK;
-enum pv_status pv_bind_write(struct pv_buf *out, const struct pv_bind *bind) PV_MUST_CHECK;
+enum pv_status pv_msg_bind_read(struct pv_slice body, struct pv_arena *arena, struct pv_msg_bind *bind) PV_MUST_CHECK;
+enum pv_status pv_msg_bind_write(struct pv_buf *out, const struct pv_msg_bind *bind) PV_MUST_CHECK;
 /* The format of parameter `index`, which is below param_count. */
-uint16_t pv_bind_format(const struct pv_bind *bind, size_t index);
+uint16_t pv_msg_bind_format(const struct pv_msg_bind *bind, size_t index);
 
-enum pv_target_kind { PV_TARGET_STATEMENT = 'S', PV_TARGET_PORTAL = 'P' };
+enum pv_msg_target_kind { PV_TARGET_STATEMENT = 'S', PV_TARGET_PORTAL = 'P' };
 
 /* Describe and Close. */
-struct pv_target {
-    enum pv_target_kind kind;
+struct pv_msg_target {
+    enum pv_msg_target_kind kind;
     struct pv_slice name;
 };
 
-enum pv_status pv_target_read(struct pv_slice body, struct pv_target *target) PV_MUST_CHECK;
-enum pv_status pv_target_write(struct pv_buf *out, enum pv_client_tag tag, const struct pv_target *target)
+enum pv_status pv_msg_target_read(struct pv_slice body, struct pv_msg_target *target) PV_MUST_CHECK;
+enum pv_status pv_msg_target_write(struct pv_buf *out, enum pv_client_tag tag, const struct pv_msg_target *target)
     PV_MUST_CHECK;
 
-struct pv_execute {
+struct pv_msg_execute {
     struct pv_slice portal;
     int32_t row_count_max; /* 0 or less: no limit, as the server takes it */
 };
 
-enum pv_status pv_execute_read(struct pv_slice body, struct pv_execute *execute) PV_MUST_CHECK;
-enum pv_status pv_execute_write(struct pv_buf *out, const struct pv_execute *execute) PV_MUST_CHECK;
+enum pv_status pv_msg_execute_read(struct pv_slice body, struct pv_msg_execute *execute) PV_MUST_CHECK;
+enum pv_status pv_msg_execute_write(struct pv_buf *out, const struct pv_msg_execute *execute) PV_MUST_CHECK;
 
-struct pv_sasl_initial {
+struct pv_msg_sasl_initial {
     struct pv_slice mechanism;
     bool has_data;
     struct pv_slice data;
 };
 
-enum pv_status pv_sasl_initial_read(struct pv_slice body, struct pv_sasl_initial *initial) PV_MUST_CHECK;
-enum pv_status pv_sasl_initial_write(struct pv_buf *out, const struct pv_sasl_initial *initial) PV_MUST_CHECK;
+enum pv_status pv_msg_sasl_initial_read(struct pv_slice body, struct pv_msg_sasl_initial *initial) PV_MUST_CHECK;
+enum pv_status pv_msg_sasl_initial_write(struct pv_buf *out, const struct pv_msg_sasl_initial *initial) PV_MUST_CHECK;
 
 /* ---- From servers ---- */
 
-enum pv_auth_kind {
+enum pv_msg_auth_kind {
     PV_AUTH_OK = 0,
     PV_AUTH_CLEARTEXT = 3,
     PV_AUTH_MD5 = 5,
@@ -219,39 +222,40 @@ enum pv_auth_kind {
 };
 
 /* Any other kind (Kerberos, GSSAPI, SSPI, SCM) is PV_INVALID: we do not speak it. */
-struct pv_auth {
-    enum pv_auth_kind kind;
+struct pv_msg_auth {
+    enum pv_msg_auth_kind kind;
     struct pv_slice data; /* MD5: 4 bytes of salt. SASL: the mechanism list. CONTINUE, FINAL: bytes of the mechanism */
 };
 
-enum pv_status pv_auth_read(struct pv_slice body, struct pv_auth *auth) PV_MUST_CHECK;
+enum pv_status pv_msg_auth_read(struct pv_slice body, struct pv_msg_auth *auth) PV_MUST_CHECK;
 /* Every kind but PV_AUTH_SASL, which has a writer of its own (mechanism names, best first). */
-enum pv_status pv_auth_write(struct pv_buf *out, const struct pv_auth *auth) PV_MUST_CHECK;
-enum pv_status pv_auth_sasl_write(struct pv_buf *out, const char *const *mechanisms, size_t mechanism_count)
+enum pv_status pv_msg_auth_write(struct pv_buf *out, const struct pv_msg_auth *auth) PV_MUST_CHECK;
+enum pv_status pv_msg_auth_sasl_write(struct pv_buf *out, const char *const *mechanisms, size_t mechanism_count)
     PV_MUST_CHECK;
 /* True when the list of a PV_AUTH_SASL names this mechanism. */
-bool pv_auth_offers(const struct pv_auth *auth, const char *mechanism);
+bool pv_msg_auth_offers(const struct pv_msg_auth *auth, const char *mechanism);
 
 /* ParameterStatus. */
-struct pv_parameter_status {
+struct pv_msg_parameter_status {
     struct pv_slice name;
     struct pv_slice value;
 };
 
-enum pv_status pv_parameter_status_read(struct pv_slice body, struct pv_parameter_status *status) PV_MUST_CHECK;
-enum pv_status pv_parameter_status_write(struct pv_buf *out, const struct pv_parameter_status *status) PV_MUST_CHECK;
+enum pv_status pv_msg_parameter_status_read(struct pv_slice body, struct pv_msg_parameter_status *status) PV_MUST_CHECK;
+enum pv_status pv_msg_parameter_status_write(struct pv_buf *out, const struct pv_msg_parameter_status *status)
+    PV_MUST_CHECK;
 
-struct pv_backend_key {
+struct pv_msg_backend_key {
     uint32_t pid;
     struct pv_slice key; /* PV_CANCEL_KEY_BYTES_MIN to _MAX */
 };
 
-enum pv_status pv_backend_key_read(struct pv_slice body, struct pv_backend_key *key) PV_MUST_CHECK;
-enum pv_status pv_backend_key_write(struct pv_buf *out, const struct pv_backend_key *key) PV_MUST_CHECK;
+enum pv_status pv_msg_backend_key_read(struct pv_slice body, struct pv_msg_backend_key *key) PV_MUST_CHECK;
+enum pv_status pv_msg_backend_key_write(struct pv_buf *out, const struct pv_msg_backend_key *key) PV_MUST_CHECK;
 
 /* ReadyForQuery: 'I' idle, 'T' in a transaction, 'E' in a failed one. */
-enum pv_status pv_ready_read(struct pv_slice body, uint8_t *transaction) PV_MUST_CHECK;
-enum pv_status pv_ready_write(struct pv_buf *out, uint8_t transaction) PV_MUST_CHECK;
+enum pv_status pv_msg_ready_read(struct pv_slice body, uint8_t *transaction) PV_MUST_CHECK;
+enum pv_status pv_msg_ready_write(struct pv_buf *out, uint8_t transaction) PV_MUST_CHECK;
 
 /* Fields of ErrorResponse and NoticeResponse: name, code. */
 #define PV_NOTICE_FIELDS(X) \
@@ -274,7 +278,7 @@ enum pv_status pv_ready_write(struct pv_buf *out, uint8_t transaction) PV_MUST_C
     X(LINE, 'L') \
     X(ROUTINE, 'R')
 
-enum pv_notice_field {
+enum pv_msg_notice_field {
 #define PV_X(name, code) PV_NOTICE_##name,
     PV_NOTICE_FIELDS(PV_X)
 #undef PV_X
@@ -287,19 +291,19 @@ enum pv_notice_field {
  * writer writes the fields that are there, in the order of the table; a position
  * is a decimal number in characters, 1 the first.
  */
-struct pv_notice {
+struct pv_msg_notice {
     struct pv_slice fields[PV_NOTICE_FIELD_COUNT];
 };
 
-enum pv_status pv_notice_read(struct pv_slice body, struct pv_notice *notice) PV_MUST_CHECK;
+enum pv_status pv_msg_notice_read(struct pv_slice body, struct pv_msg_notice *notice) PV_MUST_CHECK;
 /* PV_SERVER_ERROR_RESPONSE or PV_SERVER_NOTICE_RESPONSE. */
-enum pv_status pv_notice_write(struct pv_buf *out, enum pv_server_tag tag, const struct pv_notice *notice)
+enum pv_status pv_msg_notice_write(struct pv_buf *out, enum pv_server_tag tag, const struct pv_msg_notice *notice)
     PV_MUST_CHECK;
 /* Sets severity (both fields), SQLSTATE and message, empties the rest; borrows. Detail, hint: NULL for none. */
-void pv_notice_init(struct pv_notice *notice, const char *severity, const char *sqlstate, const char *message);
-void pv_notice_set(struct pv_notice *notice, enum pv_notice_field field, const char *text);
+void pv_msg_notice_init(struct pv_msg_notice *notice, const char *severity, const char *sqlstate, const char *message);
+void pv_msg_notice_set(struct pv_msg_notice *notice, enum pv_msg_notice_field field, const char *text);
 
-struct pv_field {
+struct pv_msg_field {
     struct pv_slice name;
     uint32_t table_oid;
     int16_t column_number;
@@ -309,72 +313,73 @@ struct pv_field {
     uint16_t format; /* 0 or 1 */
 };
 
-struct pv_row_description {
+struct pv_msg_row_description {
     size_t field_count;
-    const struct pv_field *fields;
+    const struct pv_msg_field *fields;
 };
 
-enum pv_status pv_row_description_read(struct pv_slice body, struct pv_arena *arena,
-                                       struct pv_row_description *description) PV_MUST_CHECK;
-enum pv_status pv_row_description_write(struct pv_buf *out, const struct pv_row_description *description)
+enum pv_status pv_msg_row_description_read(struct pv_slice body, struct pv_arena *arena,
+                                           struct pv_msg_row_description *description) PV_MUST_CHECK;
+enum pv_status pv_msg_row_description_write(struct pv_buf *out, const struct pv_msg_row_description *description)
     PV_MUST_CHECK;
 
 /*
  * DataRow, into the caller's array of `column_count_max`: PV_LIMIT when the row has
  * more columns. No allocation, since this runs once a row.
  */
-enum pv_status pv_data_row_read(struct pv_slice body, struct pv_value *columns, size_t column_count_max,
-                                size_t *column_count) PV_MUST_CHECK;
-enum pv_status pv_data_row_write(struct pv_buf *out, const struct pv_value *columns, size_t column_count)
+enum pv_status pv_msg_data_row_read(struct pv_slice body, struct pv_msg_value *columns, size_t column_count_max,
+                                    size_t *column_count) PV_MUST_CHECK;
+enum pv_status pv_msg_data_row_write(struct pv_buf *out, const struct pv_msg_value *columns, size_t column_count)
     PV_MUST_CHECK;
 
 /*
  * Rows that a CommandComplete's text counts ("SELECT 5", "INSERT 0 5", "COPY 5"):
  * its last word, where that is a decimal number; else PV_NOTFOUND.
  */
-enum pv_status pv_command_rows(struct pv_slice text, uint64_t *row_count) PV_MUST_CHECK;
+enum pv_status pv_msg_command_rows(struct pv_slice text, uint64_t *row_count) PV_MUST_CHECK;
 
 /* ParameterDescription: type OIDs. */
-struct pv_parameter_description {
+struct pv_msg_parameter_description {
     size_t type_count;
     const uint32_t *types;
 };
 
-enum pv_status pv_parameter_description_read(struct pv_slice body, struct pv_arena *arena,
-                                             struct pv_parameter_description *description) PV_MUST_CHECK;
-enum pv_status pv_parameter_description_write(struct pv_buf *out, const struct pv_parameter_description *description)
-    PV_MUST_CHECK;
+enum pv_status pv_msg_parameter_description_read(struct pv_slice body, struct pv_arena *arena,
+                                             struct pv_msg_parameter_description *description) PV_MUST_CHECK;
+enum pv_status pv_msg_parameter_description_write(struct pv_buf *out,
+                                                  const struct pv_msg_parameter_description *description) PV_MUST_CHECK;
 
 /* CopyOutResponse; CopyInResponse and CopyBothResponse have the same shape. */
-struct pv_copy_response {
+struct pv_msg_copy_response {
     uint8_t format; /* 0 text, 1 binary; text means that every column is text */
     size_t column_count;
     const uint16_t *formats;
 };
 
-enum pv_status pv_copy_response_read(struct pv_slice body, struct pv_arena *arena, struct pv_copy_response *response)
-    PV_MUST_CHECK;
-enum pv_status pv_copy_response_write(struct pv_buf *out, enum pv_server_tag tag,
-                                      const struct pv_copy_response *response) PV_MUST_CHECK;
+enum pv_status pv_msg_copy_response_read(struct pv_slice body, struct pv_arena *arena,
+                                             struct pv_msg_copy_response *response) PV_MUST_CHECK;
+enum pv_status pv_msg_copy_response_write(struct pv_buf *out, enum pv_server_tag tag,
+                                          const struct pv_msg_copy_response *response) PV_MUST_CHECK;
 
-struct pv_notification {
+struct pv_msg_notification {
     uint32_t pid;
     struct pv_slice channel;
     struct pv_slice payload;
 };
 
-enum pv_status pv_notification_read(struct pv_slice body, struct pv_notification *notification) PV_MUST_CHECK;
-enum pv_status pv_notification_write(struct pv_buf *out, const struct pv_notification *notification) PV_MUST_CHECK;
+enum pv_status pv_msg_notification_read(struct pv_slice body, struct pv_msg_notification *notification) PV_MUST_CHECK;
+enum pv_status pv_msg_notification_write(struct pv_buf *out, const struct pv_msg_notification *notification)
+    PV_MUST_CHECK;
 
 /* NegotiateProtocolVersion. The documentation says minor version; servers and libpq exchange the whole number. */
-struct pv_negotiate {
+struct pv_msg_negotiate {
     uint32_t version; /* newest that the server speaks: major << 16 | minor */
     size_t option_count;
     const struct pv_slice *options; /* names of `_pq_.` options that it does not know */
 };
 
-enum pv_status pv_negotiate_read(struct pv_slice body, struct pv_arena *arena, struct pv_negotiate *negotiate)
+enum pv_status pv_msg_negotiate_read(struct pv_slice body, struct pv_arena *arena, struct pv_msg_negotiate *negotiate)
     PV_MUST_CHECK;
-enum pv_status pv_negotiate_write(struct pv_buf *out, const struct pv_negotiate *negotiate) PV_MUST_CHECK;
+enum pv_status pv_msg_negotiate_write(struct pv_buf *out, const struct pv_msg_negotiate *negotiate) PV_MUST_CHECK;
 
 #endif
