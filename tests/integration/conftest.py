@@ -1,0 +1,179 @@
+"""
+Fixtures: one cluster, one pgveil with two rooms and one canary-watching relay for the whole session. Tests connect by
+way of the relay; at the end the relay must have seen no canary, the server's log no source table and no denied text.
+"""
+import os
+import re
+import signal
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+from tests.lib import data, pgveil as pgveil_module  # noqa: E402
+from tests.lib.cluster import Cluster  # noqa: E402
+from tests.lib.pgveil import Pgveil, write_private  # noqa: E402
+from tests.lib.tap import Tap  # noqa: E402
+
+ROOM = "retail_media"
+
+
+def pytest_configure(config):
+    # SIGTERM as an ordinary exit, so that clusters and proxies started here are taken down.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    cluster = Cluster()
+    data.load(cluster)
+    yield cluster
+    cluster.stop()
+
+
+def make_veil(cluster, rooms=None, users=None, config=None, sslmode="verify-full"):
+    veil = Pgveil([], users or data.USERS, data.upstream(cluster, sslmode), config)
+    for name in (ROOM, "other_room"):
+        write_private(veil.path("secret", name), (data.SECRET_HEX if name == ROOM else "b7" * 32) + "\n")
+    for room in rooms if rooms is not None else [data.retail_room(), data.other_room()]:
+        veil.write_room(room)
+    return veil
+
+
+class Guard:
+    """What the server must never see: texts that a test had denied."""
+
+    def __init__(self):
+        self.denied = []
+
+
+@pytest.fixture(scope="session")
+def guard():
+    return Guard()
+
+
+@pytest.fixture(scope="session")
+def veil(cluster, guard):
+    veil = make_veil(cluster)
+    veil.provision()
+    since = cluster.log_size()
+    veil.start()
+    veil.tap = Tap(veil.port, data.patterns())
+    yield veil
+    status = veil.stop()
+    veil.tap.stop()
+    log = veil.stderr()
+    found, seen = veil.tap.found, veil.tap.bytes_seen
+    veil.close()
+    assert status == 0, "pgveil serve ended with %d: %s" % (status, log[-3000:])
+    assert not found, "a canary reached a client: %r" % found[:3]
+    assert seen > 10000, "the tap saw next to nothing, so it proves nothing"
+    assert data.CANARY not in log, "a canary stands in the operational log"
+    check_server_log(cluster.log(since), guard)
+
+
+STATEMENT = re.compile(r"user=(\S+) db=\S* app=.*? LOG:  (?:statement|execute [^:]*): (.*)", re.S)
+ENTRY = re.compile(r"^(?=\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ )", re.M)
+
+
+def statements_of_rooms(log):
+    """What logins of rooms ran: neither the superuser of these tests nor pgveil's provisioning login."""
+    for entry in ENTRY.split(log):
+        match = STATEMENT.search(entry)
+        if match and match.group(1) not in ("postgres", "pgveil"):
+            yield match.group(2)
+
+
+def check_server_log(log, guard):
+    ran = list(statements_of_rooms(log))
+    assert ran, "no statement of a room stands in the server's log, so this check proves nothing"
+    sources = re.compile(r'\b"?(crm|zoo)"?\s*\.|\bledger\b|\bstaff\b', re.I)
+    named = [sql for sql in ran if sources.search(sql)]
+    assert not named, "a source table was named towards the server: %r" % named[:3]
+    whole = set(sql.strip() for sql in ran)
+    passed_on = [sql for sql in guard.denied if sql.strip() in whole]
+    assert not passed_on, "a denied statement reached the server: %r" % passed_on[:3]
+
+
+@pytest.fixture
+def connect(veil):
+    """connect(user="alice", room=ROOM, **psycopg) by way of the tap."""
+    opened = []
+
+    def open_one(user="alice", room=ROOM, **more):
+        conn = veil.connect(user, room, port=veil.tap.port, **more)
+        opened.append(conn)
+        return conn
+
+    yield open_one
+    for conn in opened:
+        conn.close()
+
+
+@pytest.fixture
+def conn(connect):
+    return connect()
+
+
+@pytest.fixture
+def wire(veil):
+    """wire(user="alice", room=ROOM): a raw connection by way of the tap."""
+    opened = []
+
+    def open_one(user="alice", room=ROOM, params=(), **more):
+        one = veil.wire(user, room, port=veil.tap.port, params=params, **more)
+        opened.append(one)
+        return one
+
+    yield open_one
+    for one in opened:
+        one.sock.close()
+
+
+NOT_APPROVED = 'query is not an approved question of clean room "%s"' % ROOM
+
+
+@pytest.fixture
+def denied(guard):
+    """
+    denied(conn, sql, sqlstate="42501"): the statement is refused with that SQLSTATE, the words of the interface and,
+    for 42501, a DETAIL; the session goes on. Gives the diagnostics.
+    """
+    import psycopg
+
+    def check(conn, sql, sqlstate="42501", detail=None, params=None):
+        guard.denied.append(sql)
+        with pytest.raises(psycopg.Error) as caught:
+            conn.execute(sql, params)
+        diag = caught.value.diag
+        assert diag.sqlstate == sqlstate, (diag.sqlstate, diag.message_primary, diag.message_detail)
+        assert diag.severity_nonlocalized == "ERROR"
+        if sqlstate == "42501":
+            assert diag.message_primary == NOT_APPROVED
+            assert diag.message_detail
+        if detail is not None:
+            assert detail in (diag.message_detail or ""), diag.message_detail
+        assert data.CANARY not in str(caught.value)
+        if conn.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
+            assert conn.execute("SELECT 1").fetchone() == (1,)
+        return diag
+
+    return check
+
+
+@pytest.fixture
+def own_veil(cluster):
+    """own_veil(rooms, users, config): installations of a test's own, taken down after it; not yet started."""
+    made = []
+
+    def make(rooms=None, users=None, config=None, sslmode="verify-full"):
+        one = make_veil(cluster, rooms, users, config, sslmode)
+        made.append(one)
+        return one
+
+    yield make
+    for one in made:
+        if one.process is not None:
+            one.kill()
+        one.close()
