@@ -46,5 +46,9 @@
 #define PV_LINK_HELD_BYTES_MAX (64u * 1024u * 1024u)
 /* Records waiting for the audit writer before statements are refused with 58030. */
 #define PV_AUDIT_QUEUE_MAX 65536u
+/* The same in bytes: records hold query texts. */
+#define PV_AUDIT_QUEUE_BYTES_MAX (64u * 1024u * 1024u)
+/* Wait for another process's transaction on the state file; theirs take milliseconds. */
+#define PV_AUDIT_BUSY_MS 2000u
 
 #endif
