@@ -6,7 +6,7 @@
  * Each kind is a list F(kind of field, member). Kinds of fields:
  *   NODE      pointer to a node, may be NULL
  *   LIST      List of nodes; an element may be NULL
- *   NAMES     List of String (in ColumnRef and A_Indirection also others, see LIST there)
+ *   NAMES     List of String, or of A_Star: a name
  *   STRING    char *, may be NULL
  *   INT BOOL CHAR LONG   by value; enums are INT
  *   CONST     the value inside A_Const
@@ -25,7 +25,7 @@
     F(LIST, sortClause) F(NODE, limitOffset) F(NODE, limitCount) F(INT, limitOption) F(LIST, lockingClause) \
     F(NODE, withClause) F(INT, op) F(BOOL, all) F(NODE, larg) F(NODE, rarg)
 #define PV_FIELDS_ResTarget(F) F(STRING, name) F(NO_PTR, indirection) F(NODE, val) F(LOCATION, location)
-#define PV_FIELDS_ColumnRef(F) F(LIST, fields) F(LOCATION, location)
+#define PV_FIELDS_ColumnRef(F) F(NAMES, fields) F(LOCATION, location)
 #define PV_FIELDS_A_Star(F)
 #define PV_FIELDS_A_Const(F) F(CONST, val) F(LOCATION, location)
 #define PV_FIELDS_A_Expr(F) F(INT, kind) F(NAMES, name) F(NODE, lexpr) F(NODE, rexpr) F(LOCATION, location)
