@@ -6,5 +6,7 @@
 #define PV_COMMANDS_H
 
 int pv_command_audit(const char *state_path, int argc, char **argv);
+/* argv: after `provision`: --room R, --plan, --drop. */
+int pv_command_provision(const char *config_path, int argc, char **argv);
 
 #endif
