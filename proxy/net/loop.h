@@ -1,0 +1,48 @@
+/*
+ * One thread's event loop, with the two things that other threads may do to it: post
+ * a message, and stop it. Everything else happens on the thread that runs the loop.
+ * Sockets and their events belong to one loop for life.
+ */
+#ifndef PV_LOOP_H
+#define PV_LOOP_H
+
+#include "proxy/base/base.h"
+
+struct event_base;
+struct pv_loop;
+struct pv_task;
+
+/* Embedded in what is sent. Posting takes it: `deliver` runs on the loop's thread and owns it from then on. */
+struct pv_message {
+    struct pv_message *next;
+    void (*deliver)(struct pv_message *message);
+};
+
+struct pv_loop *pv_loop_new(void) PV_MUST_CHECK; /* NULL: out of memory or descriptors */
+/* Frees a loop that no thread runs; messages that are still queued are delivered first. NULL is fine. */
+void pv_loop_free(struct pv_loop *loop);
+/* Runs until pv_loop_stop. */
+void pv_loop_run(struct pv_loop *loop);
+
+/* Any thread. Messages of one thread arrive in order. Never fails, never waits for the other side. */
+void pv_loop_post(struct pv_loop *loop, struct pv_message *message);
+/* Any thread, and signal handlers: takes effect after the events now at hand. */
+void pv_loop_stop(struct pv_loop *loop);
+
+/* Calls back every `period_ms`, or once after it. NULL: out of memory. Ends with pv_task_free. */
+struct pv_task *pv_loop_every(struct pv_loop *loop, uint64_t period_ms, void (*run)(void *context), void *context)
+    PV_MUST_CHECK;
+struct pv_task *pv_loop_once(struct pv_loop *loop, uint64_t delay_ms, void (*run)(void *context), void *context)
+    PV_MUST_CHECK;
+/* Calls back on the loop's thread for each delivery of the signal. One loop a process may do this. */
+struct pv_task *pv_loop_signal(struct pv_loop *loop, int signal_number, void (*run)(void *context), void *context)
+    PV_MUST_CHECK;
+void pv_task_free(struct pv_task *task); /* NULL is fine; may be called from its own callback */
+
+/* For the files that own sockets. */
+struct event_base *pv_loop_base(struct pv_loop *loop);
+
+/* Wall clock, microseconds since 1970-01-01 UTC. */
+int64_t pv_now_us(void);
+
+#endif
