@@ -374,7 +374,7 @@ enum pv_status pv_msg_notification_write(struct pv_buf *out, const struct pv_msg
 /* NegotiateProtocolVersion. The documentation says minor version; servers and libpq exchange the whole number. */
 struct pv_msg_negotiate {
     uint32_t version; /* newest that the server speaks: major << 16 | minor */
-    size_t option_count;
+    size_t option_count; /* at most PV_STARTUP_PARAMS_MAX */
     const struct pv_slice *options; /* names of `_pq_.` options that it does not know */
 };
 
