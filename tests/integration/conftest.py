@@ -2,6 +2,7 @@
 Fixtures: one cluster, one pgveil with two rooms and one canary-watching relay for the whole session. Tests connect by
 way of the relay; at the end the relay must have seen no canary, the server's log no source table and no denied text.
 """
+import itertools
 import os
 import re
 import signal
@@ -11,7 +12,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from tests.lib import data, pgveil as pgveil_module  # noqa: E402
+from tests.lib import data  # noqa: E402
 from tests.lib.cluster import Cluster  # noqa: E402
 from tests.lib.pgveil import Pgveil, write_private  # noqa: E402
 from tests.lib.tap import Tap  # noqa: E402
@@ -162,13 +163,21 @@ def denied(guard):
     return check
 
 
+_rooms_made = itertools.count(1)
+
+
 @pytest.fixture
 def own_veil(cluster):
-    """own_veil(rooms, users, config): installations of a test's own, taken down after it; not yet started."""
+    """
+    own_veil(rooms, users, config): an installation of a test's own, taken down after it; neither provisioned nor
+    started yet. Without `rooms` it has one small room whose name nobody else uses, in `.room`.
+    """
     made = []
 
     def make(rooms=None, users=None, config=None, sslmode="verify-full"):
-        one = make_veil(cluster, rooms, users, config, sslmode)
+        name = "room_%d" % next(_rooms_made)
+        one = make_veil(cluster, [data.small_room(name)] if rooms is None else rooms, users, config, sslmode)
+        one.room = name if rooms is None else None
         made.append(one)
         return one
 

@@ -180,3 +180,23 @@ def other_room():
         "questions": {"pseudonyms": {"type": "list",
                                      "sql": "SELECT id, h_text, h_big, h_shared FROM public.cells ORDER BY id"}},
     }
+
+
+def small_room(name):
+    """A room for a test of its own installation: no attributes, no secret file, quick questions and a slow one."""
+    return {
+        "room": name, "upstream": "main",
+        "parties": {"acme": {"public_key": "keys/acme.pem"}, "megamart": {"public_key": "keys/megamart.pem"}},
+        "members": {"alice": {"party": "acme", "roles": ["analyst"]},
+                    "bi_service": {"party": "megamart", "roles": ["dashboard"]}},
+        "datasets": {
+            "public.cells": {"owner": "acme", "source": "zoo.cells", "columns": {
+                "id": {"category": 1}, "grp": {"category": 1}, "h_text": {"category": 3}, "b_int": {"category": 1}}},
+            "public.others": {"owner": "megamart", "source": "zoo.others", "columns": {
+                "id": {"category": 1}, "label": {"category": 1}, "ref": {"category": 3}}}},
+        "questions": {
+            "first": {"type": "list", "sql": "SELECT id, grp FROM public.cells WHERE id <= :n ORDER BY id",
+                      "parameters": {"n": {"type": "integer", "minimum": 1, "maximum": 1000}}},
+            "labels": {"type": "list", "sql": "SELECT id, label FROM public.others ORDER BY id"},
+            "slow": copy.deepcopy(QUESTIONS["slow"])},
+    }
