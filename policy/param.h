@@ -47,4 +47,15 @@ enum pv_status pv_param_judge_bind(struct pv_arena *arena, const struct pv_param
 enum pv_status pv_param_display(struct pv_arena *arena, uint32_t declared_oid, int16_t format, struct pv_slice value,
                                 const char **text) PV_MUST_CHECK;
 
+/* Why a spelling that pv_param_type_find does not know is none: words for a fault, static storage. */
+const char *pv_param_type_refusal(const char *spelling);
+
+/*
+ * A parameter's pattern, compiled once at load and used from any thread; freed by its owner. Matches whole texts. PV_INVALID with
+ * words (static, or in the arena) when it is no POSIX extended regular expression or holds a back-reference, whose matching time has no bound.
+ */
+enum pv_status pv_param_regex_new(struct pv_arena *arena, const char *pattern, void **regex,
+                                  const char **words) PV_MUST_CHECK;
+void pv_param_regex_free(void *regex);
+
 #endif

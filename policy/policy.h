@@ -281,6 +281,9 @@ void pv_faults_free(struct pv_faults *faults);
 size_t pv_faults_count(const struct pv_faults *faults);  /* warnings left out */
 size_t pv_faults_total(const struct pv_faults *faults);  /* warnings included */
 const struct pv_fault *pv_faults_at(const struct pv_faults *faults, size_t i);
+bool pv_faults_complete(const struct pv_faults *faults); /* false: one was lost for want of memory */
+/* Faults of one file that stand together come in order of their places. pv_policy_load has done so. */
+void pv_faults_sort(struct pv_faults *faults);
 /* Copies its texts. */
 void pv_faults_add(struct pv_faults *faults, const char *file, unsigned line, unsigned column, bool is_warning,
                    const char *format, ...) PV_PRINTF(6, 7);
