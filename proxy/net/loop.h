@@ -26,7 +26,7 @@ void pv_loop_run(struct pv_loop *loop);
 
 /* Any thread. Messages of one thread arrive in order. Never fails, never waits for the other side. */
 void pv_loop_post(struct pv_loop *loop, struct pv_message *message);
-/* Any thread, and signal handlers: takes effect after the events now at hand. */
+/* Any thread: takes effect after the messages before it. */
 void pv_loop_stop(struct pv_loop *loop);
 
 /* Calls back every `period_ms`, or once after it. NULL: out of memory. Ends with pv_task_free. */
