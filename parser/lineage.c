@@ -2,6 +2,7 @@
 
 #include "parser/resolve.h"
 #include "parser/walk.h"
+#include "proxy/base/limits.h"
 
 /* From a column back to the base columns that it is made of. Levels are finite and acyclic but for recursion, which is cut. */
 

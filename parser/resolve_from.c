@@ -2,6 +2,7 @@
 
 #include "parser/resolve_int.h"
 #include "parser/walk.h"
+#include "proxy/base/limits.h"
 
 /* FROM lists: relations, sub-queries, functions, joins, and what of them may be named. */
 

@@ -55,6 +55,15 @@ enum pv_status pv_ns_add(struct pv_resolver *resolver, struct pv_ns *ns, struct 
 /* Finds `name` among an RTE's columns; false when it has none. PV_INVALID when it has several. */
 enum pv_status pv_rte_column(struct pv_resolver *resolver, const struct pv_rte *rte, const char *name, int location,
                              bool *is_found, uint32_t *index) PV_MUST_CHECK;
+enum pv_status pv_resolver_refer(struct pv_resolver *resolver, const struct pv_reference *reference) PV_MUST_CHECK;
+enum pv_status pv_resolve_column_ref(struct pv_resolver *resolver, struct pv_scope *scope,
+                                     ColumnRef *ref) PV_MUST_CHECK;
+/* A column by its bare name, in one scope. */
+enum pv_status pv_ns_find_spread(struct pv_resolver *resolver, const struct pv_scope *scope, const char *name,
+                                 int location, struct pv_column_at *column, bool *is_found) PV_MUST_CHECK;
+/* The relation part of a qualified reference: all fields but the last. */
+enum pv_status pv_ns_find_qualifier(struct pv_resolver *resolver, struct pv_scope *scope, const ColumnRef *ref,
+                                    struct pv_rte **rte, struct pv_level **owner) PV_MUST_CHECK;
 struct pv_rte *pv_rte_new(struct pv_resolver *resolver, struct pv_scope *scope, enum pv_rte_kind kind, Node *node);
 
 #endif

@@ -30,8 +30,6 @@
 #define PV_TREE_DEPTH_MAX 2000u
 /* Parse tree: terms of left-deep operator chains (a + b + c …) along one path, beside the depth. */
 #define PV_TREE_CHAIN_MAX 10000u
-/* Query levels (sub-queries, WITH queries, set operations, joins) nested in one another: the resolver recurses. */
-#define PV_QUERY_LEVELS_MAX 500u
 /* Parse tree: nodes of one statement. */
 #define PV_TREE_NODES_MAX 200000u
 /* Query levels (sub-queries, WITH queries, set operations, joins) nested in one another: the resolver recurses. */
