@@ -112,8 +112,8 @@ const char *pv_scram_client_mechanism(const struct pv_scram_client *client);
 enum pv_status pv_scram_client_first(struct pv_scram_client *client, struct pv_buf *client_first) PV_MUST_CHECK;
 /*
  * Takes server-first-message, appends client-final-message. PV_PROTOCOL malformed or
- * a nonce that does not extend ours; PV_LIMIT more iterations than
- * PV_SCRAM_ITERATIONS_MAX. Costs the iterations: milliseconds to about a second at the ceiling.
+ * a nonce that does not extend ours; PV_LIMIT iterations outside PV_SCRAM_ITERATIONS_MIN
+ * (few would help whoever listens to guess the password) to _MAX. Costs the iterations: milliseconds to about a second at the ceiling.
  */
 enum pv_status pv_scram_client_final(struct pv_scram_client *client, struct pv_slice server_first,
                                      struct pv_buf *client_final) PV_MUST_CHECK;

@@ -65,7 +65,7 @@ enum pv_tls_result {
     PV_TLS_OK,         /* done, or some bytes moved */
     PV_TLS_WANT_READ,  /* call again when the socket is readable */
     PV_TLS_WANT_WRITE, /* call again when the socket is writable, for a read too (a key update) */
-    PV_TLS_CLOSED,     /* the peer closed cleanly (close_notify) */
+    PV_TLS_CLOSED,     /* the peer closed, with close_notify or, as many do, without: frames tell if some are missing */
     PV_TLS_FAILED,     /* pv_tls_error has the words; the connection is of no more use */
 };
 
