@@ -2,6 +2,19 @@
 
 #include <string.h>
 
+/* The last name of a list that may hold stars; NULL when there is none. */
+static const char *
+last_name(const List *names)
+{
+    const ListCell *cell;
+    const char *name = NULL;
+
+    foreach (cell, names)
+        if (IsA(lfirst(cell), String))
+            name = strVal(lfirst(cell));
+    return name;
+}
+
 const char *
 pv_default_column_name(const Node *expr)
 {
@@ -9,25 +22,17 @@ pv_default_column_name(const Node *expr)
 
     switch ((int) nodeTag(expr)) {
     case T_ColumnRef: {
-        const char *name = NULL;
-        const ListCell *cell;
+        const char *name = last_name(((const ColumnRef *) expr)->fields);
 
-        foreach (cell, ((const ColumnRef *) expr)->fields)
-            if (IsA(lfirst(cell), String))
-                name = strVal(lfirst(cell));
         return name == NULL ? "?column?" : name;
     }
     case T_A_Indirection: {
-        const ListCell *cell;
-        const char *name = NULL;
+        const char *name = last_name(((const A_Indirection *) expr)->indirection);
 
-        foreach (cell, ((const A_Indirection *) expr)->indirection)
-            if (IsA(lfirst(cell), String))
-                name = strVal(lfirst(cell));
         return name != NULL ? name : pv_default_column_name(((const A_Indirection *) expr)->arg);
     }
     case T_FuncCall:
-        return strVal(llast(((const FuncCall *) expr)->funcname));
+        return last_name(((const FuncCall *) expr)->funcname);
     case T_A_Expr:
         return ((const A_Expr *) expr)->kind == AEXPR_NULLIF ? "nullif" : "?column?";
     case T_TypeCast:
@@ -35,7 +40,7 @@ pv_default_column_name(const Node *expr)
         /* A cast's own name stands in only where what is cast has none. */
         if (strcmp(inner, "?column?") != 0 && strcmp(inner, "case") != 0)
             return inner;
-        return strVal(llast(((const TypeCast *) expr)->typeName->names));
+        return last_name(((const TypeCast *) expr)->typeName->names);
     case T_CollateClause:
         return pv_default_column_name(((const CollateClause *) expr)->arg);
     case T_GroupingFunc:
@@ -52,8 +57,8 @@ pv_default_column_name(const Node *expr)
             return "?column?";
         while (select->op != SETOP_NONE)
             select = select->larg;
-        if (select->targetList != NIL) {
-            const ResTarget *target = linitial(select->targetList);
+        if (list_head(select->targetList) != NULL) {
+            const ResTarget *target = lfirst(list_head(select->targetList));
 
             return target->name != NULL ? target->name : pv_default_column_name(target->val);
         }

@@ -32,6 +32,12 @@ struct pv_scope {
     struct pv_cte *ctes;
 };
 
+/* Open addressing over the references by ColumnRef; rebuilt when half full. */
+struct pv_reference_index {
+    uint32_t *slots; /* reference number + 1; 0: free */
+    size_t size;
+};
+
 struct pv_resolver {
     struct pv_arena *arena;
     const struct pv_catalogue *catalogue;

@@ -6,12 +6,6 @@
 
 /* ---- references ---------------------------------------------------------- */
 
-/* Open addressing over the references by ColumnRef; rebuilt when half full. */
-struct pv_reference_index {
-    uint32_t *slots; /* reference number + 1; 0: free */
-    size_t size;
-};
-
 static size_t
 slot_of(const ColumnRef *ref, size_t size)
 {
