@@ -113,7 +113,8 @@ enum pv_status pv_scram_client_first(struct pv_scram_client *client, struct pv_b
 /*
  * Takes server-first-message, appends client-final-message. PV_PROTOCOL malformed or
  * a nonce that does not extend ours; PV_LIMIT iterations outside PV_SCRAM_ITERATIONS_MIN
- * (few would help whoever listens to guess the password) to _MAX. Costs the iterations: milliseconds to about a second at the ceiling.
+ * (few would help whoever listens to guess the password) to _MAX. Costs
+ * the iterations: milliseconds, to about a second at the ceiling.
  */
 enum pv_status pv_scram_client_final(struct pv_scram_client *client, struct pv_slice server_first,
                                      struct pv_buf *client_final) PV_MUST_CHECK;
