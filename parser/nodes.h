@@ -11,7 +11,8 @@
  *   INT BOOL CHAR LONG   by value; enums are INT
  *   CONST     the value inside A_Const
  *   LOCATION  where it stood: carries no meaning
- *   FORM      how it was spelled (CoercionForm): carries no meaning
+ *   FORM      how a call was spelled (CoercionForm): carries no meaning. RowExpr.row_format is not one of these:
+ *             GROUP BY (a, b) takes the columns of an implicit row one by one
  *   NO_PTR NO_INT NO_BOOL NO_CHAR   what must be absent: anything else is denied
  */
 #ifndef PV_NODES_H
@@ -80,7 +81,7 @@
 #define PV_FIELDS_A_Indirection(F) F(NODE, arg) F(LIST, indirection)
 #define PV_FIELDS_A_Indices(F) F(BOOL, is_slice) F(NODE, lidx) F(NODE, uidx)
 #define PV_FIELDS_RowExpr(F) \
-    F(LIST, args) F(NO_INT, row_typeid) F(FORM, row_format) F(NO_PTR, colnames) F(LOCATION, location)
+    F(LIST, args) F(NO_INT, row_typeid) F(INT, row_format) F(NO_PTR, colnames) F(LOCATION, location)
 #define PV_FIELDS_GroupingSet(F) F(INT, kind) F(LIST, content) F(LOCATION, location)
 #define PV_FIELDS_GroupingFunc(F) \
     F(LIST, args) F(NO_PTR, refs) F(NO_PTR, cols) F(NO_INT, agglevelsup) F(LOCATION, location)

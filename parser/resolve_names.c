@@ -243,9 +243,12 @@ pv_resolve_column_ref(struct pv_resolver *resolver, struct pv_scope *scope, Colu
 {
     struct pv_reference reference = {.ref = ref, .level = scope->level};
     int count = list_length(ref->fields);
-    Node *last = llast(ref->fields);
+    Node *last;
     enum pv_status status;
     bool is_found;
+
+    pv_assert(ref->fields != NIL); /* the grammar makes none without */
+    last = llast(ref->fields);
 
     if (count == 1) {
         if (IsA(last, A_Star))
