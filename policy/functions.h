@@ -1,0 +1,46 @@
+/*
+ * The allow-lists as tables: functions, operators and types of pg_catalog that a
+ * statement may use, and what stands in place of those that would show the database
+ * behind the room. What is not here is denied (ATTACKS: N1 to N5, N10, N11).
+ */
+#ifndef PV_FUNCTIONS_H
+#define PV_FUNCTIONS_H
+
+#include "parser/relation.h"
+#include "proxy/base/base.h"
+
+enum pv_function_class {
+    PV_FN_SCALAR,    /* of its arguments alone, or of the clock */
+    PV_FN_AGGREGATE,
+    PV_FN_WINDOW,
+    PV_FN_SET,       /* set-returning */
+    PV_FN_CATALOG,   /* about catalogs, types, sessions: refused together with data */
+    PV_FN_REDIRECT,  /* our own function of the same name in the room's catalog schema stands in */
+    PV_FN_DATABASE,  /* current_database: the room's name */
+    PV_FN_USER,      /* current_user and kin: the user's name */
+    PV_FN_SCHEMA,    /* current_schema */
+    PV_FN_SCHEMAS,   /* current_schemas(boolean) */
+    PV_FN_SETTING,   /* current_setting(name): names that SHOW allows */
+    PV_FN_SET_CONFIG /* set_config(name, value, local): as SET */
+};
+
+struct pv_function {
+    const char *name;
+    enum pv_function_class class;
+    /* Columns in FROM, by commas; NULL: one, named after the function. */
+    const char *columns;
+};
+
+/* By its pg_catalog name; NULL: not on the list. */
+const struct pv_function *pv_function_find(const char *name);
+/* information_schema._pg_expandarray is the one function outside pg_catalog. */
+const struct pv_function *pv_function_find_qualified(const char *schema, const char *name);
+bool pv_operator_is_allowed(const char *name);
+/* A type's name as the parser leaves it (int4, varchar, ...). Reg* types (regclass, ...) look names up. */
+bool pv_type_is_allowed(const char *name);
+bool pv_type_is_lookup(const char *name);
+
+/* Columns of a set-returning function as a relation of kind CATALOG (static); NULL when it gives one column. */
+const struct pv_relation *pv_function_relation(const struct pv_function *function);
+
+#endif
