@@ -1,0 +1,536 @@
+#include "proxy/audit/db_int.h"
+
+#include "proxy/base/limits.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define NEWEST(table) "SELECT * FROM (SELECT seq, hash FROM main." table " ORDER BY seq DESC LIMIT 1)"
+
+const char pv_db_head_sql[] = "SELECT seq, hash FROM (" NEWEST("statement") " UNION ALL " NEWEST(
+    "statement_end") " UNION ALL " NEWEST("event") ") ORDER BY seq DESC LIMIT 1";
+
+static const char hash_at_sql[] = "SELECT hash FROM statement WHERE seq = ?1 UNION ALL SELECT hash FROM statement_end"
+                                  " WHERE seq = ?1 UNION ALL SELECT hash FROM event WHERE seq = ?1";
+
+static const char lost_sql[] = "SELECT s.id FROM statement AS s WHERE s.seq > (SELECT value FROM meta WHERE name = 'swept')"
+                               " AND NOT EXISTS (SELECT 1 FROM statement_end AS e WHERE e.id = s.id) ORDER BY s.seq";
+
+/* ---- Small tools ---- */
+
+void
+pv_db_error(char *error, size_t error_size, const char *format, ...)
+{
+    va_list args;
+
+    if (error_size == 0)
+        return;
+    va_start(args, format);
+    (void) vsnprintf(error, error_size, format, args);
+    va_end(args);
+}
+
+enum pv_status
+pv_db_status(int rc)
+{
+    switch (rc & 0xff) {
+    case SQLITE_OK:
+    case SQLITE_DONE:
+    case SQLITE_ROW:
+        return PV_OK;
+    case SQLITE_NOMEM:
+        return PV_NOMEM;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return PV_BUSY;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        return PV_CORRUPT;
+    case SQLITE_CONSTRAINT:
+    case SQLITE_MISMATCH:
+    case SQLITE_TOOBIG:
+        return PV_INVALID;
+    case SQLITE_INTERRUPT:
+        return PV_LIMIT;
+    case SQLITE_AUTH:
+        return PV_DENIED;
+    default:
+        return PV_IO;
+    }
+}
+
+enum pv_status
+pv_db_prepare(sqlite3 *sqlite, const char *sql, sqlite3_stmt **statement)
+{
+    return pv_db_status(sqlite3_prepare_v3(sqlite, sql, -1, SQLITE_PREPARE_PERSISTENT, statement, NULL));
+}
+
+enum pv_status
+pv_db_exec(sqlite3 *sqlite, const char *sql)
+{
+    return pv_db_status(sqlite3_exec(sqlite, sql, NULL, NULL, NULL));
+}
+
+enum pv_status
+pv_db_step(sqlite3_stmt *statement)
+{
+    int rc = sqlite3_step(statement);
+
+    return rc == SQLITE_ROW ? PV_OK : rc == SQLITE_DONE ? PV_NOTFOUND : pv_db_status(rc);
+}
+
+/* For statements without rows: leaves them ready for the next time. */
+static enum pv_status
+run(sqlite3_stmt *statement)
+{
+    enum pv_status status = pv_db_step(statement);
+
+    (void) sqlite3_reset(statement);
+    return status == PV_NOTFOUND ? PV_OK : status;
+}
+
+/* ---- Heads ---- */
+
+static enum pv_status
+take_hash(sqlite3_stmt *statement, int column, uint8_t hash[PV_SHA256_BYTES])
+{
+    if (sqlite3_column_bytes(statement, column) != (int) PV_SHA256_BYTES)
+        return PV_CORRUPT;
+    memcpy(hash, sqlite3_column_blob(statement, column), PV_SHA256_BYTES);
+    return PV_OK;
+}
+
+enum pv_status
+pv_db_head_read(sqlite3_stmt *head, struct pv_db_head *result)
+{
+    struct pv_db_head found = {0};
+    enum pv_status status = pv_db_step(head);
+
+    if (status == PV_OK) {
+        found.seq = (uint64_t) sqlite3_column_int64(head, 0);
+        status = take_hash(head, 1, found.hash);
+    } else if (status == PV_NOTFOUND)
+        status = PV_OK;
+    (void) sqlite3_reset(head);
+    if (status == PV_OK)
+        *result = found;
+    return status;
+}
+
+/* What this connection saw committed must still be in the log: it may grow by others' records, and nothing else. */
+static enum pv_status
+check_grown(struct pv_db *db)
+{
+    uint8_t hash[PV_SHA256_BYTES];
+    enum pv_status status;
+
+    if (db->committed.seq == 0)
+        return PV_OK;
+    if (db->current.seq <= db->committed.seq) {
+        bool is_same = db->current.seq == db->committed.seq &&
+                       memcmp(db->current.hash, db->committed.hash, PV_SHA256_BYTES) == 0;
+
+        return is_same ? PV_OK : PV_CORRUPT;
+    }
+    (void) sqlite3_bind_int64(db->hash_at, 1, (int64_t) db->committed.seq);
+    status = pv_db_step(db->hash_at);
+    if (status == PV_OK)
+        status = take_hash(db->hash_at, 0, hash);
+    (void) sqlite3_reset(db->hash_at);
+    if (status == PV_NOTFOUND || (status == PV_OK && memcmp(hash, db->committed.hash, PV_SHA256_BYTES) != 0))
+        return PV_CORRUPT;
+    return status;
+}
+
+/* ---- Opening ---- */
+
+/* Two processes that open a new file at once: one switches to WAL, the other may be told BUSY without a wait. */
+static enum pv_status
+set_wal(sqlite3 *sqlite, uint32_t busy_ms)
+{
+    enum { PAUSE_US = 10000 };
+    enum pv_status status;
+
+    for (uint32_t waited_us = 0;; waited_us += PAUSE_US) {
+        sqlite3_stmt *statement = NULL;
+
+        status = pv_db_prepare(sqlite, "PRAGMA journal_mode = WAL", &statement);
+        if (status == PV_OK)
+            status = pv_db_step(statement);
+        if (status == PV_OK && strcmp((const char *) sqlite3_column_text(statement, 0), "wal") != 0)
+            status = PV_IO;
+        (void) sqlite3_finalize(statement);
+        if (status != PV_BUSY || waited_us / 1000 >= busy_ms)
+            return status;
+        (void) usleep(PAUSE_US);
+    }
+}
+
+static enum pv_status
+set_up(sqlite3 *sqlite, const struct pv_db_options *options, char *error, size_t error_size)
+{
+    uint32_t busy_ms = options->busy_ms == 0 ? PV_AUDIT_BUSY_MS : options->busy_ms;
+    enum pv_status status;
+
+    (void) sqlite3_extended_result_codes(sqlite, 1);
+    (void) sqlite3_busy_timeout(sqlite, (int) busy_ms);
+    (void) sqlite3_db_config(sqlite, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+    (void) sqlite3_db_config(sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    status = set_wal(sqlite, busy_ms);
+    if (status == PV_OK)
+        status = pv_db_exec(sqlite, options->is_relaxed ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL");
+    if (status == PV_OK)
+        status = pv_db_exec(sqlite, "PRAGMA journal_size_limit = 67108864; PRAGMA cell_size_check = ON;"
+                                    "PRAGMA temp_store = MEMORY; PRAGMA recursive_triggers = ON; BEGIN IMMEDIATE");
+    if (status != PV_OK) {
+        pv_db_error(error, error_size, "%s", sqlite3_errmsg(sqlite));
+        return status;
+    }
+    status = pv_schema_ensure(sqlite, options->is_creating, error, error_size);
+    if (status == PV_OK) {
+        status = pv_db_exec(sqlite, "COMMIT");
+        if (status != PV_OK)
+            pv_db_error(error, error_size, "%s", sqlite3_errmsg(sqlite));
+    }
+    if (status != PV_OK && sqlite3_get_autocommit(sqlite) == 0)
+        (void) sqlite3_exec(sqlite, "ROLLBACK", NULL, NULL, NULL);
+    return status;
+}
+
+static enum pv_status
+prepare_insert(struct pv_db *db, enum pv_table_id id)
+{
+    const struct pv_table *table = &pv_tables[id];
+    struct pv_buf sql = {0};
+    enum pv_status status = PV_NOMEM;
+
+    pv_buf_printf(&sql, "INSERT INTO %s (seq, %s, hash) VALUES (?", table->name, table->columns);
+    for (size_t i = 0; i < table->column_count + 1; i++)
+        pv_buf_put_text(&sql, ", ?");
+    pv_buf_put_text(&sql, ")");
+    if (pv_buf_text(&sql) != NULL)
+        status = pv_db_prepare(db->sqlite, pv_buf_text(&sql), &db->insert[id]);
+    pv_buf_clear(&sql);
+    return status;
+}
+
+static enum pv_status
+prepare_all(struct pv_db *db)
+{
+    const struct {
+        const char *sql;
+        sqlite3_stmt **statement;
+    } rows[] = {
+        {"BEGIN IMMEDIATE", &db->begin}, {"COMMIT", &db->commit},         {"ROLLBACK", &db->rollback},
+        {pv_db_head_sql, &db->head},     {hash_at_sql, &db->hash_at},
+    };
+    enum pv_status status = PV_OK;
+
+    for (size_t i = 0; status == PV_OK && i < PV_COUNT_OF(rows); i++)
+        status = pv_db_prepare(db->sqlite, rows[i].sql, rows[i].statement);
+    for (int i = 0; status == PV_OK && i < PV_TABLE_COUNT; i++)
+        status = prepare_insert(db, (enum pv_table_id) i);
+    return status;
+}
+
+enum pv_status
+pv_db_open(const char *path, const struct pv_db_options *options, struct pv_db **db, char *error, size_t error_size)
+{
+    struct pv_db *made = pv_calloc(1, sizeof(*made));
+    char words[256] = "";
+    struct stat facts;
+    enum pv_status status = PV_OK;
+
+    if (made == NULL) {
+        pv_db_error(error, error_size, "%s", pv_status_words(PV_NOMEM));
+        return PV_NOMEM;
+    }
+    if (options->is_creating) {
+        status = pv_file_ensure(path, error, error_size);
+        if (status == PV_OK)
+            status = pv_keys_ensure(path, error, error_size);
+        if (status != PV_OK)
+            goto failed;
+    }
+    status = pv_db_status(sqlite3_open_v2(path, &made->sqlite, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL));
+    if (status == PV_OK)
+        status = set_up(made->sqlite, options, words, sizeof(words));
+    if (status == PV_OK)
+        status = prepare_all(made);
+    if (status == PV_OK && stat(path, &facts) != 0)
+        status = PV_IO;
+    if (status != PV_OK) {
+        if (words[0] == '\0')
+            (void) snprintf(words, sizeof(words), "%s",
+                            made->sqlite == NULL ? pv_status_words(status) : sqlite3_errmsg(made->sqlite));
+        pv_db_error(error, error_size, "cannot open the query log %s: %s", path, words);
+        goto failed;
+    }
+    made->device = facts.st_dev;
+    made->inode = facts.st_ino;
+    *db = made;
+    return PV_OK;
+failed:
+    pv_db_close(made);
+    return status;
+}
+
+void
+pv_db_close(struct pv_db *db)
+{
+    if (db == NULL)
+        return;
+    (void) sqlite3_finalize(db->begin);
+    (void) sqlite3_finalize(db->commit);
+    (void) sqlite3_finalize(db->rollback);
+    (void) sqlite3_finalize(db->head);
+    (void) sqlite3_finalize(db->hash_at);
+    for (int i = 0; i < PV_TABLE_COUNT; i++)
+        (void) sqlite3_finalize(db->insert[i]);
+    (void) sqlite3_close(db->sqlite);
+    pv_buf_clear(&db->canonical);
+    pv_free(db);
+}
+
+bool
+pv_db_is_in_place(const struct pv_db *db, const char *path)
+{
+    struct stat facts;
+
+    return stat(path, &facts) == 0 && facts.st_dev == db->device && facts.st_ino == db->inode;
+}
+
+/* A copy on a disk that cannot be written has no room for SQLite's -shm: then the file is read as it lies there. */
+static enum pv_status
+open_reading(const char *path, bool is_immutable, sqlite3 **sqlite)
+{
+    char *uri = sqlite3_mprintf("file:%s%s", path, is_immutable ? "?immutable=1" : "");
+    int rc = SQLITE_NOMEM;
+
+    if (uri != NULL && is_immutable && strpbrk(path, "?#%") == NULL)
+        rc = sqlite3_open_v2(uri, sqlite, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_URI, NULL);
+    else if (uri != NULL)
+        rc = sqlite3_open_v2(path, sqlite, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL);
+    sqlite3_free(uri);
+    if (rc != SQLITE_OK)
+        return pv_db_status(rc);
+    (void) sqlite3_extended_result_codes(*sqlite, 1);
+    (void) sqlite3_busy_timeout(*sqlite, (int) PV_AUDIT_BUSY_MS);
+    (void) sqlite3_db_config(*sqlite, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+    (void) sqlite3_db_config(*sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    return pv_db_exec(*sqlite, "PRAGMA temp_store = MEMORY; BEGIN; SELECT count(*) FROM sqlite_schema");
+}
+
+enum pv_status
+pv_db_open_reading(const char *path, sqlite3 **sqlite, char *error, size_t error_size)
+{
+    char words[256] = "";
+    sqlite3 *made = NULL;
+    enum pv_status status;
+
+    if (access(path, F_OK) != 0) {
+        pv_db_error(error, error_size, "there is no query log at %s", path);
+        return PV_NOTFOUND;
+    }
+    status = open_reading(path, false, &made);
+    if (status == PV_IO) {
+        char *wal = pv_path_with(path, "-wal");
+        bool has_wal = wal == NULL || access(wal, F_OK) == 0;
+
+        pv_free(wal);
+        /* What is still in the write-ahead log would be left out in silence. */
+        if (!has_wal) {
+            (void) sqlite3_close(made);
+            made = NULL;
+            status = open_reading(path, true, &made);
+        }
+    }
+    if (status == PV_OK)
+        status = pv_schema_ensure(made, false, words, sizeof(words));
+    if (status == PV_OK) {
+        *sqlite = made;
+        return PV_OK;
+    }
+    pv_db_error(error, error_size, "cannot read the query log %s: %s", path,
+                words[0] != '\0' ? words : made == NULL ? pv_status_words(status) : sqlite3_errmsg(made));
+    (void) sqlite3_close(made);
+    return status;
+}
+
+/* ---- Writing ---- */
+
+/* Before a roll-back makes SQLite forget them. */
+static void
+keep_words(struct pv_db *db)
+{
+    (void) snprintf(db->words, sizeof(db->words), "%s", sqlite3_errmsg(db->sqlite));
+}
+
+enum pv_status
+pv_db_begin(struct pv_db *db)
+{
+    enum pv_status status = run(db->begin);
+
+    if (status == PV_OK)
+        status = pv_db_head_read(db->head, &db->current);
+    keep_words(db);
+    if (status == PV_OK) {
+        status = check_grown(db);
+        if (status == PV_CORRUPT)
+            (void) snprintf(db->words, sizeof(db->words), "the log on disk lost or changed records");
+    }
+    if (status != PV_OK)
+        pv_db_rollback(db);
+    return status;
+}
+
+static enum pv_status
+bind(sqlite3_stmt *insert, int index, const struct pv_value *value)
+{
+    switch (value->kind) {
+    case PV_VALUE_NULL:
+        return pv_db_status(sqlite3_bind_null(insert, index));
+    case PV_VALUE_INT:
+        return pv_db_status(sqlite3_bind_int64(insert, index, value->number));
+    case PV_VALUE_TEXT:
+        return pv_db_status(sqlite3_bind_text64(insert, index, (const char *) value->data, value->len, SQLITE_STATIC,
+                                                SQLITE_UTF8));
+    case PV_VALUE_BLOB:
+        return pv_db_status(sqlite3_bind_blob64(insert, index, value->data, value->len, SQLITE_STATIC));
+    }
+    return PV_INTERNAL;
+}
+
+static enum pv_status
+append_row(struct pv_db *db, enum pv_table_id id, const struct pv_value *values)
+{
+    const struct pv_table *table = &pv_tables[id];
+    sqlite3_stmt *insert = db->insert[id];
+    struct pv_db_head next = {.seq = db->current.seq + 1};
+    int index = 1;
+    enum pv_status status =
+        pv_canonical(&db->canonical, db->current.hash, table->tag, next.seq, values, table->column_count);
+
+    if (status == PV_OK)
+        status = pv_sha256(pv_buf_slice(&db->canonical), next.hash);
+    if (status != PV_OK)
+        return status;
+    (void) sqlite3_bind_int64(insert, index++, (int64_t) next.seq);
+    for (size_t i = 0; status == PV_OK && i < table->column_count; i++)
+        status = bind(insert, index++, &values[i]);
+    if (status != PV_OK)
+        return status;
+    (void) sqlite3_bind_blob(insert, index, next.hash, PV_SHA256_BYTES, SQLITE_STATIC);
+    status = run(insert);
+    if (status == PV_OK)
+        db->current = next;
+    else
+        keep_words(db);
+    return status;
+}
+
+enum pv_status
+pv_db_append(struct pv_db *db, struct pv_entry *entry)
+{
+    enum pv_status status;
+
+    pv_entry_settle(entry);
+    switch (entry->kind) {
+    case PV_RECORD_BEGIN:
+        return append_row(db, PV_TABLE_STATEMENT, entry->values);
+    case PV_RECORD_END:
+        return append_row(db, PV_TABLE_STATEMENT_END, entry->values);
+    case PV_RECORD_WHOLE:
+        status = append_row(db, PV_TABLE_STATEMENT, entry->values);
+        if (status != PV_OK)
+            return status;
+        return append_row(db, PV_TABLE_STATEMENT_END, entry->values + pv_tables[PV_TABLE_STATEMENT].column_count);
+    case PV_RECORD_EVENT:
+        return append_row(db, PV_TABLE_EVENT, entry->values);
+    }
+    return PV_INTERNAL;
+}
+
+enum pv_status
+pv_db_commit(struct pv_db *db)
+{
+    enum pv_status status = run(db->commit);
+
+    if (status == PV_OK)
+        db->committed = db->current;
+    else {
+        keep_words(db);
+        pv_db_rollback(db);
+    }
+    return status;
+}
+
+void
+pv_db_rollback(struct pv_db *db)
+{
+    if (sqlite3_get_autocommit(db->sqlite) == 0)
+        (void) run(db->rollback);
+}
+
+static enum pv_status
+append_lost(struct pv_db *db, uint64_t id)
+{
+    const struct pv_statement_end end = {.id = id, .outcome = PV_OUTCOME_LOST};
+    const struct pv_record record = {.kind = PV_RECORD_END, .end = &end};
+    struct pv_entry *entry = NULL;
+    enum pv_status status = pv_entry_new(&record, &entry);
+
+    if (status == PV_OK)
+        status = pv_db_append(db, entry);
+    pv_entry_unref(entry);
+    return status;
+}
+
+enum pv_status
+pv_db_sweep_lost(struct pv_db *db, uint64_t *lost)
+{
+    sqlite3_stmt *running = NULL;
+    sqlite3_stmt *mark = NULL;
+    uint64_t count = 0;
+    enum pv_status status = pv_db_prepare(db->sqlite, lost_sql, &running);
+
+    while (status == PV_OK) {
+        status = pv_db_step(running);
+        if (status != PV_OK)
+            break;
+        status = append_lost(db, (uint64_t) sqlite3_column_int64(running, 0));
+        count++;
+    }
+    (void) sqlite3_finalize(running);
+    if (status != PV_NOTFOUND)
+        return status;
+    status = pv_db_prepare(db->sqlite, "UPDATE meta SET value = ?1 WHERE name = 'swept'", &mark);
+    if (status == PV_OK) {
+        (void) sqlite3_bind_int64(mark, 1, (int64_t) db->current.seq);
+        status = run(mark);
+    }
+    (void) sqlite3_finalize(mark);
+    if (status == PV_OK)
+        *lost = count;
+    return status;
+}
+
+enum pv_status
+pv_db_id_max(struct pv_db *db, uint64_t *id)
+{
+    sqlite3_stmt *statement = NULL;
+    enum pv_status status = pv_db_prepare(db->sqlite,
+                                          "SELECT max(coalesce((SELECT max(id) FROM statement), 0),"
+                                          " coalesce((SELECT max(id) FROM statement_end), 0))",
+                                          &statement);
+
+    if (status == PV_OK)
+        status = pv_db_step(statement);
+    if (status == PV_OK)
+        *id = (uint64_t) sqlite3_column_int64(statement, 0);
+    (void) sqlite3_finalize(statement);
+    return status;
+}

@@ -1,0 +1,96 @@
+/*
+ * The state file as this folder sees it: opening, schema, files beside it, and the
+ * appending of chained rows. One thread at a time uses a database.
+ */
+#ifndef PV_DB_INT_H
+#define PV_DB_INT_H
+
+#include "proxy/audit/record_int.h"
+#include "proxy/base/base.h"
+#include "proxy/base/bytes.h"
+#include "proxy/crypto/mac.h"
+
+#include <sqlite3.h>
+#include <sys/types.h>
+
+/* "pgvl", in the file's header. */
+#define PV_DB_APPLICATION_ID 0x7067766c
+#define PV_DB_VERSION 1
+
+struct pv_db_head {
+    uint64_t seq; /* 0: nothing yet, hash zero */
+    uint8_t hash[PV_SHA256_BYTES];
+};
+
+struct pv_db {
+    sqlite3 *sqlite;
+    sqlite3_stmt *begin, *commit, *rollback;
+    sqlite3_stmt *head, *hash_at;
+    sqlite3_stmt *insert[PV_TABLE_COUNT];
+    struct pv_db_head committed; /* what this connection last saw on disk; the log may only grow from it */
+    struct pv_db_head current;   /* inside a transaction */
+    struct pv_buf canonical;
+    char words[160]; /* of the last failure, for the operational log */
+    dev_t device;
+    ino_t inode;
+};
+
+struct pv_db_options {
+    bool is_creating; /* make file, schema and keys where they are missing */
+    bool is_relaxed;
+    uint32_t busy_ms; /* 0: PV_AUDIT_BUSY_MS */
+};
+
+enum pv_status pv_db_open(const char *path, const struct pv_db_options *options, struct pv_db **db, char *error,
+                          size_t error_size) PV_MUST_CHECK;
+void pv_db_close(struct pv_db *db);
+
+/* BEGIN IMMEDIATE, and the newest head. PV_CORRUPT: the log lost or changed what this connection had seen. */
+enum pv_status pv_db_begin(struct pv_db *db) PV_MUST_CHECK;
+/* PV_INVALID: the log does not take this one, the transaction goes on. Anything else but PV_OK: roll back. */
+enum pv_status pv_db_append(struct pv_db *db, struct pv_entry *entry) PV_MUST_CHECK;
+enum pv_status pv_db_commit(struct pv_db *db) PV_MUST_CHECK;
+void pv_db_rollback(struct pv_db *db);
+/* Appends ends with outcome `lost` for statements that have none; inside a transaction. */
+enum pv_status pv_db_sweep_lost(struct pv_db *db, uint64_t *lost) PV_MUST_CHECK;
+/* Highest statement id of the log. */
+enum pv_status pv_db_id_max(struct pv_db *db, uint64_t *id) PV_MUST_CHECK;
+/* Whether `path` still is the file that was opened. */
+bool pv_db_is_in_place(const struct pv_db *db, const char *path);
+
+/* Shared by the readers and the store. */
+enum pv_status pv_db_status(int rc);
+enum pv_status pv_db_prepare(sqlite3 *sqlite, const char *sql, sqlite3_stmt **statement) PV_MUST_CHECK;
+enum pv_status pv_db_exec(sqlite3 *sqlite, const char *sql) PV_MUST_CHECK;
+/* Steps once; PV_OK row, PV_NOTFOUND done. */
+enum pv_status pv_db_step(sqlite3_stmt *statement) PV_MUST_CHECK;
+enum pv_status pv_db_head_read(sqlite3_stmt *head, struct pv_db_head *result) PV_MUST_CHECK;
+extern const char pv_db_head_sql[];
+/* For reading alone; a copy on a read-only disk too. Begins a read transaction, so that all that follows sees one state. */
+enum pv_status pv_db_open_reading(const char *path, sqlite3 **sqlite, char *error, size_t error_size) PV_MUST_CHECK;
+/* Like every error text here: always terminated, NULL with size 0 for none. */
+void pv_db_error(char *error, size_t error_size, const char *format, ...) PV_PRINTF(3, 4);
+
+/* ---- schema.c ---- */
+
+/* Inside a transaction: makes the schema in an empty file, refuses what is not ours. */
+enum pv_status pv_schema_ensure(sqlite3 *sqlite, bool is_creating, char *error, size_t error_size) PV_MUST_CHECK;
+/* PV_OK with an empty `name`: as made. Else the first object that is missing or changed. */
+enum pv_status pv_schema_compare(sqlite3 *sqlite, char *name, size_t name_size) PV_MUST_CHECK;
+/* Definitions of the two views' SELECTs, which the reader puts under its own names. */
+extern const char pv_schema_query_log_select[];
+extern const char pv_schema_event_log_select[];
+
+/* ---- files.c ---- */
+
+/* Makes an empty file 0600 where it is missing, and makes its name durable. */
+enum pv_status pv_file_ensure(const char *path, char *error, size_t error_size) PV_MUST_CHECK;
+/* Makes `path`.key and `path`.pub where they are missing. */
+enum pv_status pv_keys_ensure(const char *path, char *error, size_t error_size) PV_MUST_CHECK;
+/* PV_BUSY: held by another process. *fd stays open as long as the lock shall hold. */
+enum pv_status pv_lock_take(const char *path, int *fd, char *error, size_t error_size) PV_MUST_CHECK;
+void pv_lock_release(int fd);
+/* path with an ending; freed with pv_free. */
+char *pv_path_with(const char *path, const char *ending) PV_MUST_CHECK;
+
+#endif

@@ -1,0 +1,75 @@
+/*
+ * A record as the journal holds it: one heap block with the values of its rows, in the
+ * order of the tables' columns, and the links that carry it from queue to port.
+ */
+#ifndef PV_RECORD_INT_H
+#define PV_RECORD_INT_H
+
+#include "proxy/audit/journal.h"
+#include "proxy/audit/record.h"
+#include "proxy/base/bytes.h"
+
+#include <stdatomic.h>
+
+enum pv_value_kind { PV_VALUE_NULL, PV_VALUE_INT, PV_VALUE_TEXT, PV_VALUE_BLOB };
+
+struct pv_value {
+    enum pv_value_kind kind;
+    int64_t number;      /* INT */
+    const uint8_t *data; /* TEXT, BLOB */
+    size_t len;
+};
+
+/* The chained tables. Columns between seq and hash; the tag opens a row's canonical bytes. */
+#define PV_STATEMENT_COLUMNS                                                                                     \
+    "id, at, session, room, user, party, client, application, protocol, question, question_type, decision, " \
+    "reason, query, parameters, forwarded, datasets, columns"
+#define PV_STATEMENT_END_COLUMNS "id, at, rows, suppressed, bytes, duration_us, outcome, sqlstate"
+#define PV_EVENT_COLUMNS "at, session, room, user, client, event, detail"
+
+enum pv_table_id { PV_TABLE_STATEMENT, PV_TABLE_STATEMENT_END, PV_TABLE_EVENT, PV_TABLE_COUNT };
+
+struct pv_table {
+    const char *name;
+    const char *columns;
+    size_t column_count;
+    uint8_t tag;
+};
+
+extern const struct pv_table pv_tables[PV_TABLE_COUNT];
+
+#define PV_TABLE_COLUMNS_MAX 18u
+
+struct pv_entry {
+    struct pv_entry *next;      /* in the queue */
+    struct pv_entry *port_next; /* in the port */
+    struct pv_journal_port *port;
+    void *cookie;
+    uint64_t ticket;
+    enum pv_status status;      /* of the writing */
+    enum pv_status done_status; /* of the completion, which a later attempt does not change */
+    _Atomic int refs; /* the queue's and the port's */
+    size_t size;      /* of the block */
+    enum pv_record_kind kind;
+    bool is_kept;
+    size_t value_count;
+    struct pv_value values[]; /* of a WHOLE record the statement's, then its end's */
+};
+
+/* Copies. PV_INVALID: a field that record.h does not allow. The entry has one reference. */
+enum pv_status pv_entry_new(const struct pv_record *record, struct pv_entry **entry) PV_MUST_CHECK;
+void pv_entry_unref(struct pv_entry *entry);
+/* Makes every text UTF-8, or the query a blob; before the entry is written, on the writer's thread. */
+void pv_entry_settle(struct pv_entry *entry);
+
+/* Replaces the buffer's content with what the hash of a row covers. */
+enum pv_status pv_canonical(struct pv_buf *out, const uint8_t *hash_before, uint8_t tag, uint64_t seq,
+                            const struct pv_value *values, size_t count) PV_MUST_CHECK;
+
+/* Moves the count so that the next id is above `id`. */
+void pv_statement_id_raise(uint64_t id);
+
+/* Words of enums as the log holds them. */
+const char *pv_outcome_word(enum pv_outcome outcome);
+
+#endif

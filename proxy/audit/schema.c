@@ -1,0 +1,184 @@
+#include "proxy/audit/db_int.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SELECT_QUERY_LOG                                                                                            \
+    "SELECT s.seq AS seq, s.at AS at, s.session AS session, s.room AS room, s.user AS user, s.party AS party, "     \
+    "s.client AS client, s.application AS application, s.protocol AS protocol, s.question AS question, "            \
+    "s.question_type AS question_type, s.decision AS decision, s.reason AS reason, s.query AS query, "              \
+    "s.parameters AS parameters, s.forwarded AS forwarded, s.datasets AS datasets, s.columns AS columns, "          \
+    "e.rows AS rows, e.suppressed AS suppressed, e.bytes AS bytes, e.duration_us AS duration_us, "                  \
+    "e.outcome AS outcome, e.sqlstate AS sqlstate FROM main.statement AS s LEFT JOIN main.statement_end AS e ON e.id = s.id"
+#define SELECT_EVENT_LOG \
+    "SELECT seq, at, session, room, user, client, event, detail FROM main.event"
+
+const char pv_schema_query_log_select[] = SELECT_QUERY_LOG;
+const char pv_schema_event_log_select[] = SELECT_EVENT_LOG;
+
+#define APPEND_ONLY(table, words)                                                                               \
+    "CREATE TRIGGER " table "_no_update BEFORE UPDATE ON " table " BEGIN SELECT RAISE(ABORT, '" words "'); END;" \
+    "CREATE TRIGGER " table "_no_delete BEFORE DELETE ON " table " BEGIN SELECT RAISE(ABORT, '" words "'); END;"
+
+/* An approval, a consent or a secret that changes is counted, so that serve sees it (store.h, pv_store_changes). */
+#define COUNTED(table, verb)                                                                 \
+    "CREATE TRIGGER " table "_counts_" verb " AFTER " verb " ON " table                       \
+    " BEGIN UPDATE meta SET value = value + 1 WHERE name = 'changes'; END;"
+
+static const char schema_sql[] =
+    "CREATE TABLE meta (name TEXT PRIMARY KEY NOT NULL, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "INSERT INTO meta VALUES ('changes', 0), ('swept', 0);"
+    /* The log: one chain through three tables, seq is common to them. */
+    "CREATE TABLE statement (seq INTEGER PRIMARY KEY NOT NULL, id INTEGER NOT NULL UNIQUE, at TEXT NOT NULL,"
+    " session INTEGER, room TEXT, user TEXT, party TEXT, client TEXT, application TEXT, protocol TEXT NOT NULL,"
+    " question TEXT, question_type TEXT, decision TEXT NOT NULL, reason TEXT, query ANY, parameters TEXT,"
+    " forwarded TEXT, datasets TEXT NOT NULL, columns TEXT NOT NULL, hash BLOB NOT NULL) STRICT;"
+    "CREATE INDEX statement_at ON statement (at);"
+    "CREATE INDEX statement_room ON statement (room);"
+    "CREATE INDEX statement_user ON statement (user);"
+    "CREATE INDEX statement_denied ON statement (decision) WHERE decision = 'denied';"
+    "CREATE TABLE statement_end (seq INTEGER PRIMARY KEY NOT NULL, id INTEGER NOT NULL UNIQUE, at TEXT NOT NULL,"
+    " rows INTEGER, suppressed TEXT, bytes INTEGER, duration_us INTEGER, outcome TEXT NOT NULL, sqlstate TEXT,"
+    " hash BLOB NOT NULL) STRICT;"
+    "CREATE TABLE event (seq INTEGER PRIMARY KEY NOT NULL, at TEXT NOT NULL, session INTEGER, room TEXT, user TEXT,"
+    " client TEXT, event TEXT NOT NULL, detail TEXT, hash BLOB NOT NULL) STRICT;"
+    "CREATE INDEX event_at ON event (at);"
+    "CREATE INDEX event_room ON event (room);"
+    "CREATE VIEW query_log AS " SELECT_QUERY_LOG ";"
+    "CREATE VIEW event_log AS " SELECT_EVENT_LOG ";"
+    APPEND_ONLY("statement", "the query log is append-only")
+    APPEND_ONLY("statement_end", "the query log is append-only")
+    APPEND_ONLY("event", "the query log is append-only")
+    /* Beside the log. */
+    "CREATE TABLE secret (scope TEXT NOT NULL, name TEXT NOT NULL, secret BLOB NOT NULL, PRIMARY KEY (scope, name))"
+    " STRICT, WITHOUT ROWID;"
+    "CREATE TABLE approval (seq INTEGER PRIMARY KEY NOT NULL, room TEXT NOT NULL, question TEXT NOT NULL,"
+    " party TEXT NOT NULL, at INTEGER NOT NULL, text BLOB NOT NULL, signature BLOB NOT NULL, fingerprint TEXT NOT NULL)"
+    " STRICT;"
+    "CREATE INDEX approval_question ON approval (room, question);"
+    "CREATE TABLE consent (seq INTEGER PRIMARY KEY NOT NULL, room TEXT NOT NULL, kind INTEGER NOT NULL,"
+    " subject TEXT NOT NULL, party TEXT NOT NULL, withdrawn INTEGER NOT NULL, at INTEGER NOT NULL,"
+    " signature BLOB NOT NULL, fingerprint TEXT) STRICT;"
+    "CREATE INDEX consent_subject ON consent (room, kind, subject, party);"
+    "CREATE TABLE budget (key TEXT NOT NULL, period TEXT NOT NULL, runs INTEGER NOT NULL, PRIMARY KEY (key, period))"
+    " STRICT, WITHOUT ROWID;"
+    APPEND_ONLY("approval", "approvals are only ever added")
+    APPEND_ONLY("consent", "consent is only ever added")
+    COUNTED("secret", "INSERT") COUNTED("secret", "UPDATE") COUNTED("secret", "DELETE")
+    COUNTED("approval", "INSERT") COUNTED("consent", "INSERT");
+
+static enum pv_status
+read_number(sqlite3 *sqlite, const char *sql, int64_t *number)
+{
+    sqlite3_stmt *statement = NULL;
+    enum pv_status status = pv_db_prepare(sqlite, sql, &statement);
+
+    if (status == PV_OK)
+        status = pv_db_step(statement);
+    if (status == PV_OK)
+        *number = sqlite3_column_int64(statement, 0);
+    (void) sqlite3_finalize(statement);
+    return status;
+}
+
+static enum pv_status
+make(sqlite3 *sqlite)
+{
+    char sql[96];
+    enum pv_status status = pv_db_exec(sqlite, schema_sql);
+
+    if (status != PV_OK)
+        return status;
+    (void) snprintf(sql, sizeof(sql), "PRAGMA application_id = %d; PRAGMA user_version = %d", PV_DB_APPLICATION_ID,
+                    PV_DB_VERSION);
+    return pv_db_exec(sqlite, sql);
+}
+
+enum pv_status
+pv_schema_ensure(sqlite3 *sqlite, bool is_creating, char *error, size_t error_size)
+{
+    int64_t objects = 0, version = 0, application = 0;
+    enum pv_status status = read_number(sqlite, "SELECT count(*) FROM sqlite_schema", &objects);
+
+    if (status == PV_OK)
+        status = read_number(sqlite, "PRAGMA user_version", &version);
+    if (status == PV_OK)
+        status = read_number(sqlite, "PRAGMA application_id", &application);
+    if (status == PV_OK && objects == 0 && version == 0 && is_creating)
+        status = make(sqlite);
+    else if (status == PV_OK && application != PV_DB_APPLICATION_ID) {
+        pv_db_error(error, error_size, "the file is not a pgveil state file");
+        return PV_CORRUPT;
+    } else if (status == PV_OK && version != PV_DB_VERSION) {
+        pv_db_error(error, error_size, "the state file has version %lld, this pgveil knows version %d",
+                    (long long) version, PV_DB_VERSION);
+        return PV_CORRUPT;
+    }
+    if (status != PV_OK)
+        pv_db_error(error, error_size, "%s", sqlite3_errmsg(sqlite));
+    return status;
+}
+
+/* Every object of ours, as SQLite keeps its text; indexes that SQLite makes itself have none. */
+#define OBJECTS_SQL "SELECT type || ' ' || name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT GLOB 'sqlite_*' ORDER BY 1"
+
+static bool
+is_same_object(sqlite3_stmt *a, sqlite3_stmt *b)
+{
+    for (int i = 0; i < 2; i++) {
+        struct pv_slice left = pv_slice_of(sqlite3_column_text(a, i), (size_t) sqlite3_column_bytes(a, i));
+        struct pv_slice right = pv_slice_of(sqlite3_column_text(b, i), (size_t) sqlite3_column_bytes(b, i));
+
+        if (!pv_slice_equal(left, right))
+            return false;
+    }
+    return true;
+}
+
+static enum pv_status
+compare_objects(sqlite3_stmt *expected, sqlite3_stmt *actual, char *name, size_t name_size)
+{
+    for (;;) {
+        enum pv_status want = pv_db_step(expected);
+        enum pv_status have = pv_db_step(actual);
+        sqlite3_stmt *culprit = expected;
+
+        if (want == PV_NOTFOUND && have == PV_NOTFOUND)
+            return PV_OK;
+        if (want != PV_OK && want != PV_NOTFOUND)
+            return want;
+        if (have != PV_OK && have != PV_NOTFOUND)
+            return have;
+        if (want == PV_OK && have == PV_OK && is_same_object(expected, actual))
+            continue;
+        /* The lists are sorted: an extra object stands before the expected one. */
+        if (want == PV_NOTFOUND || (have == PV_OK && strcmp((const char *) sqlite3_column_text(actual, 0),
+                                                            (const char *) sqlite3_column_text(expected, 0)) < 0))
+            culprit = actual;
+        (void) snprintf(name, name_size, "%s", (const char *) sqlite3_column_text(culprit, 0));
+        return PV_OK;
+    }
+}
+
+enum pv_status
+pv_schema_compare(sqlite3 *sqlite, char *name, size_t name_size)
+{
+    sqlite3 *model = NULL;
+    sqlite3_stmt *expected = NULL, *actual = NULL;
+    enum pv_status status = pv_db_status(sqlite3_open(":memory:", &model));
+
+    pv_assert(name_size > 0);
+    name[0] = '\0';
+    if (status == PV_OK)
+        status = make(model);
+    if (status == PV_OK)
+        status = pv_db_prepare(model, OBJECTS_SQL, &expected);
+    if (status == PV_OK)
+        status = pv_db_prepare(sqlite, OBJECTS_SQL, &actual);
+    if (status == PV_OK)
+        status = compare_objects(expected, actual, name, name_size);
+    (void) sqlite3_finalize(expected);
+    (void) sqlite3_finalize(actual);
+    (void) sqlite3_close(model);
+    return status;
+}
