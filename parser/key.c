@@ -1,0 +1,107 @@
+/*
+ * SipHash-1-3, written from the paper.
+ */
+#include "parser/key.h"
+
+#include <string.h>
+#include <sys/random.h>
+
+struct state {
+    uint64_t v0;
+    uint64_t v1;
+    uint64_t v2;
+    uint64_t v3;
+};
+
+static inline uint64_t
+rotate(uint64_t x, unsigned bits)
+{
+    return (x << bits) | (x >> (64 - bits));
+}
+
+static inline void
+round_once(struct state *s)
+{
+    s->v0 += s->v1;
+    s->v1 = rotate(s->v1, 13) ^ s->v0;
+    s->v0 = rotate(s->v0, 32);
+    s->v2 += s->v3;
+    s->v3 = rotate(s->v3, 16) ^ s->v2;
+    s->v0 += s->v3;
+    s->v3 = rotate(s->v3, 21) ^ s->v0;
+    s->v2 += s->v1;
+    s->v1 = rotate(s->v1, 17) ^ s->v2;
+    s->v2 = rotate(s->v2, 32);
+}
+
+static inline void
+compress(struct state *s, uint64_t word)
+{
+    s->v3 ^= word;
+    round_once(s);
+    s->v0 ^= word;
+}
+
+/* Up to eight bytes, least significant first, whatever the machine. */
+static uint64_t
+load(const uint8_t *bytes, size_t len)
+{
+    uint64_t word = 0;
+
+    for (size_t i = 0; i < len; i++)
+        word |= (uint64_t) bytes[i] << (8 * i);
+    return word;
+}
+
+static uint64_t
+hash(const struct pv_key *key, const uint64_t *salt, struct pv_slice text)
+{
+    struct state s = {key->k0 ^ 0x736f6d6570736575u, key->k1 ^ 0x646f72616e646f6du, key->k0 ^ 0x6c7967656e657261u,
+                      key->k1 ^ 0x7465646279746573u};
+    size_t whole = text.len / 8 * 8;
+    uint64_t total = text.len;
+
+    if (salt != NULL) {
+        compress(&s, *salt);
+        total += 8;
+    }
+    for (size_t i = 0; i < whole; i += 8)
+        compress(&s, load(text.data + i, 8));
+    compress(&s, total << 56 | (text.len > whole ? load(text.data + whole, text.len - whole) : 0));
+    s.v2 ^= 0xff;
+    round_once(&s);
+    round_once(&s);
+    round_once(&s);
+    return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
+}
+
+enum pv_status
+pv_key_make(struct pv_key *key)
+{
+    uint8_t bytes[16];
+
+    if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t) sizeof(bytes))
+        return PV_IO;
+    *key = pv_key_of(bytes);
+    return PV_OK;
+}
+
+struct pv_key
+pv_key_of(const uint8_t bytes[16])
+{
+    struct pv_key key = {load(bytes, 8), load(bytes + 8, 8)};
+
+    return key;
+}
+
+uint64_t
+pv_key_hash(const struct pv_key *key, struct pv_slice text)
+{
+    return hash(key, NULL, text);
+}
+
+uint64_t
+pv_key_hash_with(const struct pv_key *key, uint64_t salt, struct pv_slice text)
+{
+    return hash(key, &salt, text);
+}
