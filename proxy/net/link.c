@@ -73,6 +73,7 @@ struct pv_link {
     bool is_told;      /* the owner has heard of eof */
     bool is_finishing; /* the owner has let go */
     bool is_lingering;
+    bool is_first_seen;
     bool is_shut; /* our goodbye was sent */
     bool is_dead; /* freed inside a callback */
     bool read_wants_write, write_wants_read, handshake_wants_write;
@@ -473,12 +474,27 @@ read_tls(struct pv_link *link)
     return used;
 }
 
+/* Shows the owner the first byte. True when the bytes are to be read as they are. */
+static bool
+show_first(struct pv_link *link)
+{
+    uint8_t byte;
+
+    if (link->is_first_seen || link->is_finishing || link->phase != TLS_NONE || link->events->first == NULL)
+        return true;
+    if (recv(link->fd, &byte, 1, MSG_PEEK) != 1)
+        return true; /* reading says why */
+    link->is_first_seen = true;
+    link->events->first(link->context, byte);
+    return !link->is_dead && !link->is_finishing && link->phase == TLS_NONE;
+}
+
 static void
 receive(struct pv_link *link)
 {
     size_t len;
 
-    if (link->is_eof || link->is_broken)
+    if (link->is_eof || link->is_broken || !show_first(link))
         return;
     len = link->phase == TLS_UP ? read_tls(link) : read_plain(link);
     if (link->is_finishing || len == 0)

@@ -25,6 +25,8 @@ void pv_link_thread_free(struct pv_link_thread *thread);                       /
 size_t pv_link_count(const struct pv_link_thread *thread); /* open links, those that are still finishing too */
 
 struct pv_link_events {
+    /* NULL, or told the first byte before it is read, once, while the link is plain: may start TLS. */
+    void (*first)(void *context, uint8_t byte);
     /* Valid until the callback returns. */
     void (*bytes)(void *context, struct pv_slice bytes);
     /* The peer is gone: closed (words NULL), or failed. Nothing more is read. Once, after the last bytes. */

@@ -1,0 +1,539 @@
+#include "proxy/net/server.h"
+
+#include "policy/views.h"
+#include "proxy/base/bytes.h"
+#include "proxy/base/log.h"
+#include "proxy/crypto/mac.h"
+#include "proxy/crypto/tls.h"
+#include "proxy/net/dial.h"
+#include "proxy/net/loop.h"
+#include "proxy/session/backend.h"
+#include "proxy/wire/message.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* A cancel that takes longer than this is given up: the statement then ends by itself. */
+#define CANCEL_TIMEOUT_MS 10000u
+/* A login that the server does not answer. */
+#define LOGIN_TIMEOUT_MS 15000u
+
+struct pv_server {
+    struct pv_server_thread *thread;
+    struct pv_world *world;     /* until open */
+    const struct pv_room *room; /* of the world's policy */
+    /* For cancels, once open. */
+    struct pv_tls_context *tls;
+    char *host;
+    const struct pv_server_events *events;
+    void *context;
+    struct pv_lookup_request *request;
+    struct pv_dial *dial;
+    struct pv_link *link;
+    struct pv_backend_login *login; /* while logging in */
+    struct pv_task *timeout;
+    struct pv_address address;
+    uint32_t pid;
+    size_t key_len;
+    uint8_t key[PV_CANCEL_KEY_BYTES_MAX];
+    size_t identity_len;
+    uint8_t identity[PV_LOOKUP_IDENTITY_MAX];
+    char password[PV_LOOKUP_PASSWORD_SIZE];
+    bool is_owner; /* logs in as the upstream's own user: conformance */
+    bool is_fresh; /* the login was read from the state just now */
+    bool is_open;
+};
+
+struct pv_server_cancel {
+    struct pv_server_thread *thread;
+    void (*done)(void *context);
+    void *context;
+    struct pv_link *link;
+    struct pv_task *timeout;
+    uint32_t pid;
+    size_t key_len;
+    uint8_t key[PV_CANCEL_KEY_BYTES_MAX];
+};
+
+static void
+forget_login(struct pv_server *server)
+{
+    pv_backend_login_free(server->login);
+    server->login = NULL;
+    pv_wipe(server->password, sizeof(server->password));
+    pv_wipe(server->identity, sizeof(server->identity));
+    server->identity_len = 0;
+    pv_task_free(server->timeout);
+    server->timeout = NULL;
+}
+
+/* Frees it; the link has been dealt with. */
+static void
+server_free(struct pv_server *server)
+{
+    forget_login(server);
+    pv_lookup_forget(server->request);
+    pv_dial_free(server->dial);
+    pv_wipe(server->key, sizeof(server->key));
+    pv_world_unref(server->world);
+    pv_tls_context_unref(server->tls);
+    pv_free(server->host);
+    pv_free(server);
+}
+
+enum failure { FAILED_AWAY, FAILED_NOT_PROVISIONED, FAILED_FULL, FAILED_NOMEM };
+
+/* What the client hears of each: SQLSTATE, words before and after the room's name. */
+static const struct {
+    const char *sqlstate, *before, *after;
+} failures[] = {
+    [FAILED_AWAY] = {"08006", "could not connect to the database of clean room", ""},
+    [FAILED_NOT_PROVISIONED] = {"08006", "clean room", " has not been provisioned; run pgveil provision"},
+    [FAILED_FULL] = {"53300", "too many connections to the database of clean room", ""},
+    [FAILED_NOMEM] = {"53200", "out of memory in clean room", ""},
+};
+
+/* To the client as the table says; to the operational log: why. */
+static void
+fail(struct pv_server *server, enum failure failure, const char *why)
+{
+    const struct pv_server_events *events = server->events;
+    void *context = server->context;
+    char said[256];
+
+    pv_log(PV_LOG_WARNING, "room \"%s\": no connection to upstream \"%s\": %s", server->room->name,
+           server->room->upstream->name, why);
+    (void) snprintf(said, sizeof(said), "%s \"%s\"%s", failures[failure].before, server->room->name,
+                    failures[failure].after);
+    pv_link_free(server->link);
+    server_free(server);
+    events->failed(context, failures[failure].sqlstate, said);
+}
+
+static void
+fail_nomem(struct pv_server *server)
+{
+    fail(server, FAILED_NOMEM, "out of memory");
+}
+
+/* ---- Login ---- */
+
+/*
+ * Pinned settings. Those without a value here get it from the room. A client's own settings come
+ * later, as SET of values that the gate allowed.
+ */
+static const struct {
+    const char *name, *value;
+} pins[] = {
+    {"search_path", NULL},
+    {"client_encoding", "UTF8"},
+    {"standard_conforming_strings", "on"},
+    {"backslash_quote", "off"},
+    {"default_transaction_read_only", "on"},
+    {"row_security", "on"},
+    {"array_nulls", "on"},
+    {"transform_null_equals", "off"},
+    {"statement_timeout", "0"},
+    {"lock_timeout", "0"},
+    {"idle_in_transaction_session_timeout", "0"},
+};
+
+static struct pv_backend_login *
+make_login(struct pv_server *server)
+{
+    const char *parameters[2 * PV_COUNT_OF(pins)];
+    char role[PV_VIEWS_NAME_SIZE];
+    struct pv_buf search_path = {0};
+    uint8_t hash[PV_TLS_ENDPOINT_BYTES_MAX];
+    size_t hash_len = 0, count = 0;
+    const struct pv_tls *tls = pv_link_tls(server->link);
+    struct pv_backend_login *login = NULL;
+
+    pv_views_login_role(server->room->name, role);
+    pv_views_search_path(server->room, &search_path);
+    for (size_t i = 0; i < PV_COUNT_OF(pins); i++) {
+        /* Conformance tests want a session as the database gives it; the parser still reads UTF-8 only. */
+        if (server->is_owner && strcmp(pins[i].name, "client_encoding") != 0)
+            continue;
+        parameters[count++] = pins[i].name;
+        parameters[count++] = pins[i].value != NULL ? pins[i].value : pv_buf_text(&search_path);
+    }
+    if (tls != NULL && pv_tls_endpoint_hash(tls, hash, &hash_len) != PV_OK)
+        hash_len = 0; /* the certificate allows no channel binding; SCRAM without it */
+    if (pv_buf_ok(&search_path)) {
+        const struct pv_backend_options options = {
+            .user = server->is_owner ? server->room->upstream->user : role,
+            .dbname = server->room->upstream->dbname,
+            .password = server->password[0] != '\0' ? server->password : NULL,
+            .is_tls = tls != NULL,
+            .endpoint_hash = pv_slice_of(hash, hash_len),
+            .parameters = parameters,
+            .parameter_count = count / 2,
+        };
+
+        login = pv_backend_login_new(&options);
+    }
+    pv_buf_clear(&search_path);
+    return login;
+}
+
+static void start(struct pv_server *server);
+
+/* Refused. A login from the cache may be an older one than the database's. */
+static void
+refused(struct pv_server *server, enum pv_status status)
+{
+    const char *sqlstate = pv_backend_login_sqlstate(server->login);
+    bool is_auth = status == PV_AUTH || strncmp(sqlstate, "28", 2) == 0;
+    char why[256];
+
+    (void) snprintf(why, sizeof(why), "%s", pv_backend_login_error(server->login));
+    if (is_auth && !server->is_fresh && !server->is_owner) {
+        pv_link_free(server->link);
+        server->link = NULL;
+        forget_login(server);
+        server->is_fresh = true;
+        start(server);
+    } else if (is_auth && !server->is_owner) {
+        fail(server, FAILED_NOT_PROVISIONED, why);
+    } else if (strcmp(sqlstate, "53300") == 0) {
+        fail(server, FAILED_FULL, why);
+    } else {
+        fail(server, FAILED_AWAY, why);
+    }
+}
+
+static void
+logged_in(struct pv_server *server, struct pv_slice rest)
+{
+    struct pv_backend_login *login = server->login;
+    size_t count = pv_backend_parameter_count(login);
+    const char **names = pv_calloc(2 * count + 1, sizeof(*names));
+    struct pv_slice key = pv_backend_key(login);
+    struct pv_server_facts facts = {.pid = pv_backend_pid(login), .parameter_names = names, .parameter_count = count};
+
+    server->host = pv_strdup(server->room->upstream->host);
+    if (names == NULL || server->host == NULL) {
+        pv_free(names);
+        fail_nomem(server);
+        return;
+    }
+    facts.parameter_values = names + count;
+    for (size_t i = 0; i < count; i++) {
+        names[i] = pv_backend_parameter_name(login, i);
+        names[count + i] = pv_backend_parameter_value(login, i);
+    }
+    facts.identity_key = pv_slice_of(server->identity, server->identity_len);
+    server->pid = facts.pid;
+    server->key_len = key.len <= sizeof(server->key) ? key.len : 0;
+    memcpy(server->key, key.data, server->key_len);
+    server->is_open = true;
+    /* The snapshot may be an old one for as long as the session lasts: keep what a cancel needs, and let go of it. */
+    server->tls = pv_world_upstream_tls(server->world, server->room->upstream);
+    if (server->tls != NULL)
+        server->tls = pv_tls_context_ref(server->tls);
+    server->room = NULL;
+    pv_world_unref(server->world);
+    server->world = NULL;
+    /* Only now: the login's strings and the key are the facts. The callback may close the server. */
+    server->login = NULL;
+    pv_wipe(server->password, sizeof(server->password));
+    pv_task_free(server->timeout);
+    server->timeout = NULL;
+    {
+        uint8_t identity[PV_LOOKUP_IDENTITY_MAX];
+
+        memcpy(identity, server->identity, sizeof(identity));
+        facts.identity_key.data = identity;
+        pv_wipe(server->identity, sizeof(server->identity));
+        server->events->open(server->context, server, &facts, rest);
+        pv_wipe(identity, sizeof(identity));
+    }
+    pv_backend_login_free(login);
+    pv_free(names);
+}
+
+static void
+feed(struct pv_server *server, struct pv_slice bytes)
+{
+    struct pv_buf out = {0};
+    size_t consumed = 0;
+    enum pv_status status = pv_backend_login_feed(server->login, bytes, &consumed, &out);
+
+    if (status == PV_MORE || status == PV_OK) {
+        pv_link_gather(server->link, pv_buf_slice(&out));
+        pv_link_flush(server->link);
+    }
+    pv_buf_wipe(&out);
+    if (status == PV_OK)
+        logged_in(server, pv_slice_of(bytes.data + consumed, bytes.len - consumed));
+    else if (status == PV_NOMEM)
+        fail_nomem(server);
+    else if (status != PV_MORE)
+        refused(server, status);
+}
+
+static void
+on_bytes(void *context, struct pv_slice bytes)
+{
+    feed(context, bytes);
+}
+
+static void
+on_eof(void *context, const char *words)
+{
+    fail(context, FAILED_AWAY, words != NULL ? words : "the server closed the connection during login");
+}
+
+static void
+on_tls(void *context)
+{
+    (void) context; /* the dial has done that */
+}
+
+static const struct pv_link_events login_events = {.bytes = on_bytes, .eof = on_eof, .tls = on_tls};
+
+static void
+on_login_timeout(void *context)
+{
+    fail(context, FAILED_AWAY, "timeout expired during login");
+}
+
+static void
+on_up(void *context, struct pv_link *link, const struct pv_address *address)
+{
+    struct pv_server *server = context;
+
+    server->dial = NULL;
+    server->link = link;
+    server->address = *address;
+    pv_link_set_owner(link, &login_events, server);
+    server->login = make_login(server);
+    server->timeout = pv_loop_once(server->thread->loop, LOGIN_TIMEOUT_MS, on_login_timeout, server);
+    if (server->login == NULL || server->timeout == NULL)
+        fail_nomem(server);
+    else
+        feed(server, pv_slice_of(NULL, 0));
+}
+
+static void
+on_dial_failed(void *context, const char *words)
+{
+    struct pv_server *server = context;
+
+    server->dial = NULL;
+    fail(server, FAILED_AWAY, words);
+}
+
+static const struct pv_dial_events dial_events = {.up = on_up, .failed = on_dial_failed};
+
+static void
+on_answer(void *context, struct pv_lookup_answer *answer)
+{
+    struct pv_server *server = context;
+    const struct pv_upstream *upstream = server->room->upstream;
+    struct pv_dial_options options = {
+        .addresses = answer->addresses,
+        .address_count = answer->address_count,
+        .tls = pv_world_upstream_tls(server->world, upstream),
+        .host = upstream->host,
+        .timeout_ms = upstream->connect_timeout_ms,
+    };
+
+    server->request = NULL;
+    if (answer->status == PV_NOTFOUND) {
+        fail(server, FAILED_NOT_PROVISIONED, "the state holds no login for it");
+        return;
+    }
+    if (answer->status != PV_OK) {
+        fail(server, FAILED_AWAY, answer->words[0] != '\0' ? answer->words : pv_status_words(answer->status));
+        return;
+    }
+    memcpy(server->password, answer->password, sizeof(server->password));
+    memcpy(server->identity, answer->identity, sizeof(server->identity));
+    server->identity_len = answer->identity_len;
+    if (!answer->was_cached)
+        server->is_fresh = true;
+    if (pv_dial_start(server->thread->links, server->thread->loop, &options, &dial_events, server, &server->dial) !=
+        PV_OK)
+        fail_nomem(server);
+}
+
+static void
+start(struct pv_server *server)
+{
+    enum pv_status status =
+        pv_lookup_start(server->thread->lookup, server->thread->loop, server->room->upstream, server->room->name,
+                        server->is_owner, server->is_fresh, on_answer, server, &server->request);
+
+    if (status != PV_OK)
+        fail_nomem(server);
+}
+
+enum pv_status
+pv_server_connect(struct pv_server_thread *thread, struct pv_world *world, const struct pv_room *room,
+                  const struct pv_server_events *events, void *context, struct pv_server **server)
+{
+    struct pv_server *connecting = pv_calloc(1, sizeof(*connecting));
+    enum pv_status status;
+
+    if (connecting == NULL)
+        return PV_NOMEM;
+    connecting->thread = thread;
+    connecting->world = pv_world_ref(world);
+    connecting->room = room;
+    connecting->events = events;
+    connecting->context = context;
+    connecting->is_owner = thread->conformance_room != NULL && strcmp(thread->conformance_room, room->name) == 0;
+    status = pv_lookup_start(thread->lookup, thread->loop, room->upstream, room->name, connecting->is_owner, false,
+                             on_answer, connecting, &connecting->request);
+    if (status != PV_OK) {
+        server_free(connecting);
+        return status;
+    }
+    *server = connecting;
+    return PV_OK;
+}
+
+struct pv_link *
+pv_server_link(struct pv_server *server)
+{
+    return server->is_open ? server->link : NULL;
+}
+
+void
+pv_server_close(struct pv_server *server, bool is_polite)
+{
+    struct pv_buf terminate = {0};
+
+    if (server == NULL)
+        return;
+    if (server->link != NULL && is_polite && server->is_open &&
+        pv_msg_empty_write(&terminate, PV_CLIENT_TERMINATE) == PV_OK)
+        pv_link_gather(server->link, pv_buf_slice(&terminate));
+    if (server->link != NULL) {
+        if (server->is_open && is_polite)
+            pv_link_finish(server->link, false);
+        else
+            pv_link_free(server->link);
+    }
+    server->link = NULL;
+    pv_buf_clear(&terminate);
+    server_free(server);
+}
+
+/* ---- Cancel ---- */
+
+static void
+cancel_end(struct pv_server_cancel *cancel)
+{
+    void (*done)(void *) = cancel->done;
+    void *context = cancel->context;
+
+    pv_link_free(cancel->link);
+    pv_task_free(cancel->timeout);
+    pv_wipe(cancel->key, sizeof(cancel->key));
+    cancel->thread->cancel_count--;
+    pv_free(cancel);
+    if (done != NULL)
+        done(context);
+}
+
+static void
+on_cancel_bytes(void *context, struct pv_slice bytes)
+{
+    (void) context; /* the protocol has no answer to a cancel; whatever this is, its end follows */
+    (void) bytes;
+}
+
+static void
+on_cancel_eof(void *context, const char *words)
+{
+    (void) words;
+    cancel_end(context);
+}
+
+static const struct pv_link_events cancel_link_events = {
+    .bytes = on_cancel_bytes, .eof = on_cancel_eof, .tls = on_tls};
+
+static void
+on_cancel_timeout(void *context)
+{
+    pv_log(PV_LOG_WARNING, "a cancel request got no answer from the database");
+    cancel_end(context);
+}
+
+static void
+on_cancel_up(void *context, struct pv_link *link, const struct pv_address *address)
+{
+    struct pv_server_cancel *cancel = context;
+    const struct pv_msg_cancel message = {cancel->pid, pv_slice_of(cancel->key, cancel->key_len)};
+    struct pv_buf out = {0};
+
+    (void) address;
+    cancel->link = link;
+    pv_link_set_owner(link, &cancel_link_events, cancel);
+    cancel->timeout = pv_loop_once(cancel->thread->loop, CANCEL_TIMEOUT_MS, on_cancel_timeout, cancel);
+    if (cancel->timeout == NULL || pv_msg_cancel_write(&out, &message) != PV_OK) {
+        pv_buf_wipe(&out);
+        cancel_end(cancel);
+        return;
+    }
+    pv_link_gather(link, pv_buf_slice(&out));
+    pv_link_flush(link);
+    pv_buf_wipe(&out);
+}
+
+static void
+on_cancel_failed(void *context, const char *words)
+{
+    pv_log(PV_LOG_WARNING, "a cancel request did not reach the database: %s", words);
+    cancel_end(context);
+}
+
+static const struct pv_dial_events cancel_dial_events = {.up = on_cancel_up, .failed = on_cancel_failed};
+
+enum pv_status
+pv_server_cancel_start(struct pv_server *server, void (*done)(void *context), void *context,
+                       struct pv_server_cancel **cancel)
+{
+    const struct pv_dial_options options = {
+        .addresses = &server->address,
+        .address_count = 1,
+        .tls = server->tls,
+        .host = server->host,
+        .timeout_ms = CANCEL_TIMEOUT_MS,
+    };
+    struct pv_server_cancel *started;
+    struct pv_dial *dial; /* ends in one of its callbacks */
+    enum pv_status status;
+
+    pv_assert(server->is_open);
+    if (server->key_len == 0)
+        return PV_NOTFOUND;
+    started = pv_calloc(1, sizeof(*started));
+    if (started == NULL)
+        return PV_NOMEM;
+    started->thread = server->thread;
+    started->done = done;
+    started->context = context;
+    started->pid = server->pid;
+    started->key_len = server->key_len;
+    memcpy(started->key, server->key, server->key_len);
+    status = pv_dial_start(server->thread->links, server->thread->loop, &options, &cancel_dial_events, started, &dial);
+    if (status != PV_OK) {
+        pv_wipe(started->key, sizeof(started->key));
+        pv_free(started);
+        return status;
+    }
+    server->thread->cancel_count++;
+    *cancel = started;
+    return PV_OK;
+}
+
+void
+pv_server_cancel_forget(struct pv_server_cancel *cancel)
+{
+    if (cancel != NULL)
+        cancel->done = NULL;
+}

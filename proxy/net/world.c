@@ -1,0 +1,117 @@
+#include "proxy/net/world.h"
+
+#include "proxy/crypto/tls.h"
+
+#include <stdatomic.h>
+
+struct pv_world {
+    _Atomic uint32_t refs;
+    struct pv_policy *policy;
+    struct pv_tls_context *server_tls;
+    struct pv_tls_context **upstream_tls; /* by the upstream's index */
+};
+
+static bool
+make_server_tls(struct pv_world *world, struct pv_faults *faults)
+{
+    const struct pv_config *config = &world->policy->config;
+    const struct pv_tls_server_options options = {config->tls_cert, config->tls_key, config->tls_client_ca, false};
+    char words[256];
+
+    if (!config->has_tls)
+        return true;
+    if (pv_tls_server_context_new(&options, &world->server_tls, words, sizeof(words)) == PV_OK)
+        return true;
+    pv_faults_add(faults, config->path, 1, 1, false, "tls: %s", words);
+    return false;
+}
+
+static bool
+make_upstream_tls(struct pv_world *world, size_t i, struct pv_faults *faults)
+{
+    static const enum pv_tls_mode modes[] = {
+        [PV_SSL_DISABLE] = PV_TLS_DISABLE,
+        [PV_SSL_REQUIRE] = PV_TLS_REQUIRE,
+        [PV_SSL_VERIFY_CA] = PV_TLS_VERIFY_CA,
+        [PV_SSL_VERIFY_FULL] = PV_TLS_VERIFY_FULL,
+    };
+    const struct pv_upstream *upstream = &world->policy->config.upstreams[i];
+    const struct pv_tls_client_options options = {modes[upstream->sslmode], upstream->sslrootcert, upstream->sslcert,
+                                                  upstream->sslkey};
+    char words[256];
+
+    /* Over a Unix socket there is no TLS, whatever sslmode says: nothing to verify there (libpq does the same). */
+    if (upstream->sslmode == PV_SSL_DISABLE || upstream->host[0] == '/')
+        return true;
+    if (pv_tls_client_context_new(&options, &world->upstream_tls[i], words, sizeof(words)) == PV_OK)
+        return true;
+    pv_faults_add(faults, world->policy->config.path, 1, 1, false, "upstream \"%s\": %s", upstream->name, words);
+    return false;
+}
+
+enum pv_status
+pv_world_new(struct pv_policy *policy, struct pv_faults *faults, struct pv_world **world)
+{
+    struct pv_world *made = pv_calloc(1, sizeof(*made));
+    bool is_sound;
+
+    if (made == NULL)
+        return PV_NOMEM;
+    atomic_store(&made->refs, 1);
+    made->policy = pv_policy_ref(policy);
+    made->upstream_tls = pv_calloc(policy->config.upstream_count + 1, sizeof(*made->upstream_tls));
+    if (made->upstream_tls == NULL) {
+        pv_world_unref(made);
+        return PV_NOMEM;
+    }
+    is_sound = make_server_tls(made, faults);
+    for (size_t i = 0; i < policy->config.upstream_count; i++)
+        is_sound = make_upstream_tls(made, i, faults) && is_sound;
+    if (!is_sound) {
+        pv_world_unref(made);
+        return PV_INVALID;
+    }
+    *world = made;
+    return PV_OK;
+}
+
+struct pv_world *
+pv_world_ref(struct pv_world *world)
+{
+    (void) atomic_fetch_add(&world->refs, 1);
+    return world;
+}
+
+void
+pv_world_unref(struct pv_world *world)
+{
+    if (world == NULL || atomic_fetch_sub(&world->refs, 1) != 1)
+        return;
+    for (size_t i = 0; world->upstream_tls != NULL && i < world->policy->config.upstream_count; i++)
+        pv_tls_context_unref(world->upstream_tls[i]);
+    pv_free(world->upstream_tls);
+    pv_tls_context_unref(world->server_tls);
+    pv_policy_unref(world->policy);
+    pv_free(world);
+}
+
+struct pv_policy *
+pv_world_policy(const struct pv_world *world)
+{
+    return world->policy;
+}
+
+struct pv_tls_context *
+pv_world_server_tls(const struct pv_world *world)
+{
+    return world->server_tls;
+}
+
+struct pv_tls_context *
+pv_world_upstream_tls(const struct pv_world *world, const struct pv_upstream *upstream)
+{
+    const struct pv_config *config = &world->policy->config;
+
+    pv_assert(upstream >= config->upstreams && upstream < config->upstreams + config->upstream_count);
+    return world->upstream_tls[upstream - config->upstreams];
+}
