@@ -102,9 +102,11 @@ roundtrip_auth(struct pv_slice body, struct pv_arena *arena, struct pv_buf *out)
     (void) arena;
     if (status != PV_OK || auth.kind != PV_AUTH_SASL)
         return status == PV_OK ? pv_msg_auth_write(out, &auth) : status;
-    for (size_t at = 0; auth.data.data[at] != 0 && count < PV_COUNT_OF(names); count++) {
+    for (size_t at = 0; auth.data.data[at] != 0; count++) {
         struct pv_slice name = pv_slice_cstr((const char *) auth.data.data + at);
 
+        if (count == PV_COUNT_OF(names))
+            return PV_LIMIT;
         names[count] = (const char *) name.data;
         if (!pv_msg_auth_offers(&auth, names[count]))
             return PV_INTERNAL;
