@@ -26,6 +26,10 @@ const struct pv_catalog_relation *pv_catalog_find(const char *schema, const char
 size_t pv_catalog_count(void);
 const struct pv_catalog_relation *pv_catalog_at(size_t i);
 
+/* The catalog schema's views for a room, in the order of making (layers from 100 up, one body). PV_NOMEM. */
+enum pv_status pv_catalog_views(struct pv_arena *arena, const struct pv_room *room, struct pv_made **made,
+                                size_t *count) PV_MUST_CHECK;
+
 /* Physical schema of a relation of the table, for a room. */
 void pv_catalog_schema(const struct pv_catalog_relation *relation, const char *room, char schema[PV_VIEWS_NAME_SIZE]);
 

@@ -76,10 +76,17 @@ struct pv_source_column {
     struct pv_column_type type;
 };
 
+/* The type that the database infers for an attribute of a row filter; of the element where it is a list. */
+struct pv_attribute_type {
+    const char *name; /* as format_type prints it, without a modifier */
+    bool is_array;
+    bool is_enum;
+};
+
 struct pv_source {
     const struct pv_source_column *columns;
     size_t column_count;
-    const char *const *attribute_types; /* of the row filter's attributes, by $n - 1, as format_type prints them */
+    const struct pv_attribute_type *attribute_types; /* by $n - 1 */
     size_t attribute_count;
 };
 
@@ -124,8 +131,14 @@ enum pv_status pv_views_private(struct pv_arena *arena, const struct pv_room *ro
                                 const struct pv_mask_context *context, struct pv_made **made,
                                 size_t *count) PV_MUST_CHECK;
 
-/* Labels of the private table's keys. `out` in the arena. */
-const char *pv_views_key_label(struct pv_arena *arena, const char *shared_name);
+/*
+ * The private table secret(name, key, ipad, opad) holds each key under a label: these two, and `shared:NAME`.
+ * Appends INSERT ... ON CONFLICT DO UPDATE for one key of PV_SECRET_BYTES; with is_hidden, *** stands in place of the
+ * bytes, for showing.
+ */
+#define PV_KEY_LABEL_HASH "hash"
 #define PV_KEY_LABEL_IDENTITY "identity"
+#define PV_KEY_LABEL_SHARED "shared:"
+void pv_views_secret_sql(struct pv_buf *buf, const char *room, const char *label, struct pv_slice key, bool is_hidden);
 
 #endif
