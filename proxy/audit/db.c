@@ -303,17 +303,31 @@ pv_db_is_in_place(const struct pv_db *db, const char *path)
     return stat(path, &facts) == 0 && facts.st_dev == db->device && facts.st_ino == db->inode;
 }
 
+/* https://www.sqlite.org/uri.html: of the path, '%', '?' and '#' are escaped. */
+char *
+pv_db_reading_uri(const char *path, bool is_immutable)
+{
+    sqlite3_str *uri = sqlite3_str_new(NULL);
+
+    sqlite3_str_appendall(uri, "file:");
+    for (const char *at = path; *at != '\0'; at++)
+        if (strchr("%?#", *at) != NULL)
+            sqlite3_str_appendf(uri, "%%%02X", (unsigned) (unsigned char) *at);
+        else
+            sqlite3_str_appendchar(uri, 1, *at);
+    sqlite3_str_appendall(uri, is_immutable ? "?mode=ro&immutable=1" : "?mode=ro");
+    return sqlite3_str_finish(uri);
+}
+
 /* A copy on a disk that cannot be written has no room for SQLite's -shm: then the file is read as it lies there. */
 static enum pv_status
 open_reading(const char *path, bool is_immutable, sqlite3 **sqlite)
 {
-    char *uri = sqlite3_mprintf("file:%s%s", path, is_immutable ? "?immutable=1" : "");
+    char *uri = pv_db_reading_uri(path, is_immutable);
     int rc = SQLITE_NOMEM;
 
-    if (uri != NULL && is_immutable && strpbrk(path, "?#%") == NULL)
+    if (uri != NULL)
         rc = sqlite3_open_v2(uri, sqlite, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_URI, NULL);
-    else if (uri != NULL)
-        rc = sqlite3_open_v2(path, sqlite, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL);
     sqlite3_free(uri);
     if (rc != SQLITE_OK)
         return pv_db_status(rc);

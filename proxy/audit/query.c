@@ -1,0 +1,556 @@
+/*
+ * How SQL is held to two views. The connection's main database is an empty one in
+ * memory; the state file is attached read-only under a random name. Two temporary views, query_log and
+ * event_log, read from it; temporary views under the names of the other tables stand
+ * before those, since SQLite looks into the temporary schema first. So no SQL can name a
+ * table of the file, and the authorizer refuses it if it could.
+ */
+#include "proxy/audit/query.h"
+
+#include "proxy/audit/db_int.h"
+#include "proxy/base/limits.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* Longest value: a statement's text or one that an expression makes. */
+#define VALUE_BYTES_MAX (128 * 1024 * 1024)
+/* Instructions of SQLite's machine between two looks at the clock: some 100 microseconds. */
+#define PROGRESS_STEPS 10000
+#define ROW_CELLS_MAX 2000u
+
+struct pv_log_reader {
+    sqlite3 *sqlite;
+    sqlite3_stmt *is_json;
+    char schema[40]; /* the random name */
+    uint64_t timeout_ms;
+    int64_t deadline_ms;
+    const char *refused; /* what the authorizer said no to, static words */
+};
+
+/* ---- The authorizer ---- */
+
+static const char *const functions[] = {
+    "abs",         "avg",         "ceil",        "ceiling",      "changes",      "char",         "coalesce",
+    "concat",      "count",       "cume_dist",   "date",         "datetime",     "dense_rank",   "first_value",
+    "floor",       "format",      "glob",        "group_concat", "hex",          "ifnull",       "iif",
+    "instr",       "json",        "json_array",  "json_array_length", "json_each", "json_extract", "json_group_array",
+    "json_group_object", "json_object", "json_quote", "json_tree", "json_type",  "json_valid",   "julianday",
+    "lag",         "last_value",  "lead",        "length",       "like",         "likelihood",   "likely",
+    "ln",          "log",         "log10",       "log2",         "lower",        "ltrim",        "max",
+    "min",         "mod",         "nth_value",   "ntile",        "nullif",       "percent_rank", "pow",
+    "power",       "printf",      "quote",       "rank",         "replace",      "round",        "row_number",
+    "rtrim",       "sign",        "sqrt",        "strftime",     "substr",       "substring",    "sum",
+    "time",        "total",       "trim",        "trunc",        "typeof",       "unicode",      "unixepoch",
+    "unlikely",    "upper",       "->",          "->>",
+};
+
+/* Tables whose columns may be read: the views, what lies under them, and JSON arrays taken apart. */
+static const char *const readable[] = {"query_log", "event_log", "statement", "statement_end",
+                                       "event",     "json_each", "json_tree"};
+
+/* Tables of which not even the number of rows is told. */
+static const char *const shadowed[] = {"statement", "statement_end", "event", "meta", "secret",
+                                       "approval",  "consent",       "budget"};
+
+static bool
+is_one_of(const char *name, const char *const *names, size_t count)
+{
+    for (size_t i = 0; name != NULL && i < count; i++)
+        if (sqlite3_stricmp(name, names[i]) == 0)
+            return true;
+    return false;
+}
+
+/* SQLite asks with an empty column where a FROM item is named and no column of it is read; a CTE is such an item too. */
+static bool
+may_count(const char *table)
+{
+    if (is_one_of(table, readable, PV_COUNT_OF(readable)))
+        return true;
+    return !is_one_of(table, shadowed, PV_COUNT_OF(shadowed)) && sqlite3_strnicmp(table, "sqlite_", 7) != 0 &&
+           sqlite3_strnicmp(table, "pragma_", 7) != 0 && sqlite3_stricmp(table, "dbstat") != 0;
+}
+
+static int
+refuse(struct pv_log_reader *reader, const char *words)
+{
+    if (reader->refused == NULL)
+        reader->refused = words;
+    return SQLITE_DENY;
+}
+
+static int
+authorize(void *context, int action, const char *first, const char *second, const char *database, const char *view)
+{
+    struct pv_log_reader *reader = context;
+
+    (void) database;
+    (void) view;
+    switch (action) {
+    case SQLITE_SELECT:
+    case SQLITE_RECURSIVE:
+        return SQLITE_OK;
+    case SQLITE_READ:
+        if (second != NULL && second[0] == '\0' ? may_count(first)
+                                                : is_one_of(first, readable, PV_COUNT_OF(readable)))
+            return SQLITE_OK;
+        return refuse(reader, "only query_log and event_log can be read");
+    case SQLITE_FUNCTION:
+        if (is_one_of(second, functions, PV_COUNT_OF(functions)))
+            return SQLITE_OK;
+        return refuse(reader, "a function that is not allowed here");
+    default:
+        return refuse(reader, "only SELECT is allowed");
+    }
+}
+
+/* ---- Opening ---- */
+
+static int64_t
+now_ms(void)
+{
+    struct timespec now;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int
+is_overdue(void *context)
+{
+    const struct pv_log_reader *reader = context;
+
+    return reader->deadline_ms != 0 && now_ms() > reader->deadline_ms;
+}
+
+static enum pv_status
+name_schema(struct pv_log_reader *reader)
+{
+    uint8_t bytes[16];
+    struct pv_buf name = {0};
+    enum pv_status status = pv_random_bytes(bytes, sizeof(bytes));
+
+    if (status == PV_OK)
+        status = pv_hex_encode(pv_slice_of(bytes, sizeof(bytes)), &name);
+    if (status == PV_OK && pv_buf_text(&name) == NULL)
+        status = PV_NOMEM;
+    if (status == PV_OK)
+        (void) snprintf(reader->schema, sizeof(reader->schema), "log_%s", pv_buf_text(&name));
+    pv_buf_clear(&name);
+    return status;
+}
+
+static enum pv_status
+run_text(struct pv_log_reader *reader, char *sql)
+{
+    enum pv_status status = sql == NULL ? PV_NOMEM : pv_db_exec(reader->sqlite, sql);
+
+    sqlite3_free(sql);
+    return status;
+}
+
+static enum pv_status
+attach(struct pv_log_reader *reader, const char *path)
+{
+    char *uri = pv_db_reading_uri(path, false);
+    enum pv_status status = uri == NULL ? PV_NOMEM
+                                        : run_text(reader, sqlite3_mprintf("ATTACH %Q AS %s", uri, reader->schema));
+
+    sqlite3_free(uri);
+    if (status == PV_OK)
+        status = run_text(reader, sqlite3_mprintf("SELECT count(*) FROM %s.meta", reader->schema));
+    if (status != PV_IO)
+        return status;
+    /* As pv_db_open_reading does, which has looked already that nothing is left out by this. */
+    (void) run_text(reader, sqlite3_mprintf("DETACH %s", reader->schema));
+    uri = pv_db_reading_uri(path, true);
+    status = uri == NULL ? PV_NOMEM : run_text(reader, sqlite3_mprintf("ATTACH %Q AS %s", uri, reader->schema));
+    sqlite3_free(uri);
+    return status;
+}
+
+/* The log's SELECT names its tables as main.X; here they are under the random name. */
+static enum pv_status
+make_view(struct pv_log_reader *reader, const char *name, const char *select, const char *room_column,
+          const struct pv_log_reader_options *options)
+{
+    sqlite3_str *sql = sqlite3_str_new(reader->sqlite);
+    const char *at = select;
+    const char *found;
+
+    sqlite3_str_appendf(sql, "CREATE TEMP VIEW %s AS ", name);
+    while ((found = strstr(at, "main.")) != NULL) {
+        sqlite3_str_append(sql, at, (int) (found - at));
+        sqlite3_str_appendf(sql, "%s.", reader->schema);
+        at = found + 5;
+    }
+    sqlite3_str_appendall(sql, at);
+    if (options->rooms != NULL) {
+        sqlite3_str_appendf(sql, " WHERE %s IN (NULL", room_column);
+        for (size_t i = 0; i < options->room_count; i++)
+            sqlite3_str_appendf(sql, ", %Q", options->rooms[i]);
+        sqlite3_str_appendall(sql, ")");
+    }
+    return run_text(reader, sqlite3_str_finish(sql));
+}
+
+static void
+limit(sqlite3 *sqlite)
+{
+    static const struct {
+        int id, most;
+    } rows[] = {
+        {SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX},       {SQLITE_LIMIT_SQL_LENGTH, PV_QUERY_BYTES_DEFAULT},
+        {SQLITE_LIMIT_ATTACHED, 1},                   {SQLITE_LIMIT_COMPOUND_SELECT, 100},
+        {SQLITE_LIMIT_COLUMN, ROW_CELLS_MAX},         {SQLITE_LIMIT_VDBE_OP, 1000000},
+        {SQLITE_LIMIT_WORKER_THREADS, 0},
+    };
+
+    for (size_t i = 0; i < PV_COUNT_OF(rows); i++)
+        (void) sqlite3_limit(sqlite, rows[i].id, rows[i].most);
+}
+
+static enum pv_status
+set_up(struct pv_log_reader *reader, const char *path, const struct pv_log_reader_options *options)
+{
+    enum pv_status status = pv_db_status(sqlite3_open_v2(
+        ":memory:", &reader->sqlite,
+        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_MEMORY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_URI, NULL));
+
+    if (status != PV_OK)
+        return status;
+    (void) sqlite3_extended_result_codes(reader->sqlite, 1);
+    (void) sqlite3_busy_timeout(reader->sqlite, (int) PV_AUDIT_BUSY_MS);
+    (void) sqlite3_db_config(reader->sqlite, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+    (void) sqlite3_db_config(reader->sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    (void) sqlite3_db_config(reader->sqlite, SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0, NULL);
+    limit(reader->sqlite);
+    status = pv_db_exec(reader->sqlite, "PRAGMA temp_store = MEMORY");
+    if (status == PV_OK)
+        status = name_schema(reader);
+    if (status == PV_OK)
+        status = attach(reader, path);
+    for (size_t i = 0; status == PV_OK && i < PV_COUNT_OF(shadowed); i++)
+        status = run_text(reader, sqlite3_mprintf("CREATE TEMP VIEW %s AS SELECT NULL AS nothing WHERE 0", shadowed[i]));
+    if (status == PV_OK)
+        status = make_view(reader, "query_log", pv_schema_query_log_select, "s.room", options);
+    if (status == PV_OK)
+        status = make_view(reader, "event_log", pv_schema_event_log_select, "room", options);
+    if (status == PV_OK)
+        status = pv_db_prepare(reader->sqlite, "SELECT json_valid(?1)", &reader->is_json);
+    reader->timeout_ms = options->timeout_ms;
+    sqlite3_progress_handler(reader->sqlite, PROGRESS_STEPS, is_overdue, reader);
+    return status;
+}
+
+enum pv_status
+pv_log_reader_open(const char *path, const struct pv_log_reader_options *options, struct pv_log_reader **reader,
+                   char *error, size_t error_size)
+{
+    static const struct pv_log_reader_options everything;
+    struct pv_log_reader *made;
+    sqlite3 *first = NULL;
+    enum pv_status status;
+
+    pv_db_error(error, error_size, "%s", "");
+    /* Is it a log of ours at all? */
+    status = pv_db_open_reading(path, &first, error, error_size);
+    if (status != PV_OK)
+        return status;
+    made = pv_calloc(1, sizeof(*made));
+    status = made == NULL ? PV_NOMEM : set_up(made, path, options == NULL ? &everything : options);
+    (void) sqlite3_close(first);
+    if (status != PV_OK) {
+        pv_db_error(error, error_size, "cannot read the query log %s: %s", path,
+                    made == NULL || made->sqlite == NULL ? pv_status_words(status) : sqlite3_errmsg(made->sqlite));
+        pv_log_reader_close(made);
+        return status;
+    }
+    *reader = made;
+    return PV_OK;
+}
+
+void
+pv_log_reader_close(struct pv_log_reader *reader)
+{
+    if (reader == NULL)
+        return;
+    (void) sqlite3_finalize(reader->is_json);
+    (void) sqlite3_close(reader->sqlite);
+    pv_free(reader);
+}
+
+/* ---- Rows ---- */
+
+static bool
+holds_json(struct pv_log_reader *reader, const char *name, struct pv_slice text)
+{
+    static const char *const names[] = {"parameters", "datasets", "columns", "detail"};
+    bool is_json;
+
+    if (!is_one_of(name, names, PV_COUNT_OF(names)) || text.len == 0 || (text.data[0] != '[' && text.data[0] != '{'))
+        return false;
+    (void) sqlite3_bind_text64(reader->is_json, 1, (const char *) text.data, text.len, SQLITE_STATIC, SQLITE_UTF8);
+    is_json = sqlite3_step(reader->is_json) == SQLITE_ROW && sqlite3_column_int(reader->is_json, 0) == 1;
+    (void) sqlite3_reset(reader->is_json);
+    (void) sqlite3_clear_bindings(reader->is_json);
+    return is_json;
+}
+
+static struct pv_cell
+read_cell(struct pv_log_reader *reader, sqlite3_stmt *statement, int column, const char *name)
+{
+    struct pv_cell cell = {.kind = PV_CELL_NULL};
+
+    switch (sqlite3_column_type(statement, column)) {
+    case SQLITE_INTEGER:
+        cell.kind = PV_CELL_INT;
+        cell.number = sqlite3_column_int64(statement, column);
+        break;
+    case SQLITE_FLOAT:
+        cell.kind = PV_CELL_REAL;
+        cell.real = sqlite3_column_double(statement, column);
+        break;
+    case SQLITE_TEXT:
+        cell.bytes.data = sqlite3_column_text(statement, column);
+        cell.bytes.len = (size_t) sqlite3_column_bytes(statement, column);
+        cell.kind = holds_json(reader, name, cell.bytes) ? PV_CELL_JSON : PV_CELL_TEXT;
+        break;
+    case SQLITE_BLOB:
+        cell.kind = PV_CELL_BLOB;
+        cell.bytes.data = sqlite3_column_blob(statement, column);
+        cell.bytes.len = (size_t) sqlite3_column_bytes(statement, column);
+        break;
+    default:
+        break;
+    }
+    return cell;
+}
+
+struct rows {
+    const char **names;
+    struct pv_cell *cells;
+    size_t count;
+};
+
+static enum pv_status
+step_all(struct pv_log_reader *reader, sqlite3_stmt *statement, struct rows *rows, pv_row_take take, void *context)
+{
+    const struct pv_row row = {rows->count, rows->names, rows->cells};
+    enum pv_status status = PV_OK;
+
+    while (status == PV_OK) {
+        status = pv_db_step(statement);
+        if (status != PV_OK)
+            break;
+        for (size_t i = 0; i < rows->count; i++)
+            rows->cells[i] = read_cell(reader, statement, (int) i, rows->names[i]);
+        status = take(context, &row);
+        /* Both words end the loop, and only one of them is SQLite's. */
+        if (status == PV_NOTFOUND)
+            status = PV_INTERNAL;
+    }
+    return status == PV_NOTFOUND ? PV_OK : status;
+}
+
+/* Runs a statement that is prepared and bound, and finalizes it. */
+static enum pv_status
+read_rows(struct pv_log_reader *reader, sqlite3_stmt *statement, bool is_announcing, pv_row_take take, void *context)
+{
+    struct rows rows = {.count = (size_t) sqlite3_column_count(statement)};
+    enum pv_status status = PV_NOMEM;
+
+    reader->deadline_ms = reader->timeout_ms == 0 ? 0 : now_ms() + (int64_t) reader->timeout_ms;
+    rows.names = pv_calloc(rows.count + 1, sizeof(*rows.names));
+    rows.cells = pv_calloc(rows.count + 1, sizeof(*rows.cells));
+    if (rows.names != NULL && rows.cells != NULL) {
+        status = PV_OK;
+        for (size_t i = 0; i < rows.count; i++) {
+            rows.names[i] = sqlite3_column_name(statement, (int) i);
+            if (rows.names[i] == NULL)
+                status = PV_NOMEM;
+        }
+    }
+    if (status == PV_OK && is_announcing) {
+        const struct pv_row names = {rows.count, rows.names, NULL};
+
+        status = take(context, &names);
+    }
+    if (status == PV_OK)
+        status = step_all(reader, statement, &rows, take, context);
+    reader->deadline_ms = 0;
+    pv_free(rows.names);
+    pv_free(rows.cells);
+    return status;
+}
+
+static void
+bind_text(sqlite3_stmt *statement, int index, const char *text)
+{
+    (void) sqlite3_bind_text(statement, index, text, -1, SQLITE_TRANSIENT);
+}
+
+enum pv_status
+pv_log_list(struct pv_log_reader *reader, const struct pv_log_filter *filter, pv_row_take take, void *context)
+{
+    char sql[256];
+    char since[PV_RECORD_TIME_SIZE];
+    sqlite3_stmt *statement = NULL;
+    bool is_denied = filter->decision != NULL && strcmp(filter->decision, "denied") == 0;
+    enum pv_status status;
+
+    if (filter->decision != NULL && !is_denied && strcmp(filter->decision, "allowed") != 0)
+        return PV_INVALID;
+    /* The decision stands in the text: only so does the planner see that the index of denials serves. */
+    (void) snprintf(sql, sizeof(sql), "SELECT * FROM query_log WHERE 1%s%s%s%s ORDER BY seq DESC LIMIT ?4",
+                    filter->room == NULL ? "" : " AND room = ?1", filter->user == NULL ? "" : " AND user = ?2",
+                    filter->has_since ? " AND at >= ?3" : "",
+                    filter->decision == NULL ? "" : is_denied ? " AND decision = 'denied'" : " AND decision = 'allowed'");
+    status = pv_db_prepare(reader->sqlite, sql, &statement);
+    if (status != PV_OK)
+        return status;
+    if (filter->room != NULL)
+        bind_text(statement, 1, filter->room);
+    if (filter->user != NULL)
+        bind_text(statement, 2, filter->user);
+    if (filter->has_since) {
+        pv_record_time_format(filter->since_us, since);
+        bind_text(statement, 3, since);
+    }
+    (void) sqlite3_bind_int64(statement, 4, filter->limit == 0 || filter->limit > INT64_MAX ? -1
+                                                                                            : (int64_t) filter->limit);
+    status = read_rows(reader, statement, false, take, context);
+    (void) sqlite3_finalize(statement);
+    return status;
+}
+
+/* Counts what goes by, so that show knows whether there was a row. */
+struct counted {
+    pv_row_take take;
+    void *context;
+    size_t count;
+};
+
+static enum pv_status
+take_counted(void *context, const struct pv_row *row)
+{
+    struct counted *counted = context;
+
+    counted->count++;
+    return counted->take(counted->context, row);
+}
+
+enum pv_status
+pv_log_show(struct pv_log_reader *reader, uint64_t seq, pv_row_take take, void *context)
+{
+    struct counted counted = {take, context, 0};
+    enum pv_status status = PV_OK;
+
+    if (seq > INT64_MAX)
+        return PV_NOTFOUND;
+    for (int i = 0; status == PV_OK && counted.count == 0 && i < 3; i++) {
+        sqlite3_stmt *statement = NULL;
+        char *sql = i == 0   ? sqlite3_mprintf("SELECT * FROM query_log WHERE seq = ?1")
+                    : i == 1 ? sqlite3_mprintf("SELECT * FROM event_log WHERE seq = ?1")
+                             : sqlite3_mprintf("SELECT * FROM query_log WHERE seq = (SELECT s.seq FROM %s.statement_end"
+                                               " AS e JOIN %s.statement AS s ON s.id = e.id WHERE e.seq = ?1)",
+                                               reader->schema, reader->schema);
+
+        status = sql == NULL ? PV_NOMEM : pv_db_prepare(reader->sqlite, sql, &statement);
+        sqlite3_free(sql);
+        if (status == PV_OK) {
+            (void) sqlite3_bind_int64(statement, 1, (int64_t) seq);
+            status = read_rows(reader, statement, false, take_counted, &counted);
+        }
+        (void) sqlite3_finalize(statement);
+    }
+    return status == PV_OK && counted.count == 0 ? PV_NOTFOUND : status;
+}
+
+enum pv_status
+pv_log_export(struct pv_log_reader *reader, pv_row_take take, void *context)
+{
+    sqlite3_stmt *statement = NULL;
+    enum pv_status status = pv_db_prepare(reader->sqlite, "SELECT * FROM query_log ORDER BY seq", &statement);
+
+    if (status == PV_OK)
+        status = read_rows(reader, statement, true, take, context);
+    (void) sqlite3_finalize(statement);
+    return status;
+}
+
+/* Nothing but space, comments and semicolons may follow the one statement; SQLite itself says what is none. */
+static bool
+is_rest_empty(struct pv_log_reader *reader, const char *rest)
+{
+    while (*rest != '\0') {
+        sqlite3_stmt *more = NULL;
+        const char *next = rest;
+        bool is_statement =
+            sqlite3_prepare_v3(reader->sqlite, rest, -1, 0, &more, &next) != SQLITE_OK || more != NULL;
+
+        (void) sqlite3_finalize(more);
+        if (is_statement)
+            return false;
+        if (next == rest)
+            break;
+        rest = next;
+    }
+    return true;
+}
+
+static enum pv_status
+prepare_only(struct pv_log_reader *reader, const char *sql, sqlite3_stmt **statement, char *error, size_t error_size)
+{
+    const char *rest = sql;
+    int rc;
+
+    reader->refused = NULL;
+    rc = sqlite3_prepare_v3(reader->sqlite, sql, -1, 0, statement, &rest);
+    if (rc != SQLITE_OK) {
+        enum pv_status status = reader->refused != NULL         ? PV_DENIED
+                                : (rc & 0xff) == SQLITE_ERROR   ? PV_SYNTAX
+                                                                : pv_db_status(rc);
+
+        pv_db_error(error, error_size, "%s", reader->refused != NULL ? reader->refused : sqlite3_errmsg(reader->sqlite));
+        return status;
+    }
+    if (*statement == NULL) {
+        pv_db_error(error, error_size, "there is no statement");
+        return PV_SYNTAX;
+    }
+    if (!is_rest_empty(reader, rest)) {
+        pv_db_error(error, error_size, "one statement at a time");
+        return PV_SYNTAX;
+    }
+    if (sqlite3_stmt_readonly(*statement) == 0 || sqlite3_stmt_isexplain(*statement) != 0 ||
+        sqlite3_column_count(*statement) == 0) {
+        pv_db_error(error, error_size, "only SELECT is allowed");
+        return PV_DENIED;
+    }
+    return PV_OK;
+}
+
+enum pv_status
+pv_log_query(struct pv_log_reader *reader, const char *sql, pv_row_take take, void *context, char *error,
+             size_t error_size)
+{
+    sqlite3_stmt *statement = NULL;
+    enum pv_status status;
+
+    pv_db_error(error, error_size, "%s", "");
+    (void) sqlite3_set_authorizer(reader->sqlite, authorize, reader);
+    status = prepare_only(reader, sql, &statement, error, error_size);
+    if (status == PV_OK) {
+        status = read_rows(reader, statement, true, take, context);
+        if (status != PV_OK)
+            pv_db_error(error, error_size, "%s", status == PV_LIMIT ? "the query took too long"
+                                                                    : sqlite3_errmsg(reader->sqlite));
+    }
+    (void) sqlite3_finalize(statement);
+    (void) sqlite3_set_authorizer(reader->sqlite, NULL, NULL);
+    return status;
+}
