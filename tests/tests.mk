@@ -1,0 +1,88 @@
+# Targets that set up, show and test. Each installs what it needs first; `make test` ends with `N passed, N failed`.
+
+PYTHON := /usr/bin/python3
+PYTEST := $(PYTHON) -m pytest -p no:cacheprovider -rfE --tb=short --color=no
+JOBS := -j$(shell nproc)
+FUZZ_SECONDS ?= 10
+FUZZ_BUILD := build/fuzz
+
+.PHONY: setup-build setup-demo setup-test setup-clients setup-docker
+setup-build setup-demo setup-test setup-clients setup-docker: setup-%:
+	@tests/setup build $*
+
+.PHONY: demo
+demo:
+	@tests/setup build demo
+	@$(MAKE) --no-print-directory $(JOBS) all
+	@demo/run
+
+# One step after another: the counts of each, then the sum.
+.PHONY: test
+test:
+	@tests/setup build test
+	@tests/tally "build=$(MAKE) --no-print-directory $(JOBS) all" \
+	    "lint=$(MAKE) --no-print-directory lint" \
+	    "unit=$(MAKE) --no-print-directory $(JOBS) unit-programs && $(MAKE) --no-print-directory -k unit" \
+	    "clang=$(MAKE) --no-print-directory $(JOBS) CC=clang all unit-programs" \
+	    "unit-asan=$(MAKE) --no-print-directory $(JOBS) FLAVOR=asan all unit-programs && $(MAKE) --no-print-directory -k FLAVOR=asan unit" \
+	    "wire=$(MAKE) --no-print-directory wire" \
+	    "integration=$(MAKE) --no-print-directory integration" \
+	    "fuzz=$(MAKE) --no-print-directory fuzz"
+
+.PHONY: lint
+lint:
+	@$(PYTHON) tests/lint/lint.py $(BUILD)
+
+.PHONY: unit-programs
+unit-programs: $(foreach f,$(UNIT_FOLDERS),$(UNIT_BIN_$(f)))
+
+# The binary under test is $PGVEIL_BIN (default build/pgveil); TESTS narrows what runs, ARGS goes to pytest.
+TESTS ?= tests/integration
+.PHONY: integration
+integration:
+	@$(PYTEST) -q $(ARGS) $(TESTS)
+
+# The same suite against the sanitized binary.
+.PHONY: integration-asan
+integration-asan:
+	@$(MAKE) --no-print-directory $(JOBS) FLAVOR=asan all
+	@PGVEIL_BIN=build/asan/pgveil $(MAKE) --no-print-directory integration
+
+# Transcripts over the session engine: tests/wire/test_*.c, each a cmocka program.
+WIRE_BIN := $(patsubst tests/wire/%.c,$(BUILD)/wire/%,$(wildcard tests/wire/test_*.c))
+$(BUILD)/wire/%: tests/wire/%.c $(call upto_obj,proxy/session)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c %.o,$^) $(LDLIBS) -lcmocka
+.PHONY: wire
+wire: $(WIRE_BIN)
+	@set -e; for t in $(WIRE_BIN); do echo "== $$t"; $$t; done
+
+# Fuzz targets: tests/fuzz/fuzz_*.c with seeds in tests/fuzz/corpus/*; needs clang. tests/fuzz/run says how each went.
+.PHONY: fuzz fuzz-programs
+FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(FUZZ_BUILD)/bin/%,$(wildcard tests/fuzz/fuzz_*.c))
+fuzz:
+	@$(MAKE) --no-print-directory $(JOBS) FLAVOR=fuzz CC=clang BUILD=$(FUZZ_BUILD) fuzz-programs
+	@tests/fuzz/run $(FUZZ_BUILD)/bin $(FUZZ_SECONDS)
+fuzz-programs: $(FUZZ_BIN)
+# The highest layer that each links, so that a lower target does not wait for the whole.
+FUZZ_LAYER_must_crash := proxy/base
+FUZZ_LAYER_frame := proxy/wire
+define fuzz_rule
+$(FUZZ_BUILD)/bin/fuzz_$(1): tests/fuzz/fuzz_$(1).c $(call upto_obj,$(or $(FUZZ_LAYER_$(1)),proxy/session))
+	@mkdir -p $$(@D)
+	$$(CC) $$(CFLAGS) $$(LDFLAGS) -fsanitize=fuzzer -o $$@ $$(filter %.c %.o,$$^) $$(LDLIBS)
+endef
+$(foreach f,$(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)),$(eval $(call fuzz_rule,$(f))))
+
+# The published clients, each asked through the proxy.
+.PHONY: test-clients
+test-clients:
+	@tests/setup build test clients
+	@$(MAKE) --no-print-directory $(JOBS) all
+	@tests/tally "clients=$(PYTEST) -q tests/clients"
+
+# The container image, built and started; slow, so not part of `make test`.
+.PHONY: test-docker
+test-docker:
+	@tests/setup docker
+	@tests/docker/run
