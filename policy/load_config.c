@@ -1,0 +1,328 @@
+/*
+ * The config: INTERFACE 2. Beyond the keys shown there: `console` (HOST:PORT, off by default),
+ * `limits.drain_timeout` (30s), `limits.client_idle_timeout` (0s: none), and of an upstream `connect_timeout` (10s),
+ * `sslcert`, `sslkey`.
+ */
+#include "policy/load_int.h"
+
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#define PORT_DEFAULT 6432u
+#define UPSTREAM_PORT_DEFAULT 5432u
+#define SECOND_MS UINT64_C(1000)
+#define MINUTE_MS (60 * SECOND_MS)
+#define DAY_MS (24 * 60 * MINUTE_MS)
+/* The longest name that libpq gives a socket in its directory. */
+#define SOCKET_NAME "/.s.PGSQL.65535"
+#define HOST_BYTES_MAX 255u
+#define ALNUM "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+
+static const char *const sslmode_words[] = {"disable", "require", "verify-ca", "verify-full", NULL};
+static const char *const pool_words[] = {"session", "transaction", NULL};
+static const char *const durability_words[] = {"strict", "relaxed", NULL};
+
+/* ---- addresses ---------------------------------------------------------- */
+
+static bool
+read_port(const char *text, uint16_t *port)
+{
+    uint32_t number = 0;
+    size_t len = strlen(text);
+
+    if (len == 0 || len > 5 || strspn(text, "0123456789") != len)
+        return false;
+    for (; *text != '\0'; text++)
+        number = number * 10 + (uint32_t) (*text - '0');
+    if (number == 0 || number > UINT16_MAX)
+        return false;
+    *port = (uint16_t) number;
+    return true;
+}
+
+/* HOST:PORT or [V6]:PORT. */
+static bool
+read_address(struct pv_doc *doc, const char *text, struct pv_listen *listen)
+{
+    const char *colon = strrchr(text, ':');
+    const char *host = text;
+    size_t len;
+
+    if (colon == NULL || colon == text || !read_port(colon + 1, &listen->port))
+        return false;
+    len = (size_t) (colon - text);
+    if (*text == '[') {
+        if (len < 4 || text[len - 1] != ']' || strspn(text + 1, "0123456789abcdefABCDEF:.%" ALNUM) != len - 2 ||
+            memchr(text + 1, ':', len - 2) == NULL)
+            return false;
+        host++;
+        len -= 2;
+    } else if (len > HOST_BYTES_MAX || strspn(text, ALNUM ".-_") != len) {
+        return false;
+    }
+    listen->host = pv_load_strndup(doc, host, len);
+    return true;
+}
+
+void
+pv_set_listen(struct pv_doc *doc, const struct pv_located *value, void *field, const struct pv_key *key)
+{
+    struct pv_listen *listen = pv_load_alloc(doc, 1, sizeof(*listen));
+
+    (void) key;
+    if (listen == NULL)
+        return;
+    if (read_address(doc, pv_located_string(value), listen))
+        *(const struct pv_listen **) field = listen;
+    else
+        pv_load_fault(doc, value, "\"%s\" must be HOST:PORT or [V6]:PORT, not \"%s\"", value->key,
+                      pv_located_string(value));
+}
+
+static void
+read_socket_directory(struct pv_doc *doc, const struct pv_located *item, struct pv_listen *listen)
+{
+    const char *path = pv_located_string(item);
+    struct stat info;
+
+    if (strlen(path) + sizeof(SOCKET_NAME) > sizeof(((struct sockaddr_un *) NULL)->sun_path))
+        pv_load_fault(doc, item, "\"%s\" is too long for the folder of a Unix socket", path);
+    else if (stat(path, &info) != 0 || !S_ISDIR(info.st_mode))
+        pv_load_fault(doc, item, "\"%s\" is no folder", path);
+    listen->unix_dir = pv_load_strdup(doc, path);
+}
+
+static bool
+is_same_listen(const struct pv_listen *a, const struct pv_listen *b)
+{
+    if (a->unix_dir != NULL || b->unix_dir != NULL)
+        return a->unix_dir != NULL && b->unix_dir != NULL && strcmp(a->unix_dir, b->unix_dir) == 0;
+    return a->port == b->port && a->host != NULL && b->host != NULL && strcmp(a->host, b->host) == 0;
+}
+
+static void
+say_twice(struct pv_doc *doc, const struct pv_located *item, const struct pv_listen *listens, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (is_same_listen(&listens[i], &listens[count])) {
+            pv_load_fault(doc, item, "\"%s\" stands twice in \"listen\"", pv_located_string(item));
+            return;
+        }
+    }
+}
+
+static void
+set_listens(struct pv_doc *doc, const struct pv_located *value, void *field, const struct pv_key *key)
+{
+    struct pv_config *config = field;
+    struct pv_listen *listens = pv_load_alloc(doc, value->child_count, sizeof(*listens));
+    uint16_t port = 0;
+    size_t count = 0;
+
+    (void) key;
+    if (listens == NULL)
+        return;
+    if (value->child_count == 0)
+        pv_load_fault(doc, value, "\"listen\" must name at least one address");
+    for (size_t i = 0; i < value->child_count; i++) {
+        const struct pv_located *item = &value->children[i];
+
+        if (!pv_load_kind(doc, item, PV_J_STRING, NULL))
+            continue;
+        if (*pv_located_string(item) == '/') {
+            read_socket_directory(doc, item, &listens[count]);
+        } else if (!read_address(doc, pv_located_string(item), &listens[count])) {
+            pv_load_fault(doc, item,
+                          "must be HOST:PORT, [V6]:PORT or the absolute path of a folder for a Unix socket, not \"%s\"",
+                          pv_located_string(item));
+            continue;
+        }
+        if (port == 0)
+            port = listens[count].port;
+        say_twice(doc, item, listens, count);
+        count++;
+    }
+    for (size_t i = 0; i < count; i++)
+        if (listens[i].unix_dir != NULL)
+            listens[i].port = port == 0 ? (uint16_t) PORT_DEFAULT : port;
+    config->listens = listens;
+    config->listen_count = count;
+}
+
+/* ---- groups of keys ----------------------------------------------------- */
+
+#define KEY(type, field, name, kinds, is_required, set, ...) \
+    {name, kinds, is_required, set, offsetof(struct type, field), __VA_ARGS__}
+
+static void
+set_tls(struct pv_doc *doc, const struct pv_located *value, void *field, const struct pv_key *key)
+{
+    static const struct pv_key keys[] = {
+        KEY(pv_config, tls_cert, "cert", PV_J_STRING, true, pv_set_file, 0, 0, NULL),
+        KEY(pv_config, tls_key, "key", PV_J_STRING, true, pv_set_secret_file, 0, 0, NULL),
+        KEY(pv_config, tls_client_ca, "client_ca", PV_J_STRING, false, pv_set_file, 0, 0, NULL),
+        KEY(pv_config, is_tls_required, "require", PV_J_BOOL, false, pv_set_bool, 0, 0, NULL),
+    };
+
+    (void) key;
+    ((struct pv_config *) field)->has_tls = true;
+    (void) pv_load_object(doc, value, keys, PV_COUNT_OF(keys), field);
+}
+
+static void
+set_pool(struct pv_doc *doc, const struct pv_located *value, void *field, const struct pv_key *key)
+{
+    static const struct pv_key keys[] = {
+        KEY(pv_config, pool_mode, "mode", PV_J_STRING, false, pv_set_word, 0, 0, pool_words),
+        KEY(pv_config, pool_size, "size", PV_J_INTEGER, false, pv_set_u32, 1, 10000, NULL),
+        KEY(pv_config, pool_idle_timeout_ms, "idle_timeout", PV_J_STRING, false, pv_set_time, SECOND_MS, DAY_MS, NULL),
+    };
+
+    (void) key;
+    (void) pv_load_object(doc, value, keys, PV_COUNT_OF(keys), field);
+}
+
+static void
+set_limits(struct pv_doc *doc, const struct pv_located *value, void *field, const struct pv_key *key)
+{
+    static const struct pv_key keys[] = {
+        KEY(pv_config, clients_max, "clients", PV_J_INTEGER, false, pv_set_u32, 1, 1000000, NULL),
+        KEY(pv_config, query_bytes_max, "query_bytes", PV_J_STRING, false, pv_set_size, 1024, PV_BIND_BYTES_MAX, NULL),
+        KEY(pv_config, login_timeout_ms, "login_timeout", PV_J_STRING, false, pv_set_time, 1, 60 * MINUTE_MS, NULL),
+        KEY(pv_config, drain_timeout_ms, "drain_timeout", PV_J_STRING, false, pv_set_time, 0, DAY_MS, NULL),
+        KEY(pv_config, client_idle_timeout_ms, "client_idle_timeout", PV_J_STRING, false, pv_set_time, 0, 365 * DAY_MS,
+            NULL),
+    };
+
+    (void) key;
+    (void) pv_load_object(doc, value, keys, PV_COUNT_OF(keys), field);
+}
+
+static void
+set_audit(struct pv_doc *doc, const struct pv_located *value, void *field, const struct pv_key *key)
+{
+    static const struct pv_key keys[] = {
+        KEY(pv_config, durability, "durability", PV_J_STRING, false, pv_set_word, 0, 0, durability_words),
+        KEY(pv_config, is_logging_parameters, "parameters", PV_J_BOOL, false, pv_set_bool, 0, 0, NULL),
+    };
+
+    (void) key;
+    (void) pv_load_object(doc, value, keys, PV_COUNT_OF(keys), field);
+}
+
+/* ---- upstreams ---------------------------------------------------------- */
+
+static void
+set_host(struct pv_doc *doc, const struct pv_located *value, void *field, const struct pv_key *key)
+{
+    const char *host = pv_located_string(value);
+
+    if (*host != '/' && (strlen(host) > HOST_BYTES_MAX || strspn(host, ALNUM ".-_:%") != strlen(host)))
+        pv_load_fault(doc, value, "\"host\" must be a name, an address or the absolute path of a folder, not \"%s\"",
+                      host);
+    else
+        pv_set_string(doc, value, field, key);
+}
+
+static void
+check_upstream(struct pv_doc *doc, const struct pv_located *value, const struct pv_upstream *upstream)
+{
+    const struct pv_located *sslmode = pv_located_find(value, "sslmode");
+    const struct pv_located *sslcert = pv_located_find(value, "sslcert");
+    const struct pv_located *sslkey = pv_located_find(value, "sslkey");
+
+    if ((sslcert == NULL) != (sslkey == NULL))
+        pv_load_fault_key(doc, sslcert != NULL ? sslcert : sslkey, "\"sslcert\" and \"sslkey\" go together");
+    if (upstream->host == NULL || *upstream->host == '/' || upstream->sslmode < PV_SSL_VERIFY_CA)
+        return;
+    if (pv_located_find(value, "sslrootcert") == NULL)
+        pv_load_fault(doc, sslmode != NULL ? sslmode : value,
+                      "sslmode \"%s\"%s needs \"sslrootcert\", the certificate to verify the server by",
+                      sslmode_words[upstream->sslmode], sslmode != NULL ? "" : ", the default,");
+}
+
+static void
+read_upstream(struct pv_doc *doc, const struct pv_located *value, struct pv_upstream *upstream)
+{
+    static const struct pv_key keys[] = {
+        KEY(pv_upstream, host, "host", PV_J_STRING, true, set_host, 0, 0, NULL),
+        KEY(pv_upstream, port, "port", PV_J_INTEGER, false, pv_set_u16, 1, UINT16_MAX, NULL),
+        KEY(pv_upstream, dbname, "dbname", PV_J_STRING, true, pv_set_name, 0, 0, NULL),
+        KEY(pv_upstream, user, "user", PV_J_STRING, true, pv_set_name, 0, 0, NULL),
+        KEY(pv_upstream, password_file, "password_file", PV_J_STRING, false, pv_set_secret_file, 0, 0, NULL),
+        KEY(pv_upstream, sslmode, "sslmode", PV_J_STRING, false, pv_set_word, 0, 0, sslmode_words),
+        KEY(pv_upstream, sslrootcert, "sslrootcert", PV_J_STRING, false, pv_set_file, 0, 0, NULL),
+        KEY(pv_upstream, sslcert, "sslcert", PV_J_STRING, false, pv_set_file, 0, 0, NULL),
+        KEY(pv_upstream, sslkey, "sslkey", PV_J_STRING, false, pv_set_secret_file, 0, 0, NULL),
+        KEY(pv_upstream, connect_timeout_ms, "connect_timeout", PV_J_STRING, false, pv_set_time, 1, 60 * MINUTE_MS,
+            NULL),
+    };
+
+    upstream->name = pv_load_strdup(doc, value->key);
+    upstream->port = (uint16_t) UPSTREAM_PORT_DEFAULT;
+    upstream->sslmode = PV_SSL_VERIFY_FULL;
+    upstream->connect_timeout_ms = 10 * SECOND_MS;
+    if (!pv_name_fits(value->key, ALNUM "_", ALNUM "_-", PV_NAME_BYTES_MAX))
+        pv_load_fault_key(doc, value, "an upstream's name is made of letters, digits, _ and -, not \"%s\"", value->key);
+    if (pv_load_object(doc, value, keys, PV_COUNT_OF(keys), upstream))
+        check_upstream(doc, value, upstream);
+}
+
+static void
+set_upstreams(struct pv_doc *doc, const struct pv_located *value, void *field, const struct pv_key *key)
+{
+    struct pv_config *config = field;
+    struct pv_upstream *upstreams = pv_load_alloc(doc, value->child_count, sizeof(*upstreams));
+
+    (void) key;
+    if (value->child_count == 0)
+        pv_load_fault(doc, value, "\"upstreams\" must name at least one database");
+    if (upstreams == NULL)
+        return;
+    for (size_t i = 0; i < value->child_count; i++)
+        read_upstream(doc, &value->children[i], &upstreams[i]);
+    config->upstreams = upstreams;
+    config->upstream_count = value->child_count;
+}
+
+/* ---- the whole ---------------------------------------------------------- */
+
+static void
+set_defaults(struct pv_config *config)
+{
+    config->pool_mode = PV_POOL_TRANSACTION;
+    config->pool_size = 20;
+    config->pool_idle_timeout_ms = 10 * MINUTE_MS;
+    config->clients_max = 10000;
+    config->query_bytes_max = PV_QUERY_BYTES_DEFAULT;
+    config->login_timeout_ms = 15 * SECOND_MS;
+    config->drain_timeout_ms = 30 * SECOND_MS;
+    config->durability = PV_DURABILITY_STRICT;
+    config->is_logging_parameters = true;
+}
+
+/* A group's setter gets the whole config as its field. */
+#define GROUP(name, kinds, is_required, set) {name, kinds, is_required, set, 0, 0, 0, NULL}
+
+void
+pv_load_config(struct pv_doc *doc, struct pv_config *config)
+{
+    static const struct pv_key keys[] = {
+        GROUP("listen", PV_J_ARRAY, true, set_listens),
+        GROUP("tls", PV_J_OBJECT, false, set_tls),
+        GROUP("upstreams", PV_J_OBJECT, true, set_upstreams),
+        KEY(pv_config, users_path, "users", PV_J_STRING, true, pv_set_path, 0, 0, NULL),
+        KEY(pv_config, rooms_path, "rooms", PV_J_STRING, true, pv_set_path, 0, 0, NULL),
+        KEY(pv_config, state_path, "state", PV_J_STRING, true, pv_set_path, 0, 0, NULL),
+        KEY(pv_config, workers, "workers", PV_J_INTEGER, false, pv_set_u32, 0, 1024, NULL),
+        GROUP("pool", PV_J_OBJECT, false, set_pool),
+        GROUP("limits", PV_J_OBJECT, false, set_limits),
+        GROUP("audit", PV_J_OBJECT, false, set_audit),
+        KEY(pv_config, metrics, "metrics", PV_J_STRING, false, pv_set_listen, 0, 0, NULL),
+        KEY(pv_config, console, "console", PV_J_STRING, false, pv_set_listen, 0, 0, NULL),
+    };
+
+    set_defaults(config);
+    (void) pv_load_object(doc, doc->top, keys, PV_COUNT_OF(keys), config);
+}
