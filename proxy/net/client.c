@@ -1,0 +1,687 @@
+/*
+ * The host of one session engine. Holds these:
+ *  1. The engine is entered from the loop alone, through enter and leave, never from within one of its own calls.
+ *     What the engine asks for in a call is noted and done in leave, after its bytes went out.
+ *  2. After leave the client may be gone: nothing touches it any more.
+ *  3. A slow client stops the reading of its server and a slow server that of its client. When both are stopped and
+ *     the client has more to say, it may be waiting for us to take that before it reads: then its server is
+ *     read on, a step at a time, up to PV_LINK_HELD_BYTES_MAX, where 53400 ends the session.
+ *  4. A server connection is closed with its session; if a statement may be running there, it is cancelled first.
+ */
+#include "proxy/base/log.h"
+#include "proxy/crypto/mac.h"
+#include "proxy/crypto/tls.h"
+#include "proxy/net/net_int.h"
+#include "proxy/net/pool.h"
+#include "proxy/wire/frame.h"
+#include "proxy/wire/message.h"
+
+#include <arpa/inet.h>
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A standstill of both sides is looked at this often, and may hold so much more each time. */
+#define STALL_US 50000
+#define STALL_STEP_BYTES (1024u * 1024u)
+/* Deadlines are not waited for in shorter steps than this, should the engine name one that has passed already. */
+#define TIMER_LEAST_US 5000
+/* Connections above limits.clients that are let in as far as a proper refusal, cancels among them; beyond: closed at once. */
+#define REFUSALS_AT_ONCE 100u
+
+struct pv_client {
+    struct pv_client_hooks hooks;
+    struct pv_worker *worker;
+    struct pv_session *session;
+    struct pv_link *link;
+    struct pv_server *server; /* NULL: none yet, or lost */
+    struct pv_link *server_link; /* its link, once open */
+    struct pv_server_cancel *cancel;
+    struct event timer;
+    int64_t timer_us; /* when it fires; INT64_MAX: not set */
+    uint32_t cancel_pid; /* under which the cancel map knows the session; 0: it does not */
+    bool is_unix;
+    bool is_direct_tls;
+    bool is_over_limit; /* accepted to be refused */
+    /* What the engine asked for in the call at hand. */
+    bool wants_tls, wants_server, wants_cancel, wants_close, wants_refusal;
+    char room[PV_NAME_BYTES_MAX + 1]; /* wants_server */
+    bool was_busy;                    /* before the call at hand */
+    /* Back pressure. */
+    bool is_engine_full; /* pause_client */
+    bool is_client_stopped, is_server_stopped;
+    size_t granted;        /* held bytes that are allowed beyond the high mark */
+    int64_t stall_at_us;   /* INT64_MAX: no standstill */
+    uint64_t stall_sent;
+    char source[64]; /* the peer's address without its port */
+};
+
+static void leave(struct pv_client *client);
+
+struct pv_client_hooks *
+pv_client_hooks(struct pv_client *client)
+{
+    return &client->hooks;
+}
+
+struct pv_client *
+pv_client_next(struct pv_client *client)
+{
+    return client->hooks.next;
+}
+
+static int64_t
+enter(struct pv_client *client)
+{
+    client->was_busy = pv_session_is_busy(client->session);
+    return pv_now_us();
+}
+
+/* ---- What the engine asks for ---- */
+
+static void
+host_to_client(void *context, struct pv_slice bytes)
+{
+    struct pv_client *client = context;
+
+    /* The refusal comes in place of the first thing a startup packet is answered with, so that it can be read. */
+    if (client->is_over_limit && bytes.len > 0 &&
+        (bytes.data[0] == PV_SERVER_AUTHENTICATION || bytes.data[0] == PV_SERVER_NEGOTIATE_PROTOCOL_VERSION)) {
+        client->wants_refusal = true;
+        return;
+    }
+    pv_link_gather(client->link, bytes);
+}
+
+static void
+host_to_server(void *context, struct pv_slice bytes)
+{
+    struct pv_client *client = context;
+
+    if (client->server_link != NULL)
+        pv_link_gather(client->server_link, bytes);
+}
+
+static void
+host_start_tls(void *context)
+{
+    ((struct pv_client *) context)->wants_tls = true;
+}
+
+static void
+host_open_server(void *context, const struct pv_room *room)
+{
+    struct pv_client *client = context;
+
+    (void) snprintf(client->room, sizeof(client->room), "%s", room->name);
+    client->wants_server = true;
+}
+
+static void
+host_cancel_server(void *context)
+{
+    ((struct pv_client *) context)->wants_cancel = true;
+}
+
+static void
+host_cancel_request(void *context, uint32_t pid, struct pv_slice key)
+{
+    struct pv_client *client = context;
+    struct pv_net *net = client->worker->net;
+    unsigned worker;
+    uint64_t session;
+    enum pv_status status =
+        pv_cancel_map_find(net->cancels, pid, key, client->source, pv_now_us(), &worker, &session);
+
+    if (status == PV_OK) {
+        PV_COUNT(&client->worker->counters, cancels, 1);
+        pv_worker_cancel(net, worker, session);
+    } else {
+        PV_COUNT(&client->worker->counters, cancels_refused, 1);
+    }
+}
+
+static void
+host_register_key(void *context, uint32_t pid, struct pv_slice key)
+{
+    struct pv_client *client = context;
+    struct pv_worker *worker = client->worker;
+    enum pv_status status = pv_cancel_map_put(worker->net->cancels, pid, key, worker->index, client->hooks.id);
+
+    if (status == PV_OK)
+        client->cancel_pid = pid;
+    else
+        pv_log(PV_LOG_WARNING, "session %llu cannot be cancelled by its client: %s",
+               (unsigned long long) client->hooks.id, pv_status_words(status));
+}
+
+static enum pv_status
+host_record(void *context, const struct pv_record *record, uint64_t *ticket)
+{
+    struct pv_client *client = context;
+    struct pv_worker *worker = client->worker;
+    enum pv_status status = pv_journal_put(worker->net->options.journal, record, worker->port,
+                                           (void *) (uintptr_t) client->hooks.id, ticket);
+
+    pv_counters_record(&worker->counters, record);
+    return status;
+}
+
+static void
+host_random(void *context, void *bytes, size_t len)
+{
+    (void) context;
+    /* Nonces and keys from zeros would be everybody's: better no process than that one. */
+    if (pv_random_bytes(bytes, len) != PV_OK)
+        pv_assert(!"the system gives random bytes");
+}
+
+static void
+host_pause_client(void *context, bool is_paused)
+{
+    ((struct pv_client *) context)->is_engine_full = is_paused;
+}
+
+static void
+host_close(void *context)
+{
+    ((struct pv_client *) context)->wants_close = true;
+}
+
+const struct pv_session_host pv_client_host = {
+    .to_client = host_to_client,
+    .to_server = host_to_server,
+    .start_tls = host_start_tls,
+    .open_server = host_open_server,
+    .cancel_server = host_cancel_server,
+    .cancel_request = host_cancel_request,
+    .register_key = host_register_key,
+    .record = host_record,
+    .random = host_random,
+    .pause_client = host_pause_client,
+    .close = host_close,
+};
+
+/* ---- The end ---- */
+
+static void
+on_cancelled(void *context)
+{
+    struct pv_client *client = context;
+    int64_t now_us = enter(client);
+
+    client->cancel = NULL;
+    pv_session_server_cancelled(client->session, now_us);
+    leave(client);
+}
+
+static void
+drop_server(struct pv_client *client)
+{
+    if (client->server_link != NULL)
+        (void) atomic_fetch_sub(&client->worker->counters.servers, 1);
+    pv_pool_give(&client->worker->servers, client->server);
+    client->server = NULL;
+    client->server_link = NULL;
+}
+
+/* Closes what the client had and frees it. What is gathered goes out first. */
+static void
+finish(struct pv_client *client)
+{
+    struct pv_worker *worker = client->worker;
+    struct pv_server_cancel *cancel = NULL;
+
+    if (client->cancel_pid != 0)
+        pv_cancel_map_remove(worker->net->cancels, client->cancel_pid, client->hooks.id);
+    /* A statement whose client is gone would run on to its end. Nobody waits for this cancel. */
+    if (client->server_link != NULL && client->cancel == NULL && client->was_busy &&
+        pv_server_cancel_start(client->server, NULL, NULL, &cancel) != PV_OK)
+        pv_log(PV_LOG_WARNING, "session %llu: its last statement could not be cancelled",
+               (unsigned long long) client->hooks.id);
+    pv_server_cancel_forget(client->cancel);
+    drop_server(client);
+    pv_link_finish(client->link, true);
+    (void) event_del(&client->timer);
+    pv_session_free(client->session);
+    pv_worker_remove(worker, client);
+    (void) atomic_fetch_sub(&worker->counters.sessions, 1);
+    (void) atomic_fetch_sub(&worker->net->client_count, 1);
+    pv_free(client);
+}
+
+/* ---- The server's side ---- */
+
+static void
+server_bytes(void *context, struct pv_slice bytes)
+{
+    struct pv_client *client = context;
+    int64_t now_us = enter(client);
+
+    PV_COUNT(&client->worker->counters, server_in, bytes.len);
+    pv_session_server_bytes(client->session, now_us, bytes);
+    leave(client);
+}
+
+static void
+server_eof(void *context, const char *words)
+{
+    struct pv_client *client = context;
+    int64_t now_us = enter(client);
+
+    pv_log(PV_LOG_WARNING, "session %llu: the connection to the database was lost: %s",
+           (unsigned long long) client->hooks.id, words != NULL ? words : "closed by the server");
+    PV_COUNT(&client->worker->counters, server_failures, 1);
+    drop_server(client);
+    pv_session_server_lost(client->session, now_us, "08006", "the connection to the database was lost");
+    leave(client);
+}
+
+static void
+link_tls_unasked(void *context)
+{
+    (void) context; /* this side's TLS was up before the session owned it */
+}
+
+static void
+server_drained(void *context)
+{
+    (void) enter(context);
+    leave(context);
+}
+
+static const struct pv_link_events server_link_events = {
+    .bytes = server_bytes, .eof = server_eof, .tls = link_tls_unasked, .drained = server_drained};
+
+static void
+server_open(void *context, struct pv_server *server, const struct pv_server_facts *facts, struct pv_slice rest)
+{
+    struct pv_client *client = context;
+    int64_t now_us = enter(client);
+
+    client->server_link = pv_server_link(server);
+    pv_link_set_owner(client->server_link, &server_link_events, client);
+    PV_COUNT(&client->worker->counters, servers, 1);
+    pv_session_server_open(client->session, now_us, facts);
+    if (rest.len > 0 && !client->wants_close)
+        pv_session_server_bytes(client->session, now_us, rest);
+    leave(client);
+}
+
+static void
+server_failed(void *context, const char *sqlstate, const char *words)
+{
+    struct pv_client *client = context;
+    int64_t now_us = enter(client);
+
+    client->server = NULL;
+    PV_COUNT(&client->worker->counters, server_failures, 1);
+    pv_session_server_lost(client->session, now_us, sqlstate, words);
+    leave(client);
+}
+
+static const struct pv_server_events server_events = {.open = server_open, .failed = server_failed};
+
+/* ---- The client's side ---- */
+
+static void
+client_first(void *context, uint8_t byte)
+{
+    struct pv_client *client = context;
+    struct pv_tls_context *tls = pv_world_server_tls(client->worker->world);
+
+    if (client->is_unix || tls == NULL || !pv_frame_is_tls(byte))
+        return;
+    client->is_direct_tls = true;
+    if (pv_link_start_tls(client->link, tls, NULL) != PV_OK) {
+        client->wants_close = true;
+        leave(client);
+    }
+}
+
+static void
+client_bytes(void *context, struct pv_slice bytes)
+{
+    struct pv_client *client = context;
+    int64_t now_us = enter(client);
+
+    PV_COUNT(&client->worker->counters, client_in, bytes.len);
+    pv_session_client_bytes(client->session, now_us, bytes);
+    leave(client);
+}
+
+static void
+client_eof(void *context, const char *words)
+{
+    struct pv_client *client = context;
+    int64_t now_us = enter(client);
+
+    if (words != NULL)
+        pv_log(PV_LOG_DEBUG, "session %llu: connection to the client lost: %s", (unsigned long long) client->hooks.id,
+               words);
+    pv_session_client_eof(client->session, now_us);
+    leave(client);
+}
+
+static void
+client_tls(void *context)
+{
+    struct pv_client *client = context;
+    const struct pv_tls *tls = pv_link_tls(client->link);
+    struct pv_arena *arena = pv_arena_new(0);
+    struct pv_tls_names names = {0};
+    uint8_t hash[PV_TLS_ENDPOINT_BYTES_MAX];
+    size_t hash_len = 0;
+    int64_t now_us = enter(client);
+    enum pv_status status = arena == NULL ? PV_NOMEM : pv_tls_peer_names(tls, arena, &names);
+
+    if (pv_tls_endpoint_hash(tls, hash, &hash_len) != PV_OK)
+        hash_len = 0;
+    /* Direct TLS says which protocol it carries, so that no other server can be talked to through ours. */
+    if (status == PV_NOMEM || status == PV_INVALID || (client->is_direct_tls && !pv_tls_has_alpn(tls)))
+        client->wants_close = true;
+    else
+        pv_session_client_tls(client->session, now_us, pv_slice_of(hash, hash_len), names.common_name);
+    pv_arena_free(arena);
+    leave(client);
+}
+
+static void
+client_drained(void *context)
+{
+    (void) enter(context);
+    leave(context);
+}
+
+static const struct pv_link_events client_link_events = {
+    .first = client_first, .bytes = client_bytes, .eof = client_eof, .tls = client_tls, .drained = client_drained};
+
+/* ---- Back pressure ---- */
+
+/* A standstill lasts: a step more for the client's side, if it waits for us and took nothing since. */
+static void
+look_at_stall(struct pv_client *client, int64_t now_us)
+{
+    if (now_us < client->stall_at_us)
+        return;
+    if (pv_link_sent(client->link) == client->stall_sent && pv_link_has_unread(client->link))
+        client->granted = pv_link_held(client->link) + STALL_STEP_BYTES;
+    client->stall_at_us = INT64_MAX;
+}
+
+/* True when the session has to end for it. */
+static bool
+balance(struct pv_client *client, int64_t now_us)
+{
+    size_t to_client = pv_link_held(client->link);
+    size_t to_server = client->server_link != NULL ? pv_link_held(client->server_link) : 0;
+    size_t high = client->granted > PV_LINK_HIGH_BYTES ? client->granted : PV_LINK_HIGH_BYTES;
+
+    if (to_client > PV_LINK_HELD_BYTES_MAX || to_server > PV_LINK_HELD_BYTES_MAX)
+        return true;
+    if (to_client <= PV_LINK_LOW_BYTES)
+        client->granted = 0;
+    client->is_server_stopped =
+        to_client > high || (client->is_server_stopped && client->granted == 0 && to_client > PV_LINK_LOW_BYTES);
+    client->is_client_stopped = client->is_engine_full || to_server > PV_LINK_HIGH_BYTES ||
+                                (client->is_client_stopped && to_server > PV_LINK_LOW_BYTES);
+    pv_link_pause(client->link, client->is_client_stopped);
+    if (client->server_link != NULL)
+        pv_link_pause(client->server_link, client->is_server_stopped);
+    if (!client->is_server_stopped || !client->is_client_stopped) {
+        client->stall_at_us = INT64_MAX;
+    } else if (client->stall_at_us == INT64_MAX) {
+        client->stall_at_us = now_us + STALL_US;
+        client->stall_sent = pv_link_sent(client->link);
+    }
+    return false;
+}
+
+/* ---- Time ---- */
+
+/* The timer fires too early rather than being moved at every call: a deadline that moved away is seen then. */
+static void
+set_timer(struct pv_client *client, int64_t now_us)
+{
+    int64_t due_us = pv_session_deadline(client->session);
+    struct timeval wait;
+
+    if (client->stall_at_us < due_us)
+        due_us = client->stall_at_us;
+    if (due_us >= client->timer_us)
+        return;
+    if (due_us < now_us + TIMER_LEAST_US)
+        due_us = now_us + TIMER_LEAST_US;
+    wait.tv_sec = (time_t) ((due_us - now_us) / 1000000);
+    wait.tv_usec = (suseconds_t) ((due_us - now_us) % 1000000);
+    if (event_add(&client->timer, &wait) == 0)
+        client->timer_us = due_us;
+}
+
+static void
+on_timer(evutil_socket_t fd, short what, void *context)
+{
+    struct pv_client *client = context;
+    int64_t now_us = enter(client);
+
+    (void) fd;
+    (void) what;
+    client->timer_us = INT64_MAX;
+    look_at_stall(client, now_us);
+    if (now_us >= pv_session_deadline(client->session))
+        pv_session_tick(client->session, now_us);
+    leave(client);
+}
+
+/* ---- After a call ---- */
+
+static void
+refuse(struct pv_client *client, int64_t now_us)
+{
+    client->wants_refusal = client->wants_server = false;
+    client->is_over_limit = false;
+    PV_COUNT(&client->worker->counters, refused, 1);
+    pv_session_kill(client->session, now_us, "53300", "sorry, too many clients already");
+}
+
+static void
+take_server(struct pv_client *client, int64_t now_us)
+{
+    struct pv_worker *worker = client->worker;
+    const struct pv_room *room = pv_policy_room(pv_world_policy(worker->world), pv_slice_cstr(client->room));
+
+    client->wants_server = false;
+    if (client->is_over_limit) {
+        client->wants_refusal = true;
+    } else if (room == NULL) {
+        pv_session_server_lost(client->session, now_us, "3D000", "the clean room is no longer there");
+    } else if (pv_pool_take(&worker->servers, worker->world, room, &server_events, client, &client->server) != PV_OK) {
+        client->server = NULL;
+        pv_session_server_lost(client->session, now_us, "53200", "out of memory");
+    }
+}
+
+static void
+cancel_server(struct pv_client *client, int64_t now_us)
+{
+    client->wants_cancel = false;
+    if (client->cancel != NULL)
+        return; /* one is under way; its end answers for both */
+    if (client->server_link == NULL ||
+        pv_server_cancel_start(client->server, on_cancelled, client, &client->cancel) != PV_OK) {
+        client->cancel = NULL;
+        pv_session_server_cancelled(client->session, now_us);
+    }
+}
+
+static void
+begin_tls(struct pv_client *client)
+{
+    struct pv_tls_context *tls = pv_world_server_tls(client->worker->world);
+
+    client->wants_tls = false;
+    if (tls == NULL || pv_link_start_tls(client->link, tls, NULL) != PV_OK)
+        client->wants_close = true;
+}
+
+static void
+flush(struct pv_client *client)
+{
+    pv_link_flush(client->link);
+    if (client->server_link != NULL)
+        pv_link_flush(client->server_link);
+}
+
+/* Sends what the call gave, does what it asked for, and sets what to wait for. The client may be gone afterwards. */
+static void
+leave(struct pv_client *client)
+{
+    int64_t now_us = pv_now_us();
+
+    for (;;) {
+        flush(client);
+        if (client->wants_cancel)
+            cancel_server(client, now_us);
+        else if (client->wants_close)
+            break;
+        else if (client->wants_refusal)
+            refuse(client, now_us);
+        else if (client->wants_tls)
+            begin_tls(client);
+        else if (client->wants_server)
+            take_server(client, now_us);
+        else if (balance(client, now_us))
+            pv_session_kill(client->session, now_us, "53400",
+                            "the client sends without reading: too much is waiting for it");
+        else
+            break;
+    }
+    if (client->wants_close)
+        finish(client);
+    else
+        set_timer(client, now_us);
+}
+
+/* ---- Birth ---- */
+
+static void
+describe_peer(struct pv_client *client, const struct sockaddr_storage *peer, char *printable, size_t size)
+{
+    char port[8] = "";
+    socklen_t len = peer->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+
+    client->is_unix = peer->ss_family != AF_INET && peer->ss_family != AF_INET6;
+    (void) snprintf(client->source, sizeof(client->source), "[local]");
+    if (client->is_unix ||
+        getnameinfo((const struct sockaddr *) peer, len, client->source, sizeof(client->source), port, sizeof(port),
+                    NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+        (void) snprintf(printable, size, "%s", client->source);
+    else if (peer->ss_family == AF_INET6)
+        (void) snprintf(printable, size, "[%s]:%s", client->source, port);
+    else
+        (void) snprintf(printable, size, "%s:%s", client->source, port);
+}
+
+static enum pv_status
+set_up(struct pv_client *client, int fd, const char *printable)
+{
+    struct pv_worker *worker = client->worker;
+    const struct pv_session_env *env = &worker->net->env[pv_world_server_tls(worker->world) != NULL];
+    enum pv_status status;
+
+    if (event_assign(&client->timer, pv_loop_base(worker->loop), -1, 0, on_timer, client) != 0)
+        return PV_NOMEM;
+    client->session = pv_session_new(env, pv_world_policy(worker->world), client, client->hooks.id, printable,
+                                     client->is_unix, pv_now_us());
+    if (client->session == NULL)
+        return PV_NOMEM;
+    status = pv_worker_add(worker, client);
+    if (status != PV_OK)
+        return status;
+    status = pv_link_open(worker->links, fd, false, &client_link_events, client, &client->link);
+    if (status != PV_OK)
+        pv_worker_remove(worker, client);
+    return status;
+}
+
+void
+pv_client_accept(struct pv_worker *worker, int fd, const struct sockaddr_storage *peer)
+{
+    struct pv_net *net = worker->net;
+    uint32_t clients_max = pv_world_policy(worker->world)->config.clients_max;
+    uint32_t count = atomic_fetch_add(&net->client_count, 1) + 1;
+    struct pv_client *client = NULL;
+    char printable[96];
+
+    PV_COUNT(&worker->counters, connections, 1);
+    if (worker->is_draining || (count > clients_max && count - clients_max > REFUSALS_AT_ONCE) ||
+        (client = pv_calloc(1, sizeof(*client))) == NULL)
+        goto refuse;
+    client->worker = worker;
+    client->hooks.id = atomic_fetch_add(&net->session_next, 1);
+    client->timer_us = client->stall_at_us = INT64_MAX;
+    client->is_over_limit = count > clients_max;
+    describe_peer(client, peer, printable, sizeof(printable));
+    if (set_up(client, fd, printable) != PV_OK)
+        goto refuse;
+    PV_COUNT(&worker->counters, sessions, 1);
+    leave(client);
+    return;
+refuse:
+    PV_COUNT(&worker->counters, refused, 1);
+    (void) atomic_fetch_sub(&net->client_count, 1);
+    if (client != NULL)
+        pv_session_free(client->session);
+    pv_free(client);
+    (void) close(fd);
+}
+
+/* ---- What the worker passes on ---- */
+
+void
+pv_client_recorded(struct pv_client *client, uint64_t ticket, enum pv_status status)
+{
+    int64_t now_us = enter(client);
+
+    pv_session_recorded(client->session, now_us, ticket, status == PV_OK ? PV_OK : PV_IO);
+    leave(client);
+}
+
+void
+pv_client_cancel(struct pv_client *client)
+{
+    int64_t now_us = enter(client);
+
+    pv_session_cancel(client->session, now_us);
+    leave(client);
+}
+
+void
+pv_client_policy(struct pv_client *client)
+{
+    int64_t now_us = enter(client);
+
+    pv_session_policy(client->session, now_us, pv_world_policy(client->worker->world));
+    leave(client);
+}
+
+void
+pv_client_drain(struct pv_client *client)
+{
+    int64_t now_us = enter(client);
+
+    pv_session_drain(client->session, now_us);
+    leave(client);
+}
+
+void
+pv_client_kill(struct pv_client *client, const char *sqlstate, const char *words)
+{
+    int64_t now_us = enter(client);
+
+    pv_session_kill(client->session, now_us, sqlstate, words);
+    leave(client);
+}

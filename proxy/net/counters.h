@@ -1,0 +1,65 @@
+/*
+ * What metrics show, counted on each thread by itself and added up when somebody asks.
+ */
+#ifndef PV_COUNTERS_H
+#define PV_COUNTERS_H
+
+#include "proxy/audit/record.h"
+#include "proxy/base/arena.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* Upper bounds of the latency histogram, in microseconds; one more bucket holds the rest. */
+#define PV_LATENCY_BUCKETS(X) \
+    X(500) X(1000) X(2500) X(5000) X(10000) X(25000) X(50000) X(100000) X(250000) X(500000) X(1000000) X(2500000) \
+    X(5000000) X(10000000) X(30000000) X(60000000)
+#define PV_X(us) +1
+enum { PV_LATENCY_BUCKET_COUNT = 1 PV_LATENCY_BUCKETS(PV_X) };
+#undef PV_X
+
+/* Columns: field, metric's name after `pgveil_`, type, help. */
+#define PV_COUNTER_TABLE(X) \
+    X(sessions, "sessions", "gauge", "Client connections now open") \
+    X(servers, "server_connections", "gauge", "Connections to databases now open") \
+    X(connections, "connections_total", "counter", "Client connections accepted") \
+    X(refused, "connections_refused_total", "counter", "Client connections refused because of limits.clients") \
+    X(logins, "logins_total", "counter", "Successful logins") \
+    X(login_failures, "login_failures_total", "counter", "Failed logins") \
+    X(cancels, "cancel_requests_total", "counter", "Cancel requests that named a session") \
+    X(cancels_refused, "cancel_requests_refused_total", "counter", "Cancel requests that named none or came too often") \
+    X(server_failures, "server_connection_failures_total", "counter", "Connections to databases that failed or broke") \
+    X(client_in, "client_received_bytes_total", "counter", "Bytes received from clients") \
+    X(server_in, "server_received_bytes_total", "counter", "Bytes received from databases") \
+    X(rows, "rows_total", "counter", "Rows that reached clients") \
+    X(bytes, "result_bytes_total", "counter", "Bytes of results sent to clients") \
+    X(latency_sum_us, NULL, NULL, NULL)
+
+struct pv_counters {
+#define PV_X(field, name, type, help) _Atomic uint64_t field;
+    PV_COUNTER_TABLE(PV_X)
+#undef PV_X
+    _Atomic uint64_t latency[PV_LATENCY_BUCKET_COUNT]; /* not cumulative */
+    pthread_mutex_t lock;                              /* of what follows */
+    struct pv_statement_counter *statements;
+};
+
+struct pv_statement_counter {
+    struct pv_statement_counter *next;
+    char *room, *question; /* question "" where the statement was none */
+    bool is_allowed;
+    uint64_t count;
+};
+
+#define PV_COUNT(counters, field, by) \
+    (void) atomic_fetch_add_explicit(&(counters)->field, (by), memory_order_relaxed)
+
+void pv_counters_init(struct pv_counters *counters);
+void pv_counters_clear(struct pv_counters *counters);
+/* Counts what a record tells of statements, logins, rows, bytes and time. */
+void pv_counters_record(struct pv_counters *counters, const struct pv_record *record);
+/* Adds to `sum`, whose statements are the caller's list in the arena. PV_NOMEM. */
+enum pv_status pv_counters_add(struct pv_counters *counters, struct pv_counters *sum,
+                               struct pv_arena *arena) PV_MUST_CHECK;
+
+#endif

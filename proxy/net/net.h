@@ -1,0 +1,52 @@
+/*
+ * The door of net: workers that accept clients, run a session engine for each, and
+ * reach the databases. One event loop a worker; a session lives on its worker for life.
+ */
+#ifndef PV_NET_H
+#define PV_NET_H
+
+#include "proxy/net/counters.h"
+#include "proxy/net/world.h"
+
+struct pv_journal;
+struct pv_loop;
+struct pv_net;
+struct pv_store;
+
+struct pv_net_options {
+    struct pv_world *world;       /* shared: what is in force first, and whose config says where to listen */
+    struct pv_journal *journal;   /* borrowed until the workers have ended */
+    struct pv_store *store;       /* borrowed likewise */
+    struct pv_loop *main;         /* where `ended` is called */
+    const char *conformance_room; /* borrowed; NULL: off */
+    struct pv_slice mock_secret;  /* borrowed; for SCRAM towards unknown users */
+    void (*ended)(void *context); /* every worker has drained */
+    void *context;
+};
+
+/* Binds every address, starts nothing yet. On failure `error` has the words. */
+enum pv_status pv_net_open(const struct pv_net_options *options, struct pv_net **net, char *error,
+                           size_t error_size) PV_MUST_CHECK;
+size_t pv_net_listen_count(const struct pv_net *net);
+const char *pv_net_listen_name(const struct pv_net *net, size_t i); /* 127.0.0.1:6432, or a socket's path */
+unsigned pv_net_worker_count(const struct pv_net *net);
+/* Starts the threads: clients are served from here on. */
+enum pv_status pv_net_start(struct pv_net *net) PV_MUST_CHECK;
+
+/* Another world is in force, for every session within moments. Main thread. */
+enum pv_status pv_net_policy(struct pv_net *net, struct pv_world *world) PV_MUST_CHECK;
+
+/*
+ * Stops accepting; idle sessions end at once, busy ones when their transaction does or after `timeout_ms`. `ended` follows.
+ * PV_NOMEM: try again.
+ */
+enum pv_status pv_net_drain(struct pv_net *net, uint64_t timeout_ms) PV_MUST_CHECK;
+/* Joins the threads, after `ended` (or when they never started). Frees nothing that the journal may still call. */
+void pv_net_join(struct pv_net *net);
+/* After the journal was closed. NULL is fine. */
+void pv_net_free(struct pv_net *net);
+
+/* Sums over the workers; statements in the arena. Any thread. `sum` was initialised by pv_counters_init. */
+enum pv_status pv_net_counters(struct pv_net *net, struct pv_counters *sum, struct pv_arena *arena) PV_MUST_CHECK;
+
+#endif

@@ -1,0 +1,88 @@
+/*
+ * Net from inside: workers and the clients on them. worker.c owns threads, listeners
+ * and messages; client.c is the host of one session engine.
+ */
+#ifndef PV_NET_INT_H
+#define PV_NET_INT_H
+
+#include "proxy/audit/journal.h"
+#include "proxy/net/cancel.h"
+#include "proxy/net/link.h"
+#include "proxy/net/listen.h"
+#include "proxy/net/loop.h"
+#include "proxy/net/net.h"
+#include "proxy/net/server.h"
+#include "proxy/session/session.h"
+
+#include <pthread.h>
+
+struct pv_client;
+
+struct pv_worker {
+    struct pv_net *net;
+    unsigned index;
+    pthread_t thread;
+    bool is_started;
+    struct pv_loop *loop;
+    struct pv_link_thread *links;
+    struct pv_server_thread servers;
+    struct pv_journal_port *port;
+    struct pv_message port_message; /* queued at most once: `is_port_posted` */
+    _Atomic bool is_port_posted;
+    struct pv_world *world; /* in force */
+    struct pv_listener **listeners;
+    size_t listener_count;
+    unsigned unix_turn; /* worker 0: who gets the next connection of a Unix socket */
+    struct pv_client **table; /* by session id */
+    size_t table_size, client_count;
+    struct pv_client *clients; /* all of them */
+    bool is_draining;
+    struct pv_task *drain_end, *drain_watch;
+    struct pv_counters counters;
+};
+
+struct pv_net {
+    struct pv_net_options options;
+    struct pv_worker *workers;
+    unsigned worker_count;
+    struct pv_bound *bounds;
+    size_t bound_count;
+    struct pv_cancel_map *cancels;
+    struct pv_lookup *lookup;
+    struct pv_session_env env[2]; /* without and with TLS towards clients */
+    _Atomic uint32_t client_count;
+    _Atomic uint64_t session_next;
+    _Atomic unsigned running; /* workers that have not ended */
+};
+
+/* ---- client.c ---- */
+
+extern const struct pv_session_host pv_client_host;
+
+/* Takes the socket: a session, or, when there is no memory for one, a closed connection. */
+void pv_client_accept(struct pv_worker *worker, int fd, const struct sockaddr_storage *peer);
+void pv_client_recorded(struct pv_client *client, uint64_t ticket, enum pv_status status);
+void pv_client_cancel(struct pv_client *client);
+void pv_client_policy(struct pv_client *client);
+void pv_client_drain(struct pv_client *client);
+void pv_client_kill(struct pv_client *client, const char *sqlstate, const char *words);
+struct pv_client *pv_client_next(struct pv_client *client);
+
+/* ---- worker.c ---- */
+
+struct pv_client *pv_worker_find(struct pv_worker *worker, uint64_t session);
+/* The table and list of clients; the client's own links are client.c's. */
+enum pv_status pv_worker_add(struct pv_worker *worker, struct pv_client *client) PV_MUST_CHECK;
+void pv_worker_remove(struct pv_worker *worker, struct pv_client *client);
+/* A cancel for a session of whichever worker. */
+void pv_worker_cancel(struct pv_net *net, unsigned worker, uint64_t session);
+
+/* How worker.c threads clients into its table and list. */
+struct pv_client_hooks {
+    uint64_t id;
+    struct pv_client *bucket_next;
+    struct pv_client *next, *previous;
+};
+struct pv_client_hooks *pv_client_hooks(struct pv_client *client);
+
+#endif
