@@ -271,8 +271,7 @@ enum pv_status
 pv_scram_verifier_mock(struct pv_slice server_secret, struct pv_slice user, uint32_t iterations,
                        struct pv_scram_verifier *verifier)
 {
-    struct pv_scram_verifier made = {
-        .iterations = iterations, .salt_len = PV_SCRAM_SALT_BYTES, .is_mock = true};
+    struct pv_scram_verifier made = {.iterations = iterations, .salt_len = PV_SCRAM_SALT_BYTES, .is_mock = true};
     uint8_t salt[PV_SHA256_BYTES];
     enum pv_status status;
 

@@ -15,10 +15,10 @@ enum step { STEP_FIRST, STEP_FINAL, STEP_OVER };
 struct pv_scram_server {
     enum step step;
     struct pv_scram_verifier verifier;
-    struct pv_buf binding;     /* hash of our certificate, empty when PLUS is not offered */
-    struct pv_buf own_nonce;   /* set by a test, else made in the first step */
-    struct pv_buf nonce;       /* the client's followed by ours */
-    struct pv_buf expected_c;  /* what `c=` must be, in base64 */
+    struct pv_buf binding;      /* hash of our certificate, empty when PLUS is not offered */
+    struct pv_buf own_nonce;    /* set by a test, else made in the first step */
+    struct pv_buf nonce;        /* the client's followed by ours */
+    struct pv_buf expected_c;   /* what `c=` must be, in base64 */
     struct pv_buf auth_message; /* grows: client-first-bare ',' server-first ',' client-final-without-proof */
 };
 
@@ -31,8 +31,7 @@ struct client_first {
 };
 
 enum pv_status
-pv_scram_server_new(const struct pv_scram_verifier *verifier, struct pv_slice binding,
-                    struct pv_scram_server **server)
+pv_scram_server_new(const struct pv_scram_verifier *verifier, struct pv_slice binding, struct pv_scram_server **server)
 {
     struct pv_scram_server *made;
 

@@ -18,10 +18,10 @@ struct pv_sign_key;
  * PV_NOTFOUND no such file, PV_IO it cannot be read, PV_INVALID not one PEM key of
  * this kind. A private key serves as its public key too.
  */
-enum pv_status pv_sign_private_load(const char *path, struct pv_sign_key **key, char *error, size_t error_size)
-    PV_MUST_CHECK;
-enum pv_status pv_sign_public_load(const char *path, struct pv_sign_key **key, char *error, size_t error_size)
-    PV_MUST_CHECK;
+enum pv_status pv_sign_private_load(const char *path, struct pv_sign_key **key, char *error,
+                                    size_t error_size) PV_MUST_CHECK;
+enum pv_status pv_sign_public_load(const char *path, struct pv_sign_key **key, char *error,
+                                   size_t error_size) PV_MUST_CHECK;
 /* The same from PEM text in memory. */
 enum pv_status pv_sign_private_parse(struct pv_slice pem, struct pv_sign_key **key) PV_MUST_CHECK;
 enum pv_status pv_sign_public_parse(struct pv_slice pem, struct pv_sign_key **key) PV_MUST_CHECK;
@@ -33,11 +33,11 @@ enum pv_status pv_sign_private_write(const struct pv_sign_key *key, const char *
 enum pv_status pv_sign_public_write(const struct pv_sign_key *key, const char *path) PV_MUST_CHECK;
 
 /* PV_DENIED: the key has no private half. */
-enum pv_status pv_sign(const struct pv_sign_key *key, struct pv_slice bytes, uint8_t signature[PV_SIGNATURE_BYTES])
-    PV_MUST_CHECK;
+enum pv_status pv_sign(const struct pv_sign_key *key, struct pv_slice bytes,
+                       uint8_t signature[PV_SIGNATURE_BYTES]) PV_MUST_CHECK;
 /* PV_OK: it is this key's signature over exactly these bytes. PV_DENIED: it is not. */
-enum pv_status pv_sign_verify(const struct pv_sign_key *key, struct pv_slice bytes, struct pv_slice signature)
-    PV_MUST_CHECK;
+enum pv_status pv_sign_verify(const struct pv_sign_key *key, struct pv_slice bytes,
+                              struct pv_slice signature) PV_MUST_CHECK;
 
 /* SHA-256 of the public key's SubjectPublicKeyInfo in DER, as hex digits. */
 enum pv_status pv_sign_fingerprint(const struct pv_sign_key *key, char fingerprint[PV_FINGERPRINT_SIZE]) PV_MUST_CHECK;

@@ -95,27 +95,27 @@ result_of(struct pv_tls *tls, int answer, const char *what)
     long verdict;
 
     switch (SSL_get_error(tls->ssl, answer)) {
-        case SSL_ERROR_NONE:
-            return PV_TLS_OK;
-        case SSL_ERROR_WANT_READ:
-            return PV_TLS_WANT_READ;
-        case SSL_ERROR_WANT_WRITE:
-            return PV_TLS_WANT_WRITE;
-        case SSL_ERROR_ZERO_RETURN:
+    case SSL_ERROR_NONE:
+        return PV_TLS_OK;
+    case SSL_ERROR_WANT_READ:
+        return PV_TLS_WANT_READ;
+    case SSL_ERROR_WANT_WRITE:
+        return PV_TLS_WANT_WRITE;
+    case SSL_ERROR_ZERO_RETURN:
+        return PV_TLS_CLOSED;
+    case SSL_ERROR_SYSCALL:
+        if (saved_errno == 0)
             return PV_TLS_CLOSED;
-        case SSL_ERROR_SYSCALL:
-            if (saved_errno == 0)
-                return PV_TLS_CLOSED;
-            (void) snprintf(tls->error, sizeof(tls->error), "%s: %s", what, strerror(saved_errno));
-            break;
-        default:
-            verdict = SSL_get_verify_result(tls->ssl);
-            if (verdict != X509_V_OK && !SSL_is_init_finished(tls->ssl))
-                (void) snprintf(tls->error, sizeof(tls->error), "%s: certificate of the peer: %s", what,
-                                X509_verify_cert_error_string(verdict));
-            else
-                pv_tls_words(tls->error, sizeof(tls->error), what);
-            break;
+        (void) snprintf(tls->error, sizeof(tls->error), "%s: %s", what, strerror(saved_errno));
+        break;
+    default:
+        verdict = SSL_get_verify_result(tls->ssl);
+        if (verdict != X509_V_OK && !SSL_is_init_finished(tls->ssl))
+            (void) snprintf(tls->error, sizeof(tls->error), "%s: certificate of the peer: %s", what,
+                            X509_verify_cert_error_string(verdict));
+        else
+            pv_tls_words(tls->error, sizeof(tls->error), what);
+        break;
     }
     ERR_clear_error();
     return PV_TLS_FAILED;

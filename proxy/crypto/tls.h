@@ -115,8 +115,8 @@ struct pv_tls_names {
  * NUL inside, not UTF-8, or more than one common name, none of which may be trusted.
  * Of a server seen by a PV_TLS_REQUIRE client the names are unverified.
  */
-enum pv_status pv_tls_peer_names(const struct pv_tls *tls, struct pv_arena *arena, struct pv_tls_names *names)
-    PV_MUST_CHECK;
+enum pv_status pv_tls_peer_names(const struct pv_tls *tls, struct pv_arena *arena,
+                                 struct pv_tls_names *names) PV_MUST_CHECK;
 
 /*
  * The hash for tls-server-end-point (RFC 5929 section 4.1): of the server's certificate,
@@ -124,7 +124,7 @@ enum pv_status pv_tls_peer_names(const struct pv_tls *tls, struct pv_arena *aren
  * of MD5 and SHA-1. PV_NOTFOUND where the signature has no hash (Ed25519): PLUS cannot
  * be offered then. After the handshake.
  */
-enum pv_status pv_tls_endpoint_hash(const struct pv_tls *tls, uint8_t hash[PV_TLS_ENDPOINT_BYTES_MAX], size_t *len)
-    PV_MUST_CHECK;
+enum pv_status pv_tls_endpoint_hash(const struct pv_tls *tls, uint8_t hash[PV_TLS_ENDPOINT_BYTES_MAX],
+                                    size_t *len) PV_MUST_CHECK;
 
 #endif

@@ -102,7 +102,7 @@ own_cert_use(SSL_CTX *ssl, const char *cert_file, const char *key_file, char *er
 static enum pv_status
 client_ca_use(SSL_CTX *ssl, const struct pv_tls_server_options *options, char *error, size_t error_size)
 {
-    STACK_OF(X509_NAME) *names;
+    STACK_OF(X509_NAME) * names;
     int mode = SSL_VERIFY_PEER | (options->is_client_cert_required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0);
 
     if (SSL_CTX_load_verify_file(ssl, options->client_ca_file) != 1)

@@ -52,8 +52,7 @@ address_take(const ASN1_OCTET_STRING *octets, struct pv_arena *arena, const char
     int family = len == 4 ? AF_INET : AF_INET6;
     char *copy;
 
-    if ((len != 4 && len != 16) ||
-        inet_ntop(family, ASN1_STRING_get0_data(octets), printed, sizeof(printed)) == NULL)
+    if ((len != 4 && len != 16) || inet_ntop(family, ASN1_STRING_get0_data(octets), printed, sizeof(printed)) == NULL)
         return PV_INVALID;
     copy = pv_arena_strdup(arena, printed);
     if (copy == NULL)
@@ -70,20 +69,20 @@ alt_take(const GENERAL_NAME *general, struct pv_arena *arena, struct pv_tls_name
     const void *value = GENERAL_NAME_get0_value(general, &type);
 
     switch (type) {
-        case GEN_DNS:
-            name->kind = PV_TLS_NAME_DNS;
-            return text_take(value, arena, &name->text);
-        case GEN_EMAIL:
-            name->kind = PV_TLS_NAME_EMAIL;
-            return text_take(value, arena, &name->text);
-        case GEN_URI:
-            name->kind = PV_TLS_NAME_URI;
-            return text_take(value, arena, &name->text);
-        case GEN_IPADD:
-            name->kind = PV_TLS_NAME_IP;
-            return address_take(value, arena, &name->text);
-        default:
-            return PV_NOTFOUND;
+    case GEN_DNS:
+        name->kind = PV_TLS_NAME_DNS;
+        return text_take(value, arena, &name->text);
+    case GEN_EMAIL:
+        name->kind = PV_TLS_NAME_EMAIL;
+        return text_take(value, arena, &name->text);
+    case GEN_URI:
+        name->kind = PV_TLS_NAME_URI;
+        return text_take(value, arena, &name->text);
+    case GEN_IPADD:
+        name->kind = PV_TLS_NAME_IP;
+        return address_take(value, arena, &name->text);
+    default:
+        return PV_NOTFOUND;
     }
 }
 
@@ -136,8 +135,7 @@ pv_tls_peer_names(const struct pv_tls *tls, struct pv_arena *arena, struct pv_tl
 enum pv_status
 pv_tls_endpoint_hash(const struct pv_tls *tls, uint8_t hash[PV_TLS_ENDPOINT_BYTES_MAX], size_t *len)
 {
-    X509 *cert =
-        tls->context->is_server ? SSL_get_certificate(tls->ssl) : SSL_get0_peer_certificate(tls->ssl);
+    X509 *cert = tls->context->is_server ? SSL_get_certificate(tls->ssl) : SSL_get0_peer_certificate(tls->ssl);
     uint8_t digest[EVP_MAX_MD_SIZE];
     unsigned int digest_len = 0;
     const EVP_MD *md;

@@ -23,12 +23,10 @@ static const uint8_t auth_classes[256] = {
 };
 
 static const uint8_t query_classes[256] = {
-    [PV_CLIENT_BIND] = CLASS_BIND,          [PV_CLIENT_CLOSE] = CLASS_SMALL,
-    [PV_CLIENT_COPY_DATA] = CLASS_BIND,     [PV_CLIENT_COPY_DONE] = CLASS_SMALL,
-    [PV_CLIENT_COPY_FAIL] = CLASS_SMALL,    [PV_CLIENT_DESCRIBE] = CLASS_SMALL,
-    [PV_CLIENT_EXECUTE] = CLASS_SMALL,      [PV_CLIENT_FLUSH] = CLASS_SMALL,
-    [PV_CLIENT_FUNCTION_CALL] = CLASS_BIND, [PV_CLIENT_PARSE] = CLASS_PARSE,
-    [PV_CLIENT_QUERY] = CLASS_QUERY,        [PV_CLIENT_SYNC] = CLASS_SMALL,
+    [PV_CLIENT_BIND] = CLASS_BIND,       [PV_CLIENT_CLOSE] = CLASS_SMALL,     [PV_CLIENT_COPY_DATA] = CLASS_BIND,
+    [PV_CLIENT_COPY_DONE] = CLASS_SMALL, [PV_CLIENT_COPY_FAIL] = CLASS_SMALL, [PV_CLIENT_DESCRIBE] = CLASS_SMALL,
+    [PV_CLIENT_EXECUTE] = CLASS_SMALL,   [PV_CLIENT_FLUSH] = CLASS_SMALL,     [PV_CLIENT_FUNCTION_CALL] = CLASS_BIND,
+    [PV_CLIENT_PARSE] = CLASS_PARSE,     [PV_CLIENT_QUERY] = CLASS_QUERY,     [PV_CLIENT_SYNC] = CLASS_SMALL,
     [PV_CLIENT_TERMINATE] = CLASS_SMALL,
 };
 
@@ -49,20 +47,20 @@ static uint64_t
 length_max(enum class class, size_t query_bytes_max)
 {
     switch (class) {
-        case CLASS_NONE:
-            return 0;
-        case CLASS_SMALL:
-            return PV_SMALL_MESSAGE_BYTES_MAX;
-        case CLASS_AUTH:
-            return PV_AUTH_MESSAGE_BYTES_MAX;
-        case CLASS_QUERY:
-            return (uint64_t) query_bytes_max + 1 + 4;
-        case CLASS_PARSE:
-            return (uint64_t) query_bytes_max + 1 + 4 + PV_PARSE_EXTRA_BYTES;
-        case CLASS_BIND:
-            return PV_BIND_BYTES_MAX;
-        case CLASS_SERVER:
-            return PV_FRAME_BYTES_MAX;
+    case CLASS_NONE:
+        return 0;
+    case CLASS_SMALL:
+        return PV_SMALL_MESSAGE_BYTES_MAX;
+    case CLASS_AUTH:
+        return PV_AUTH_MESSAGE_BYTES_MAX;
+    case CLASS_QUERY:
+        return (uint64_t) query_bytes_max + 1 + 4;
+    case CLASS_PARSE:
+        return (uint64_t) query_bytes_max + 1 + 4 + PV_PARSE_EXTRA_BYTES;
+    case CLASS_BIND:
+        return PV_BIND_BYTES_MAX;
+    case CLASS_SERVER:
+        return PV_FRAME_BYTES_MAX;
     }
     return 0;
 }
@@ -77,7 +75,7 @@ startup_peek(struct pv_slice bytes, struct pv_frame_head *head)
         return PV_MORE;
     if (length < 8 || length > PV_STARTUP_BYTES_MAX)
         return PV_PROTOCOL;
-    *head = (struct pv_frame_head) {.tag = 0, .head_len = 4, .body_len = length - 4, .total_len = length};
+    *head = (struct pv_frame_head){.tag = 0, .head_len = 4, .body_len = length - 4, .total_len = length};
     return PV_OK;
 }
 
@@ -104,8 +102,7 @@ pv_frame_peek(struct pv_slice bytes, enum pv_frame_phase phase, size_t query_byt
     is_skippable = class == CLASS_QUERY || class == CLASS_PARSE || class == CLASS_BIND;
     if (length > length_max(class, query_bytes_max) && (!is_skippable || length >= PV_SKIP_BYTES_MAX))
         return PV_PROTOCOL;
-    *head = (struct pv_frame_head) {
-        .tag = tag, .head_len = 5, .body_len = length - 4, .total_len = (size_t) length + 1};
+    *head = (struct pv_frame_head){.tag = tag, .head_len = 5, .body_len = length - 4, .total_len = (size_t) length + 1};
     return length > length_max(class, query_bytes_max) ? PV_LIMIT : PV_OK;
 }
 
@@ -118,16 +115,15 @@ pv_frame_next(struct pv_slice bytes, enum pv_frame_phase phase, size_t query_byt
     if (status == PV_OK && phase == PV_FRAME_BACKEND && head.total_len > PV_SERVER_HELD_BYTES_MAX)
         status = PV_LIMIT;
     if (status == PV_LIMIT) {
-        *frame = (struct pv_frame) {.tag = head.tag, .body = {NULL, 0}, .total_len = head.total_len};
+        *frame = (struct pv_frame){.tag = head.tag, .body = {NULL, 0}, .total_len = head.total_len};
         return PV_LIMIT;
     }
     if (status != PV_OK)
         return status;
     if (bytes.len < head.total_len)
         return PV_MORE;
-    *frame = (struct pv_frame) {.tag = head.tag,
-                                .body = pv_slice_of(bytes.data + head.head_len, head.body_len),
-                                .total_len = head.total_len};
+    *frame = (struct pv_frame){
+        .tag = head.tag, .body = pv_slice_of(bytes.data + head.head_len, head.body_len), .total_len = head.total_len};
     return PV_OK;
 }
 

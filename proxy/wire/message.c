@@ -156,7 +156,7 @@ pv_msg_read_value(struct pv_reader *reader, struct pv_msg_value *value)
         return PV_PROTOCOL;
     if (len >= 0 && pv_read_slice(reader, (size_t) len, &bytes) != PV_OK)
         return PV_PROTOCOL;
-    *value = (struct pv_msg_value) {.is_null = len < 0, .bytes = bytes};
+    *value = (struct pv_msg_value){.is_null = len < 0, .bytes = bytes};
     return PV_OK;
 }
 

@@ -94,8 +94,8 @@ enum pv_msg_startup_kind {
 };
 
 /* What a startup packet's body is, by its first 4 bytes; also the request code or version found. */
-enum pv_status pv_msg_startup_kind_read(struct pv_slice body, enum pv_msg_startup_kind *kind, uint32_t *code)
-    PV_MUST_CHECK;
+enum pv_status pv_msg_startup_kind_read(struct pv_slice body, enum pv_msg_startup_kind *kind,
+                                        uint32_t *code) PV_MUST_CHECK;
 
 struct pv_msg_startup_param {
     struct pv_slice name; /* never empty */
@@ -109,8 +109,8 @@ struct pv_msg_startup {
 };
 
 /* A name that stands twice is refused; PV_LIMIT above PV_STARTUP_PARAMS_MAX. */
-enum pv_status pv_msg_startup_read(struct pv_slice body, struct pv_arena *arena, struct pv_msg_startup *startup)
-    PV_MUST_CHECK;
+enum pv_status pv_msg_startup_read(struct pv_slice body, struct pv_arena *arena,
+                                   struct pv_msg_startup *startup) PV_MUST_CHECK;
 enum pv_status pv_msg_startup_write(struct pv_buf *out, const struct pv_msg_startup *startup) PV_MUST_CHECK;
 /* The value of a parameter, NULL when it is absent. */
 const struct pv_slice *pv_msg_startup_get(const struct pv_msg_startup *startup, const char *name);
@@ -155,8 +155,8 @@ struct pv_msg_parse {
     const uint32_t *types; /* OIDs, 0 unspecified */
 };
 
-enum pv_status pv_msg_parse_read(struct pv_slice body, struct pv_arena *arena, struct pv_msg_parse *parse)
-    PV_MUST_CHECK;
+enum pv_status pv_msg_parse_read(struct pv_slice body, struct pv_arena *arena,
+                                 struct pv_msg_parse *parse) PV_MUST_CHECK;
 enum pv_status pv_msg_parse_write(struct pv_buf *out, const struct pv_msg_parse *parse) PV_MUST_CHECK;
 
 /*
@@ -190,8 +190,8 @@ struct pv_msg_target {
 };
 
 enum pv_status pv_msg_target_read(struct pv_slice body, struct pv_msg_target *target) PV_MUST_CHECK;
-enum pv_status pv_msg_target_write(struct pv_buf *out, enum pv_client_tag tag, const struct pv_msg_target *target)
-    PV_MUST_CHECK;
+enum pv_status pv_msg_target_write(struct pv_buf *out, enum pv_client_tag tag,
+                                   const struct pv_msg_target *target) PV_MUST_CHECK;
 
 struct pv_msg_execute {
     struct pv_slice portal;
@@ -230,8 +230,8 @@ struct pv_msg_auth {
 enum pv_status pv_msg_auth_read(struct pv_slice body, struct pv_msg_auth *auth) PV_MUST_CHECK;
 /* Every kind but PV_AUTH_SASL, which has a writer of its own (mechanism names, best first). */
 enum pv_status pv_msg_auth_write(struct pv_buf *out, const struct pv_msg_auth *auth) PV_MUST_CHECK;
-enum pv_status pv_msg_auth_sasl_write(struct pv_buf *out, const char *const *mechanisms, size_t mechanism_count)
-    PV_MUST_CHECK;
+enum pv_status pv_msg_auth_sasl_write(struct pv_buf *out, const char *const *mechanisms,
+                                      size_t mechanism_count) PV_MUST_CHECK;
 /* True when the list of a PV_AUTH_SASL names this mechanism. */
 bool pv_msg_auth_offers(const struct pv_msg_auth *auth, const char *mechanism);
 
@@ -242,8 +242,8 @@ struct pv_msg_parameter_status {
 };
 
 enum pv_status pv_msg_parameter_status_read(struct pv_slice body, struct pv_msg_parameter_status *status) PV_MUST_CHECK;
-enum pv_status pv_msg_parameter_status_write(struct pv_buf *out, const struct pv_msg_parameter_status *status)
-    PV_MUST_CHECK;
+enum pv_status pv_msg_parameter_status_write(struct pv_buf *out,
+                                             const struct pv_msg_parameter_status *status) PV_MUST_CHECK;
 
 struct pv_msg_backend_key {
     uint32_t pid;
@@ -297,8 +297,8 @@ struct pv_msg_notice {
 
 enum pv_status pv_msg_notice_read(struct pv_slice body, struct pv_msg_notice *notice) PV_MUST_CHECK;
 /* PV_SERVER_ERROR_RESPONSE or PV_SERVER_NOTICE_RESPONSE. */
-enum pv_status pv_msg_notice_write(struct pv_buf *out, enum pv_server_tag tag, const struct pv_msg_notice *notice)
-    PV_MUST_CHECK;
+enum pv_status pv_msg_notice_write(struct pv_buf *out, enum pv_server_tag tag,
+                                   const struct pv_msg_notice *notice) PV_MUST_CHECK;
 /* Sets severity (both fields), SQLSTATE and message, empties the rest; borrows. Detail, hint: NULL for none. */
 void pv_msg_notice_init(struct pv_msg_notice *notice, const char *severity, const char *sqlstate, const char *message);
 void pv_msg_notice_set(struct pv_msg_notice *notice, enum pv_msg_notice_field field, const char *text);
@@ -320,8 +320,8 @@ struct pv_msg_row_description {
 
 enum pv_status pv_msg_row_description_read(struct pv_slice body, struct pv_arena *arena,
                                            struct pv_msg_row_description *description) PV_MUST_CHECK;
-enum pv_status pv_msg_row_description_write(struct pv_buf *out, const struct pv_msg_row_description *description)
-    PV_MUST_CHECK;
+enum pv_status pv_msg_row_description_write(struct pv_buf *out,
+                                            const struct pv_msg_row_description *description) PV_MUST_CHECK;
 
 /*
  * DataRow, into the caller's array of `column_count_max`: PV_LIMIT when the row has
@@ -329,8 +329,8 @@ enum pv_status pv_msg_row_description_write(struct pv_buf *out, const struct pv_
  */
 enum pv_status pv_msg_data_row_read(struct pv_slice body, struct pv_msg_value *columns, size_t column_count_max,
                                     size_t *column_count) PV_MUST_CHECK;
-enum pv_status pv_msg_data_row_write(struct pv_buf *out, const struct pv_msg_value *columns, size_t column_count)
-    PV_MUST_CHECK;
+enum pv_status pv_msg_data_row_write(struct pv_buf *out, const struct pv_msg_value *columns,
+                                     size_t column_count) PV_MUST_CHECK;
 
 /*
  * Rows that a CommandComplete's text counts ("SELECT 5", "INSERT 0 5", "COPY 5"):
@@ -345,7 +345,7 @@ struct pv_msg_parameter_description {
 };
 
 enum pv_status pv_msg_parameter_description_read(struct pv_slice body, struct pv_arena *arena,
-                                             struct pv_msg_parameter_description *description) PV_MUST_CHECK;
+                                                 struct pv_msg_parameter_description *description) PV_MUST_CHECK;
 enum pv_status pv_msg_parameter_description_write(struct pv_buf *out,
                                                   const struct pv_msg_parameter_description *description) PV_MUST_CHECK;
 
@@ -357,7 +357,7 @@ struct pv_msg_copy_response {
 };
 
 enum pv_status pv_msg_copy_response_read(struct pv_slice body, struct pv_arena *arena,
-                                             struct pv_msg_copy_response *response) PV_MUST_CHECK;
+                                         struct pv_msg_copy_response *response) PV_MUST_CHECK;
 enum pv_status pv_msg_copy_response_write(struct pv_buf *out, enum pv_server_tag tag,
                                           const struct pv_msg_copy_response *response) PV_MUST_CHECK;
 
@@ -368,18 +368,18 @@ struct pv_msg_notification {
 };
 
 enum pv_status pv_msg_notification_read(struct pv_slice body, struct pv_msg_notification *notification) PV_MUST_CHECK;
-enum pv_status pv_msg_notification_write(struct pv_buf *out, const struct pv_msg_notification *notification)
-    PV_MUST_CHECK;
+enum pv_status pv_msg_notification_write(struct pv_buf *out,
+                                         const struct pv_msg_notification *notification) PV_MUST_CHECK;
 
 /* NegotiateProtocolVersion. The documentation says minor version; servers and libpq exchange the whole number. */
 struct pv_msg_negotiate {
-    uint32_t version; /* newest that the server speaks: major << 16 | minor */
-    size_t option_count; /* at most PV_STARTUP_PARAMS_MAX */
+    uint32_t version;               /* newest that the server speaks: major << 16 | minor */
+    size_t option_count;            /* at most PV_STARTUP_PARAMS_MAX */
     const struct pv_slice *options; /* names of `_pq_.` options that it does not know */
 };
 
-enum pv_status pv_msg_negotiate_read(struct pv_slice body, struct pv_arena *arena, struct pv_msg_negotiate *negotiate)
-    PV_MUST_CHECK;
+enum pv_status pv_msg_negotiate_read(struct pv_slice body, struct pv_arena *arena,
+                                     struct pv_msg_negotiate *negotiate) PV_MUST_CHECK;
 enum pv_status pv_msg_negotiate_write(struct pv_buf *out, const struct pv_msg_negotiate *negotiate) PV_MUST_CHECK;
 
 #endif

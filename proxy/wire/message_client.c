@@ -74,7 +74,7 @@ pv_msg_startup_read(struct pv_slice body, struct pv_arena *arena, struct pv_msg_
         return PV_NOMEM;
     for (size_t i = 0; i < count; i++)
         kept[i] = params[i];
-    *startup = (struct pv_msg_startup) {.version = version, .param_count = count, .params = kept};
+    *startup = (struct pv_msg_startup){.version = version, .param_count = count, .params = kept};
     return PV_OK;
 }
 
@@ -272,7 +272,7 @@ pv_msg_target_read(struct pv_slice body, struct pv_msg_target *target)
         return PV_PROTOCOL;
     if (pv_read_cstr(&reader, &name) != PV_OK || pv_read_end(&reader) != PV_OK)
         return PV_PROTOCOL;
-    *target = (struct pv_msg_target) {.kind = (enum pv_msg_target_kind) kind, .name = name};
+    *target = (struct pv_msg_target){.kind = (enum pv_msg_target_kind) kind, .name = name};
     return PV_OK;
 }
 
@@ -320,8 +320,7 @@ pv_msg_sasl_initial_read(struct pv_slice body, struct pv_msg_sasl_initial *initi
     if (pv_read_cstr(&reader, &mechanism) != PV_OK || pv_msg_read_value(&reader, &data) != PV_OK ||
         pv_read_end(&reader) != PV_OK)
         return PV_PROTOCOL;
-    *initial =
-        (struct pv_msg_sasl_initial) {.mechanism = mechanism, .has_data = !data.is_null, .data = data.bytes};
+    *initial = (struct pv_msg_sasl_initial){.mechanism = mechanism, .has_data = !data.is_null, .data = data.bytes};
     return PV_OK;
 }
 

@@ -31,8 +31,8 @@ enum pv_status pv_msg_read_array(struct pv_reader *reader, struct pv_arena *aren
                                  size_t *count, void **items) PV_MUST_CHECK;
 enum pv_status pv_msg_read_formats(struct pv_reader *reader, struct pv_arena *arena, size_t *count,
                                    const uint16_t **formats) PV_MUST_CHECK;
-enum pv_status pv_msg_read_oids(struct pv_reader *reader, struct pv_arena *arena, size_t *count, const uint32_t **oids)
-    PV_MUST_CHECK;
+enum pv_status pv_msg_read_oids(struct pv_reader *reader, struct pv_arena *arena, size_t *count,
+                                const uint32_t **oids) PV_MUST_CHECK;
 /* Int32 length, -1 for NULL, and the bytes. */
 enum pv_status pv_msg_read_value(struct pv_reader *reader, struct pv_msg_value *value) PV_MUST_CHECK;
 

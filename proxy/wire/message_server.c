@@ -27,26 +27,26 @@ pv_msg_auth_read(struct pv_slice body, struct pv_msg_auth *auth)
     if (pv_read_u32(&reader, &kind) != PV_OK || pv_read_slice(&reader, reader.left, &data) != PV_OK)
         return PV_PROTOCOL;
     switch (kind) {
-        case PV_AUTH_OK:
-        case PV_AUTH_CLEARTEXT:
-            if (data.len != 0)
-                return PV_PROTOCOL;
-            break;
-        case PV_AUTH_MD5:
-            if (data.len != 4)
-                return PV_PROTOCOL;
-            break;
-        case PV_AUTH_SASL:
-            if (mechanisms_check(data) != PV_OK)
-                return PV_PROTOCOL;
-            break;
-        case PV_AUTH_SASL_CONTINUE:
-        case PV_AUTH_SASL_FINAL:
-            break;
-        default:
-            return PV_INVALID;
+    case PV_AUTH_OK:
+    case PV_AUTH_CLEARTEXT:
+        if (data.len != 0)
+            return PV_PROTOCOL;
+        break;
+    case PV_AUTH_MD5:
+        if (data.len != 4)
+            return PV_PROTOCOL;
+        break;
+    case PV_AUTH_SASL:
+        if (mechanisms_check(data) != PV_OK)
+            return PV_PROTOCOL;
+        break;
+    case PV_AUTH_SASL_CONTINUE:
+    case PV_AUTH_SASL_FINAL:
+        break;
+    default:
+        return PV_INVALID;
     }
-    *auth = (struct pv_msg_auth) {.kind = (enum pv_msg_auth_kind) kind, .data = data};
+    *auth = (struct pv_msg_auth){.kind = (enum pv_msg_auth_kind) kind, .data = data};
     return PV_OK;
 }
 
@@ -257,7 +257,7 @@ pv_msg_row_description_read(struct pv_slice body, struct pv_arena *arena, struct
             return PV_PROTOCOL;
     if (pv_read_end(&reader) != PV_OK)
         return PV_PROTOCOL;
-    *description = (struct pv_msg_row_description) {.field_count = count, .fields = fields};
+    *description = (struct pv_msg_row_description){.field_count = count, .fields = fields};
     return PV_OK;
 }
 
@@ -445,7 +445,7 @@ pv_msg_negotiate_read(struct pv_slice body, struct pv_arena *arena, struct pv_ms
             return PV_PROTOCOL;
     if (pv_read_end(&reader) != PV_OK)
         return PV_PROTOCOL;
-    *negotiate = (struct pv_msg_negotiate) {.version = version, .option_count = count, .options = options};
+    *negotiate = (struct pv_msg_negotiate){.version = version, .option_count = count, .options = options};
     return PV_OK;
 }
 

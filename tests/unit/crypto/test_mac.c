@@ -105,8 +105,8 @@ base64_known_answers(void **state)
 static void
 decoders_are_strict(void **state)
 {
-    static const char *const bad_base64[] = {"Z",    "Zg",   "Zg=",      "Zg=a",  "Z===", "====",  "Zh==", "Zm9=",
-                                             "Zm9v\n", " Zm9", "Zg==Zg==", "Zm-_",  "=Zg=", "Zm8=x", "Zm9vZ"};
+    static const char *const bad_base64[] = {"Z",      "Zg",   "Zg=",      "Zg=a", "Z===", "====",  "Zh==", "Zm9=",
+                                             "Zm9v\n", " Zm9", "Zg==Zg==", "Zm-_", "=Zg=", "Zm8=x", "Zm9vZ"};
     static const char *const bad_hex[] = {"0", "0g", "g0", "00 ", "0x", "-1"};
     struct pv_buf out = {0};
 
@@ -196,9 +196,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sha256_known_answers),     cmocka_unit_test(hmac_known_answers),
-        cmocka_unit_test(base64_known_answers),     cmocka_unit_test(decoders_are_strict),
-        cmocka_unit_test(every_length_round_trips), cmocka_unit_test(random_compare_and_wipe),
+        cmocka_unit_test(sha256_known_answers),         cmocka_unit_test(hmac_known_answers),
+        cmocka_unit_test(base64_known_answers),         cmocka_unit_test(decoders_are_strict),
+        cmocka_unit_test(every_length_round_trips),     cmocka_unit_test(random_compare_and_wipe),
         cmocka_unit_test(allocation_failures_are_said),
     };
 

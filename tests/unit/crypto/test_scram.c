@@ -148,8 +148,9 @@ static void
 verifier_text_round_trips(void **state)
 {
     /* Of the password and the salt of RFC 7677. */
-    static const char text[] = "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY="
-                               ":wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
+    static const char text[] =
+        "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY="
+        ":wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
     struct pv_scram_verifier verifier, made;
     struct pv_buf out = {0};
 
@@ -160,9 +161,9 @@ verifier_text_round_trips(void **state)
     assert_false(verifier.is_mock);
     assert_int_equal(pv_scram_verifier_format(&verifier, &out), PV_OK);
     assert_string_equal(pv_buf_text(&out), text);
-    assert_int_equal(pv_scram_verifier_make(pv_slice_cstr("pencil"), 4096,
-                                            pv_slice_of(verifier.salt, verifier.salt_len), &made),
-                     PV_OK);
+    assert_int_equal(
+        pv_scram_verifier_make(pv_slice_cstr("pencil"), 4096, pv_slice_of(verifier.salt, verifier.salt_len), &made),
+        PV_OK);
     assert_memory_equal(made.stored_key, verifier.stored_key, PV_SHA256_BYTES);
     assert_memory_equal(made.server_key, verifier.server_key, PV_SHA256_BYTES);
     for (size_t len = 0; len < strlen(text); len++)
@@ -246,9 +247,7 @@ exchanges_end_as_they_should(void **state)
           .client_binding = PV_SCRAM_BINDING_ENDPOINT,
           .client_data = HASH},
          {PV_OK, PV_OK, PV_OK, PV_OK, {0}}},
-        {"offered but not taken",
-         {.password = "secret", .server_binding = HASH},
-         {PV_OK, PV_OK, PV_OK, PV_OK, {0}}},
+        {"offered but not taken", {.password = "secret", .server_binding = HASH}, {PV_OK, PV_OK, PV_OK, PV_OK, {0}}},
         {"y, and not offered",
          {.password = "secret", .client_binding = PV_SCRAM_BINDING_UNOFFERED},
          {PV_OK, PV_OK, PV_OK, PV_OK, {0}}},
@@ -365,9 +364,9 @@ server_first_grammar(void **state)
             rows[i].status)
             fail_msg("%s", rows[i].message);
         /* A failure is final, and a step is taken once. */
-        assert_int_equal(pv_scram_server_first(server, pv_slice_cstr(PV_SCRAM_MECHANISM),
-                                               pv_slice_cstr("n,,n=,r=abc"), &out),
-                         PV_PROTOCOL);
+        assert_int_equal(
+            pv_scram_server_first(server, pv_slice_cstr(PV_SCRAM_MECHANISM), pv_slice_cstr("n,,n=,r=abc"), &out),
+            PV_PROTOCOL);
         pv_scram_server_free(server);
         pv_buf_clear(&out);
     }
@@ -434,9 +433,8 @@ long_nonces_are_welcome_up_to_the_message(void **state)
         for (size_t k = 0; k < lens[i]; k++)
             pv_buf_put_u8(&message, 'x');
         assert_int_equal(pv_scram_server_new(&verifier, NO_HASH, &server), PV_OK);
-        assert_int_equal(
-            pv_scram_server_first(server, pv_slice_cstr(PV_SCRAM_MECHANISM), pv_buf_slice(&message), &out),
-            i == 0 ? PV_OK : PV_PROTOCOL);
+        assert_int_equal(pv_scram_server_first(server, pv_slice_cstr(PV_SCRAM_MECHANISM), pv_buf_slice(&message), &out),
+                         i == 0 ? PV_OK : PV_PROTOCOL);
         pv_scram_server_free(server);
         pv_buf_clear(&out);
         pv_buf_clear(&message);

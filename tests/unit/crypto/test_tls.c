@@ -81,9 +81,8 @@ cert_make(const char *common_name, const char *alt_names, const struct issuer *i
     assert_non_null(X509_gmtime_adj(X509_getm_notBefore(made.cert), -3600));
     assert_non_null(X509_gmtime_adj(X509_getm_notAfter(made.cert), 86400));
     if (common_name != NULL)
-        assert_int_equal(X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const unsigned char *) common_name, -1,
-                                                    -1, 0),
-                         1);
+        assert_int_equal(
+            X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const unsigned char *) common_name, -1, -1, 0), 1);
     assert_int_equal(X509_set_subject_name(made.cert, name), 1);
     assert_int_equal(X509_set_issuer_name(made.cert, issuer == NULL ? name : X509_get_subject_name(issuer->cert)), 1);
     assert_int_equal(X509_set_pubkey(made.cert, made.key), 1);
@@ -130,8 +129,8 @@ certs_setup(void **state)
     cert_write(&ca, FILE_CA, FILE_NO_CERT);
     other = cert_make("another CA", NULL, NULL, EVP_sha256(), false);
     cert_write(&other, FILE_OTHER_CA, FILE_NO_CERT);
-    made = cert_make("server", "DNS:db.example.com,DNS:*.wild.example.com,IP:127.0.0.1,IP:::1", &ca, EVP_sha256(),
-                     false);
+    made =
+        cert_make("server", "DNS:db.example.com,DNS:*.wild.example.com,IP:127.0.0.1,IP:::1", &ca, EVP_sha256(), false);
     cert_write(&made, FILE_SERVER_CERT, FILE_SERVER_KEY);
     cert_free(&made);
     made = cert_make("server", "DNS:db.example.com", &ca, EVP_sha384(), false);
@@ -196,7 +195,8 @@ client_context(enum pv_tls_mode mode, const char *root, const char *cert, const 
     return context;
 }
 
-/* Takes both contexts, so that the connections alone keep them. Handshakes until both sides are through or one fails. */
+/* Takes both contexts, so that the connections alone keep them. Handshakes until both sides are through or one fails.
+ */
 static struct pair
 pair_open(struct pv_tls_context *server, struct pv_tls_context *client, const char *host)
 {
@@ -381,9 +381,9 @@ clients_are_verified(void **state)
         bool is_required;
         bool is_accepted;
     } rows[] = {
-        {FILE_CLIENT_CERT, FILE_CLIENT_KEY, true, true},   {FILE_CLIENT_CERT, FILE_CLIENT_KEY, false, true},
-        {FILE_NO_CERT, FILE_NO_CERT, false, true},         {FILE_NO_CERT, FILE_NO_CERT, true, false},
-        {FILE_ROGUE_CERT, FILE_ROGUE_KEY, false, false},   {FILE_ROGUE_CERT, FILE_ROGUE_KEY, true, false},
+        {FILE_CLIENT_CERT, FILE_CLIENT_KEY, true, true}, {FILE_CLIENT_CERT, FILE_CLIENT_KEY, false, true},
+        {FILE_NO_CERT, FILE_NO_CERT, false, true},       {FILE_NO_CERT, FILE_NO_CERT, true, false},
+        {FILE_ROGUE_CERT, FILE_ROGUE_KEY, false, false}, {FILE_ROGUE_CERT, FILE_ROGUE_KEY, true, false},
     };
 
     (void) state;
@@ -404,10 +404,10 @@ clients_are_verified(void **state)
 static void
 names_of_the_peer(void **state)
 {
-    struct pair pair = pair_open(
-        server_context(FILE_SERVER_CERT, FILE_SERVER_KEY, paths[FILE_CA], true),
-        client_context(PV_TLS_VERIFY_FULL, paths[FILE_CA], paths[FILE_CLIENT_CERT], paths[FILE_CLIENT_KEY]),
-        "db.example.com");
+    struct pair pair =
+        pair_open(server_context(FILE_SERVER_CERT, FILE_SERVER_KEY, paths[FILE_CA], true),
+                  client_context(PV_TLS_VERIFY_FULL, paths[FILE_CA], paths[FILE_CLIENT_CERT], paths[FILE_CLIENT_KEY]),
+                  "db.example.com");
     struct pv_arena *arena = pv_arena_new(16);
     struct pv_tls_names names;
     enum pv_status status = PV_NOMEM;

@@ -73,9 +73,8 @@ lengths_are_bounded_by_phase_and_class(void **state)
         struct pv_frame_head head = {0};
         size_t tag_len = rows[i].phase == PV_FRAME_STARTUP ? 0 : 1;
 
-        assert_int_equal(
-            pv_frame_peek(head_of(room, rows[i].tag, rows[i].length), rows[i].phase, QUERY_MAX, &head),
-            rows[i].status);
+        assert_int_equal(pv_frame_peek(head_of(room, rows[i].tag, rows[i].length), rows[i].phase, QUERY_MAX, &head),
+                         rows[i].status);
         if (rows[i].status == PV_PROTOCOL)
             continue;
         assert_int_equal(head.tag, rows[i].tag);
@@ -98,8 +97,8 @@ every_small_message_has_the_small_limit(void **state)
         assert_int_equal(pv_frame_peek(head_of(room, (uint8_t) tags[i], PV_SMALL_MESSAGE_BYTES_MAX), PV_FRAME_QUERY,
                                        QUERY_MAX, &head),
                          PV_OK);
-        assert_int_equal(pv_frame_peek(head_of(room, (uint8_t) tags[i], PV_SMALL_MESSAGE_BYTES_MAX + 1),
-                                       PV_FRAME_QUERY, QUERY_MAX, &head),
+        assert_int_equal(pv_frame_peek(head_of(room, (uint8_t) tags[i], PV_SMALL_MESSAGE_BYTES_MAX + 1), PV_FRAME_QUERY,
+                                       QUERY_MAX, &head),
                          PV_PROTOCOL);
     }
 }
@@ -145,8 +144,8 @@ frames_come_whole_or_not_at_all(void **state)
     assert_int_equal(frame.tag, 'Q');
     assert_int_equal(frame.total_len, 14);
     assert_true(pv_slice_equal(frame.body, pv_slice_of("SELECT 1", 9)));
-    assert_int_equal(
-        pv_frame_next(pv_slice_of(stream + 14, stream_len - 14), PV_FRAME_QUERY, QUERY_MAX, &frame), PV_OK);
+    assert_int_equal(pv_frame_next(pv_slice_of(stream + 14, stream_len - 14), PV_FRAME_QUERY, QUERY_MAX, &frame),
+                     PV_OK);
     assert_int_equal(frame.tag, 'S');
     assert_int_equal(frame.body.len, 0);
     assert_int_equal(frame.total_len, 5);
@@ -179,13 +178,12 @@ a_frame_over_its_limit_says_what_to_skip(void **state)
     assert_int_equal(frame.tag, 'Q');
     assert_int_equal(frame.total_len, 2001);
     assert_int_equal(frame.body.len, 0);
-    assert_int_equal(
-        pv_frame_next(head_of(room, 'D', PV_SERVER_HELD_BYTES_MAX), PV_FRAME_BACKEND, QUERY_MAX, &frame), PV_LIMIT);
+    assert_int_equal(pv_frame_next(head_of(room, 'D', PV_SERVER_HELD_BYTES_MAX), PV_FRAME_BACKEND, QUERY_MAX, &frame),
+                     PV_LIMIT);
     assert_int_equal(frame.tag, 'D');
     assert_int_equal(frame.total_len, PV_SERVER_HELD_BYTES_MAX + 1);
     assert_int_equal(
-        pv_frame_next(head_of(room, 'D', PV_SERVER_HELD_BYTES_MAX - 1), PV_FRAME_BACKEND, QUERY_MAX, &frame),
-        PV_MORE);
+        pv_frame_next(head_of(room, 'D', PV_SERVER_HELD_BYTES_MAX - 1), PV_FRAME_BACKEND, QUERY_MAX, &frame), PV_MORE);
 }
 
 static void

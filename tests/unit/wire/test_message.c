@@ -173,8 +173,8 @@ startup_fields(void **state)
 {
     struct pv_msg_startup startup;
 
-    assert_int_equal(
-        pv_msg_startup_read(SLICE("\0\3\0\2user\0alice\0empty\0\0_pq_.x\0y\0\0"), *state, &startup), PV_OK);
+    assert_int_equal(pv_msg_startup_read(SLICE("\0\3\0\2user\0alice\0empty\0\0_pq_.x\0y\0\0"), *state, &startup),
+                     PV_OK);
     assert_int_equal(startup.version, PV_PROTOCOL_3_2);
     assert_int_equal(startup.param_count, 3);
     assert_true(pv_slice_is(startup.params[0].name, "user"));
@@ -258,9 +258,9 @@ bind_fields(void **state)
 {
     struct pv_msg_bind bind;
 
-    assert_int_equal(pv_msg_bind_read(SLICE("por\0stm\0\0\1\0\1\0\3\0\0\0\2h\0\0\0\0\0\xff\xff\xff\xff\0\2\0\0\0\1"),
-                                      *state, &bind),
-                     PV_OK);
+    assert_int_equal(
+        pv_msg_bind_read(SLICE("por\0stm\0\0\1\0\1\0\3\0\0\0\2h\0\0\0\0\0\xff\xff\xff\xff\0\2\0\0\0\1"), *state, &bind),
+        PV_OK);
     assert_true(pv_slice_is(bind.portal, "por"));
     assert_true(pv_slice_is(bind.statement, "stm"));
     assert_int_equal(bind.param_count, 3);
@@ -288,12 +288,12 @@ bind_refusals(void **state)
         size_t len;
         enum pv_status status;
     } rows[] = {
-        {BODY("\0\0\0\1\0\2\0\0\0\0"), PV_INVALID},             /* parameter format 2 */
-        {BODY("\0\0\0\0\0\0\0\1\0\2"), PV_INVALID},             /* result format 2 */
-        {BODY("\0\0\0\2\0\0\0\0\0\0\0\0"), PV_PROTOCOL},        /* two formats for no parameter */
+        {BODY("\0\0\0\1\0\2\0\0\0\0"), PV_INVALID},              /* parameter format 2 */
+        {BODY("\0\0\0\0\0\0\0\1\0\2"), PV_INVALID},              /* result format 2 */
+        {BODY("\0\0\0\2\0\0\0\0\0\0\0\0"), PV_PROTOCOL},         /* two formats for no parameter */
         {BODY("\0\0\0\0\0\1\xff\xff\xff\xfe\0\0"), PV_PROTOCOL}, /* length -2 */
         {BODY("\0\0\0\0\0\1\x7f\xff\xff\xff\0\0"), PV_PROTOCOL}, /* length beyond the body */
-        {BODY("\0\0\0\0\xff\xff\0\0"), PV_PROTOCOL},            /* 65535 parameters that are not there */
+        {BODY("\0\0\0\0\xff\xff\0\0"), PV_PROTOCOL},             /* 65535 parameters that are not there */
     };
     struct pv_msg_bind bind;
 
@@ -437,8 +437,7 @@ notice_made_by_us(void **state)
     pv_msg_notice_set(&notice, PV_NOTICE_DETAIL, NULL);
     assert_int_equal(pv_msg_notice_write(&out, PV_SERVER_ERROR_RESPONSE, &notice), PV_OK);
     assert_true(pv_slice_equal(
-        pv_buf_slice(&out),
-        SLICE("E\0\0\0\x43SERROR\0VERROR\0C42501\0Mnot an approved question\0Hask otherwise\0\0")));
+        pv_buf_slice(&out), SLICE("E\0\0\0\x43SERROR\0VERROR\0C42501\0Mnot an approved question\0Hask otherwise\0\0")));
     pv_buf_clear(&out);
 }
 
@@ -447,9 +446,9 @@ row_description_fields(void **state)
 {
     struct pv_msg_row_description rows;
 
-    assert_int_equal(pv_msg_row_description_read(
-                         SLICE("\0\1id\0\0\0\x40\1\0\2\0\0\0\x17\xff\xff\0\0\0\x20\0\1"), *state, &rows),
-                     PV_OK);
+    assert_int_equal(
+        pv_msg_row_description_read(SLICE("\0\1id\0\0\0\x40\1\0\2\0\0\0\x17\xff\xff\0\0\0\x20\0\1"), *state, &rows),
+        PV_OK);
     assert_int_equal(rows.field_count, 1);
     assert_true(pv_slice_is(rows.fields[0].name, "id"));
     assert_int_equal(rows.fields[0].table_oid, 16385);
@@ -459,9 +458,9 @@ row_description_fields(void **state)
     assert_int_equal(rows.fields[0].type_modifier, 32);
     assert_int_equal(rows.fields[0].format, 1);
     /* Format 2; more columns than the body can hold. */
-    assert_int_equal(pv_msg_row_description_read(
-                         SLICE("\0\1id\0\0\0\x40\1\0\2\0\0\0\x17\xff\xff\0\0\0\x20\0\2"), *state, &rows),
-                     PV_PROTOCOL);
+    assert_int_equal(
+        pv_msg_row_description_read(SLICE("\0\1id\0\0\0\x40\1\0\2\0\0\0\x17\xff\xff\0\0\0\x20\0\2"), *state, &rows),
+        PV_PROTOCOL);
     assert_int_equal(pv_msg_row_description_read(SLICE("\xff\xff\0"), *state, &rows), PV_PROTOCOL);
 }
 
@@ -535,8 +534,7 @@ copy_and_parameter_and_negotiate_fields(void **state)
     assert_int_equal(negotiate.version, PV_PROTOCOL_3_2);
     assert_int_equal(negotiate.option_count, 1);
     assert_true(pv_slice_is(negotiate.options[0], "_pq_.x"));
-    assert_int_equal(pv_msg_negotiate_read(SLICE("\0\3\0\2\xff\xff\xff\xff_pq_.x\0"), *state, &negotiate),
-                     PV_PROTOCOL);
+    assert_int_equal(pv_msg_negotiate_read(SLICE("\0\3\0\2\xff\xff\xff\xff_pq_.x\0"), *state, &negotiate), PV_PROTOCOL);
 }
 
 static void
@@ -555,10 +553,10 @@ writers_refuse_what_no_frame_can_carry(void **state)
     (void) state;
     pv_buf_put_text(&out, "kept");
     assert_int_equal(pv_msg_parse_write(&out, &parse), PV_INVALID);
-    parse = (struct pv_msg_parse) {.type_count = 65536, .types = oids};
+    parse = (struct pv_msg_parse){.type_count = 65536, .types = oids};
     assert_int_equal(pv_msg_parse_write(&out, &parse), PV_INVALID);
     assert_int_equal(pv_msg_bind_write(&out, &bind), PV_INVALID);
-    bind = (struct pv_msg_bind) {.format_count = 2, .formats = two_formats};
+    bind = (struct pv_msg_bind){.format_count = 2, .formats = two_formats};
     assert_int_equal(pv_msg_bind_write(&out, &bind), PV_INVALID);
     assert_int_equal(pv_msg_startup_write(&out, &startup), PV_INVALID);
     assert_int_equal(pv_msg_auth_write(&out, &auth), PV_INVALID);
@@ -585,8 +583,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(every_message_round_trips, arena_setup, arena_teardown),
-        cmocka_unit_test_setup_teardown(every_proper_prefix_and_one_byte_more_are_refused, arena_setup,
-                                        arena_teardown),
+        cmocka_unit_test_setup_teardown(every_proper_prefix_and_one_byte_more_are_refused, arena_setup, arena_teardown),
         cmocka_unit_test(every_failing_allocation_is_said),
         cmocka_unit_test(startup_kinds),
         cmocka_unit_test_setup_teardown(startup_fields, arena_setup, arena_teardown),
