@@ -80,7 +80,7 @@ static const struct row rows[] = {
     {"SELECT 1 FROM t WHERE a = :x", "SELECT 1 FROM t WHERE a = $1::int", "CAST($1 AS pg_catalog.int4)", NULL},
     {"SELECT 1 FROM t WHERE a = ANY (:x)", "SELECT 1 FROM t WHERE a = ANY (ARRAY[1, $2])", "ARRAY[1, $2]", NULL},
     {"SELECT 1 FROM t WHERE a = ANY (:x)", "SELECT 1 FROM t WHERE a = ANY (ARRAY['a']::text[])",
-     "CAST(ARRAY['a'] AS text[])", NULL},
+     "CAST(ARRAY['a'] AS \"text\"[])", NULL},
     {"SELECT 1 FROM t WHERE a = ANY (:x)", "SELECT 1 FROM t WHERE a = ANY ('{1,2}')", "'{1,2}'", NULL},
     {"SELECT 1 FROM t WHERE a = :x::date", "SELECT 1 FROM t WHERE a = '2024-01-01'", "'2024-01-01'", NULL},
     {"SELECT 1 FROM t WHERE a = :x::date", "SELECT 1 FROM t WHERE a = CAST($1 AS date)", "$1", NULL},
