@@ -5,8 +5,18 @@
 #ifndef PV_COMMANDS_H
 #define PV_COMMANDS_H
 
+#define PV_VERSION "0.1.0"
+
 int pv_command_audit(const char *state_path, int argc, char **argv);
 /* argv: after `provision`: --room R, --plan, --drop. */
 int pv_command_provision(const char *config_path, int argc, char **argv);
+int pv_command_check(const char *config_path, int argc, char **argv);
+/* argv: after `passwd`: --user U. The config is not read. */
+int pv_command_passwd(const char *config_path, int argc, char **argv);
+/* argv: after `help`: the name of a command, or nothing. The config is not read. */
+int pv_command_help(const char *config_path, int argc, char **argv);
+int pv_command_version(const char *config_path, int argc, char **argv);
+/* The list of commands on standard error, for a call that names none or an unknown one. */
+void pv_usage_print(void);
 
 #endif

@@ -1,0 +1,122 @@
+#include "proxy/app/commands.h"
+
+#include "proxy/base/base.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* One command: its name, how it is called, what it does in a line, and the rest. */
+struct page {
+    const char *name;
+    const char *usage;
+    const char *summary;
+    const char *text;
+};
+
+static const struct page pages[] = {
+    {"serve", "pgveil serve [-c FILE] [--conformance ROOM]", "run the proxy in the foreground",
+     "Listens where the config says until SIGTERM or SIGINT, then drains: idle clients are\n"
+     "disconnected at once, busy ones when their transaction ends or after limits.drain_timeout.\n"
+     "SIGHUP loads config, users and rooms again, all or nothing.\n"
+     "\n"
+     "  --conformance ROOM  for tests only: this room answers every statement. Refused unless\n"
+     "                      every listen address is a loopback one.\n"},
+    {"check", "pgveil check [-c FILE]", "validate config, users and rooms",
+     "Touches no network. Prints every fault as FILE:LINE:COLUMN: message, and what deserves\n"
+     "a look as FILE:LINE:COLUMN: warning: message. Exits 1 when there is a fault.\n"},
+    {"provision", "pgveil provision [-c FILE] [--room R] [--plan] [--drop]",
+     "make roles, schemas and masked views in the database",
+     "Run again, it changes what differs and nothing else.\n"
+     "\n"
+     "  --room R  this room alone\n"
+     "  --plan    print the SQL that it would run, and change nothing\n"
+     "  --drop    remove all that it made, and nothing else\n"},
+    {"explain", "pgveil explain [-c FILE] --room R --user U [--json] SQL", "say what would be decided about a statement",
+     "Needs no database. SQL is one argument, or - to read it from standard input. Prints decision,\n"
+     "question, reason, hint, the SQL that would be forwarded, data sets and columns.\n"
+     "Exits 1 when the statement would be denied.\n"
+     "\n"
+     "  --room R  the room that is asked\n"
+     "  --user U  the member who asks\n"
+     "  --json    print one JSON object\n"},
+    {"audit", "pgveil audit [-c FILE] list|show|query|verify|head|export ...", "read the query log",
+     "  list                  the newest records first\n"
+     "    --room R --user U --decision allowed|denied --since TIME --limit N --json\n"
+     "  show SEQ              one record whole\n"
+     "  query SQL             read-only SQL over the view query_log\n"
+     "  verify [--head FILE]  check the hash chain, and against a head that was kept elsewhere\n"
+     "  head                  print the newest signed head\n"
+     "  export --format jsonl|csv\n"
+     "\n"
+     "verify exits 1 when the log was tampered with.\n"},
+    {"approve", "pgveil approve [-c FILE] --room R --question Q --party P --key FILE", "sign a question for a party",
+     "Records the signature of a party under a question as it stands: its text, its output\n"
+     "controls and the definition of every data set it reads. FILE is the party's Ed25519\n"
+     "private key in PEM.\n"},
+    {"approvals", "pgveil approvals [-c FILE] --room R", "list the approvals of a room",
+     "Prints each approval that a question needs with its state: valid, missing, or stale and why.\n"},
+    {"consent", "pgveil consent [-c FILE] --room R [--question Q | --dataset D] --party P --key FILE withdraw|grant",
+     "withdraw a party's consent, or grant it again",
+     "Withdrawn consent stops the question, the data set or the whole room at once, running\n"
+     "queries included. FILE is the party's Ed25519 private key in PEM.\n"},
+    {"passwd", "pgveil passwd [--user U]", "make a password's verifier",
+     "Reads a password from standard input and prints its SCRAM-SHA-256 verifier, which is what\n"
+     "the users' file holds.\n"
+     "\n"
+     "  --user U  print a member for the users' file, with U as its name\n"},
+    {"help", "pgveil help [COMMAND]", "say this, or what a command does", "pgveil --version prints the version.\n"},
+};
+
+static int
+print_overview(FILE *to)
+{
+    fprintf(to, "pgveil %s, a PostgreSQL proxy that turns a database into a data clean room\n\n", PV_VERSION);
+    fprintf(to, "usage: pgveil [-c FILE] COMMAND ...\n\n");
+    for (size_t i = 0; i < PV_COUNT_OF(pages); i++)
+        fprintf(to, "  %-10s %s\n", pages[i].name, pages[i].summary);
+    fprintf(to, "\n-c FILE names the config, before or after the command; the default is pgveil.json.\n"
+                "`pgveil help COMMAND` says more.\n\n"
+                "Exit status: 0 yes or done; 1 the answer is no; 2 it could not run.\n");
+    return fflush(to) == 0 ? 0 : 2;
+}
+
+static const struct page *
+find_page(const char *name)
+{
+    for (size_t i = 0; i < PV_COUNT_OF(pages); i++)
+        if (strcmp(pages[i].name, name) == 0)
+            return &pages[i];
+    return NULL;
+}
+
+int
+pv_command_help(const char *config_path, int argc, char **argv)
+{
+    const struct page *page;
+
+    (void) config_path;
+    if (argc == 0)
+        return print_overview(stdout);
+    page = find_page(argv[0]);
+    if (argc > 1 || page == NULL) {
+        fprintf(stderr, "pgveil help: no command \"%s\"; `pgveil help` lists them\n", argv[argc > 1 ? 1 : 0]);
+        return 2;
+    }
+    printf("%s - %s\n\nusage: %s\n\n%s", page->name, page->summary, page->usage, page->text);
+    return fflush(stdout) == 0 ? 0 : 2;
+}
+
+int
+pv_command_version(const char *config_path, int argc, char **argv)
+{
+    (void) config_path;
+    (void) argc;
+    (void) argv;
+    return printf("pgveil %s\n", PV_VERSION) < 0 || fflush(stdout) != 0 ? 2 : 0;
+}
+
+void
+pv_usage_print(void)
+{
+    (void) print_overview(stderr);
+}
