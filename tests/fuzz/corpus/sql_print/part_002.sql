@@ -1,0 +1,1 @@
+SELECT 1, -1, - 1, +1, -(-1), OPERATOR(-) 1, OPERATOR(pg_catalog.-) 1, -x, +x, - - x, @ x, !!x, |/ 25, OPERATOR(*) 3

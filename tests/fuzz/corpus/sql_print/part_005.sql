@@ -1,0 +1,1 @@
+SELECT a OPERATOR(pg_catalog.+) b, a OPERATOR(=) b, a < b, (a < b) < c, a OPERATOR("My Schema".@@) b

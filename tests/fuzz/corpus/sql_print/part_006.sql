@@ -1,0 +1,1 @@
+SELECT a AND b AND c, a AND (b AND c), (a AND b) AND c, a OR b AND c, (a OR b) AND c, NOT a, NOT NOT a, NOT (a AND b)

@@ -1,0 +1,1 @@
+SELECT tenant = 5 AND ((u OR v) IS TRUE), (a + b) AT TIME ZONE z, a AT TIME ZONE 'x' AT TIME ZONE 'y'

@@ -1,0 +1,1 @@
+SELECT a IN (1,2,3), a NOT IN (1), a IN (SELECT 1), a NOT IN (SELECT 1), (a,b) IN ((1,2),(3,4)), (a,b) IN (SELECT 1,2), a IN ((SELECT 1), 2), NOT a IN (1)

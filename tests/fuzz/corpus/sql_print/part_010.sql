@@ -1,0 +1,1 @@
+SELECT a LIKE b, a NOT LIKE b, a LIKE b ESCAPE 'x', a ILIKE b, a NOT ILIKE b ESCAPE '', a SIMILAR TO b, a NOT SIMILAR TO b ESCAPE '#', a ~ b, a !~* b, a ~~ b, a OPERATOR(pg_catalog.~~) b

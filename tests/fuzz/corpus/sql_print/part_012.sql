@@ -1,0 +1,1 @@
+SELECT a = ANY (b), a <> ALL (ARRAY[1,2]), a = ANY (SELECT 1), a < ALL (SELECT 1), a LIKE ANY (b), a NOT ILIKE ALL ('{x}'), a = SOME (b), a OPERATOR(pg_catalog.=) ANY (b), a = ANY ((SELECT x)::int[])

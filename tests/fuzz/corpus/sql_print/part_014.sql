@@ -1,0 +1,1 @@
+SELECT CAST(a AS int), a::text::varchar(10), '1'::numeric(10,2), int '5', interval '1' year, interval(3) '1 day', interval '1' day to second(3), '1'::interval(3), x::interval hour to minute, x::interval second(2)

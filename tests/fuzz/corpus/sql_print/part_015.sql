@@ -1,0 +1,1 @@
+SELECT a::bit, a::bit(3), a::bit varying(3), a::char, a::char(5), a::character varying, a::"char", a::double precision, a::float(20), a::float(50), a::real, a::time(3) with time zone, a::timestamp without time zone, a::timestamptz(0), a::dec(3), a::national character(3), a::smallint, a::bigint, a::boolean

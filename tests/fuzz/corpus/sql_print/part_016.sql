@@ -1,0 +1,1 @@
+SELECT a::int[], a::int[3][], a::int array, a::int array[5], a::public."My Type"(1,'x'), a::pg_catalog.int4[], a::json, a::jsonb, a::xml, a::setof_thing, a::uuid, a::regclass, a::name, a::"interval", a::"timestamp"

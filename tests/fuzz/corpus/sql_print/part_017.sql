@@ -1,0 +1,1 @@
+SELECT true, false, null, 't'::bool, TRUE::bool, NOT true, B'0101', X'1F', b'', 'it''s', E'a\'\\n\n', U&'\0041', 'back\slash', $$dollar$$, N'x', '' , 'é ü 漢字'

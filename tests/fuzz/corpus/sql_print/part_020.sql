@@ -1,0 +1,1 @@
+SELECT current_date, current_time, current_time(3), current_timestamp, current_timestamp(2), localtime, localtime(1), localtimestamp, localtimestamp(0), current_role, current_user, user, session_user, current_catalog, current_schema, current_schema(), now()

@@ -1,0 +1,1 @@
+SELECT count(*), count(DISTINCT a), count(ALL a), sum(a ORDER BY b DESC NULLS LAST, c USING <, d USING OPERATOR(pg_catalog.>)), array_agg(DISTINCT a ORDER BY a), percentile_cont(0.5) WITHIN GROUP (ORDER BY a), count(*) FILTER (WHERE a > 1), f(VARIADIC a), f(1, VARIADIC a), f(a => 1, b := 2), f(), pg_catalog.f(x), a.b.c.f(1), "Left"(1), "left"(x, 1), replace(a,b,c)

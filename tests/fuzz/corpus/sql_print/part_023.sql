@@ -1,0 +1,1 @@
+SELECT a.b, a.*, *, (a).b, (a.b).c, a.b[1], a[1:2], a[:], a[1:], a[:2][3], (a).*, (f(x)).y, (ARRAY[1,2])[1], ($1).x, $1[2], (SELECT a).b, (SELECT ARRAY[1])[1], a.b.c.d, "A"."B c", "sel""ect", "select"

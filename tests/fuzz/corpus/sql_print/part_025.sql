@@ -1,0 +1,1 @@
+SELECT a COLLATE "C", a COLLATE pg_catalog."default" || b, (a || b) COLLATE x, GROUPING(a, b)

@@ -1,0 +1,1 @@
+SELECT DISTINCT ON (a, b + 1) a, b AS "B", c AS select, d "x y", e AS e FROM t ORDER BY 1 DESC, a + b, 3 ASC NULLS FIRST

@@ -1,0 +1,1 @@
+SELECT ALL a FROM ONLY t, ONLY (u) AS v, s.t, "S"."T" x, db.s.t AS y (a, b), t *

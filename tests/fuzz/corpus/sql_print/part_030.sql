@@ -1,0 +1,1 @@
+SELECT * FROM a JOIN (b JOIN c ON x) ON y, (d CROSS JOIN e) AS j (p, q), f JOIN g USING (a) AS z, (h LEFT JOIN i ON k) LEFT JOIN l ON m

@@ -1,0 +1,1 @@
+SELECT * FROM (a JOIN b ON x) AS j JOIN c ON z

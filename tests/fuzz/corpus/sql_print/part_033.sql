@@ -1,0 +1,1 @@
+SELECT * FROM (SELECT 1) AS s, LATERAL (SELECT s.x) t (a, b), (VALUES (1,2),(3,4)) v (x, y), ((SELECT 1)) w

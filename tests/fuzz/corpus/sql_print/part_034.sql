@@ -1,0 +1,1 @@
+SELECT * FROM f(1), LATERAL g(x) AS y, f(x) WITH ORDINALITY AS t (a, n), ROWS FROM (f(1), g(2) AS (a int, b text COLLATE "C")) WITH ORDINALITY, json_to_record('{}') AS x (a int, b text[]), json_to_record('{}') AS (a int), generate_series(1, 10) i, current_date, CAST(1 AS int) x, unnest(a) AS u(v)

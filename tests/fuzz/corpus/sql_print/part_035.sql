@@ -1,0 +1,1 @@
+SELECT * FROM t TABLESAMPLE bernoulli (10) REPEATABLE (5), u AS x TABLESAMPLE s.system (0.1)

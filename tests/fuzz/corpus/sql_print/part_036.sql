@@ -1,0 +1,1 @@
+SELECT a FROM t WHERE b GROUP BY a, (b, c), ROW(a, b), (), ROLLUP (a, (b, c)), CUBE (a, b), GROUPING SETS ((), (a), (a, b), ROLLUP (c)) HAVING count(*) > 1

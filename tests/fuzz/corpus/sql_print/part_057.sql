@@ -1,0 +1,1 @@
+SELECT 1 LIMIT $1 OFFSET $2::int

@@ -1,0 +1,1 @@
+SET LOCAL a.b TO 'x', 'y', -3, 1.5

@@ -1,0 +1,1 @@
+PREPARE p (int, text[], numeric(3,2)) AS SELECT $1

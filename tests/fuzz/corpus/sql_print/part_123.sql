@@ -1,0 +1,1 @@
+FETCH LAST FROM c
