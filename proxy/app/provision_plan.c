@@ -251,11 +251,11 @@ drop_kind(struct pv_provision *p, const struct found_list *list, enum pv_made_ki
     return is_first ? PV_OK : pv_provision_step(p, true, &sql, NULL);
 }
 
-/* One DROP a kind: views that rest on each other go together. */
+/* One DROP a kind, since those of a kind may rest on each other; functions rest on views, never the reverse. */
 static enum pv_status
 drop_marked(struct pv_provision *p, const struct found_list *list)
 {
-    static const enum pv_made_kind order[] = {PV_MADE_VIEW, PV_MADE_FUNCTION, PV_MADE_TABLE, PV_MADE_SCHEMA};
+    static const enum pv_made_kind order[] = {PV_MADE_FUNCTION, PV_MADE_VIEW, PV_MADE_TABLE, PV_MADE_SCHEMA};
     enum pv_status status = PV_OK;
 
     for (size_t i = 0; i < list->count; i++) {

@@ -1,0 +1,390 @@
+#include "policy/catalog_int.h"
+
+#include "parser/sqltext.h"
+#include "policy/catalog_columns.h"
+#include "policy/views_int.h"
+#include "proxy/base/arena.h"
+
+#include <string.h>
+
+#define LAYER_FIRST 100u
+#define SPACE_VIEW "pgveil_space"
+#define TITLE_VIEW "pgveil_title"
+#define ME_VIEW "pgveil_me"
+
+/* ---- lookups ---- */
+
+const struct pv_catalog_relation *
+pv_catalog_find(const char *schema, const char *name)
+{
+    const char *wanted = schema != NULL ? schema : "pg_catalog";
+
+    for (size_t i = 0; i < pv_catalog_relation_count; i++)
+        if (strcmp(pv_catalog_relations[i].relation.name, name) == 0 &&
+            strcmp(pv_catalog_relations[i].relation.schema, wanted) == 0)
+            return &pv_catalog_relations[i];
+    return NULL;
+}
+
+size_t
+pv_catalog_count(void)
+{
+    return pv_catalog_relation_count;
+}
+
+const struct pv_catalog_relation *
+pv_catalog_at(size_t i)
+{
+    return &pv_catalog_relations[i];
+}
+
+void
+pv_catalog_schema(const struct pv_catalog_relation *relation, const char *room, char schema[PV_VIEWS_NAME_SIZE])
+{
+    if (relation->mode == PV_CATALOG_VIEW)
+        pv_views_catalog_schema(room, schema);
+    else
+        memcpy(schema, relation->relation.schema, strlen(relation->relation.schema) + 1);
+}
+
+/* ---- recipes to SQL ---- */
+
+struct maker {
+    struct pv_arena *arena;
+    const struct pv_room *room;
+    const char *schema; /* physical catalog schema, in the arena */
+    struct pv_made *list;
+    size_t count;
+};
+
+static void
+put_catalog(struct pv_buf *sql, const struct maker *maker, const char *name)
+{
+    pv_sql_quote_qualified(sql, maker->schema, name);
+}
+
+/* Appends `len` bytes of a recipe's SQL, placeholders filled in. */
+static void
+put_filled(struct pv_buf *sql, const struct maker *maker, const char *text, size_t len)
+{
+    for (size_t at = 0; at < len;) {
+        size_t left = len - at;
+
+        if (left >= 5 && memcmp(text + at, "{cat}", 5) == 0) {
+            pv_sql_quote_identifier(sql, maker->schema);
+            at += 5;
+        } else if (left >= 6 && memcmp(text + at, "{room}", 6) == 0) {
+            pv_sql_quote_literal(sql, maker->room->name);
+            at += 6;
+        } else if (left >= 4 && memcmp(text + at, "{me}", 4) == 0) {
+            pv_buf_put_text(sql, "(SELECT m.oid FROM ");
+            put_catalog(sql, maker, ME_VIEW);
+            pv_buf_put_text(sql, " AS m)");
+            at += 4;
+        } else if (left >= 6 && memcmp(text + at, "{user}", 6) == 0) {
+            pv_buf_put_text(sql, "(SELECT m.name FROM ");
+            put_catalog(sql, maker, ME_VIEW);
+            pv_buf_put_text(sql, " AS m)");
+            at += 6;
+        } else {
+            pv_buf_put_u8(sql, (uint8_t) text[at++]);
+        }
+    }
+}
+
+static bool
+ends_with(const char *text, size_t len, const char *tail)
+{
+    size_t tail_len = strlen(tail);
+
+    return len >= tail_len && memcmp(text + len - tail_len, tail, tail_len) == 0;
+}
+
+/* The override of a column, up to the next `;`. NULL: none. */
+static const char *
+find_override(const char *overrides, const char *column, size_t len, size_t *override_len)
+{
+    for (const char *at = overrides; at != NULL && *at != '\0';) {
+        size_t piece = strcspn(at, ";");
+
+        if (piece > len && memcmp(at, column, len) == 0 && at[len] == '=') {
+            *override_len = piece - len - 1;
+            return at + len + 1;
+        }
+        at += piece + (at[piece] == ';' ? 1 : 0);
+    }
+    return NULL;
+}
+
+/* information_schema: by a column's name, catalogs show the room, schemas their published names, owners the caller. */
+static bool
+put_by_rule(struct pv_buf *sql, const struct maker *maker, const char *column, size_t len)
+{
+    static const char schema_rule[] = "(SELECT s.published FROM {cat}.pgveil_space AS s WHERE s.physical::text = t.";
+    static const char catalog_rule[] = "CASE WHEN t.";
+
+    if (ends_with(column, len, "_catalog") || (len == 12 && memcmp(column, "catalog_name", 12) == 0)) {
+        put_filled(sql, maker, catalog_rule, sizeof(catalog_rule) - 1);
+        pv_buf_put(sql, column, len);
+        pv_buf_put_text(sql, " IS NOT NULL THEN ");
+        pv_sql_quote_literal(sql, maker->room->name);
+        pv_buf_put_text(sql, " END");
+        return true;
+    }
+    if (ends_with(column, len, "_schema") || (len == 11 && memcmp(column, "schema_name", 11) == 0)) {
+        put_filled(sql, maker, schema_rule, sizeof(schema_rule) - 1);
+        pv_buf_put(sql, column, len);
+        pv_buf_put_text(sql, "::text)");
+        return true;
+    }
+    if (ends_with(column, len, "_owner")) {
+        put_filled(sql, maker, "{user}", 6);
+        return true;
+    }
+    return false;
+}
+
+/* The type that the system's own view gives a column of information_schema: kept by a cast. */
+static void
+put_info_column(struct pv_buf *sql, const struct maker *maker, const struct pv_catalog_recipe *recipe, const char *column,
+                size_t len, const char *override, size_t override_len)
+{
+    static const char *const yes_or_no[] = {"is_", NULL};
+    const char *type = "information_schema.sql_identifier";
+    struct pv_buf value = {0};
+
+    (void) recipe;
+    if (override != NULL)
+        put_filled(&value, maker, override, override_len);
+    else if (!put_by_rule(&value, maker, column, len))
+        goto plain;
+    if (len > 3 && memcmp(column, yes_or_no[0], 3) == 0)
+        type = "information_schema.yes_or_no";
+    else if (ends_with(column, len, "_type") || ends_with(column, len, "_default") || ends_with(column, len, "_definition"))
+        type = "information_schema.character_data";
+    if (!pv_buf_ok(&value))
+        sql->failed = true;
+    pv_buf_put_text(sql, "CAST(");
+    pv_buf_put_slice(sql, pv_buf_slice(&value));
+    pv_buf_printf(sql, "::text AS %s)", type);
+    pv_buf_clear(&value);
+    return;
+plain:
+    pv_buf_put_text(sql, "t.");
+    pv_buf_put(sql, column, len);
+    pv_buf_clear(&value);
+}
+
+static void
+put_columns(struct pv_buf *sql, const struct maker *maker, const struct pv_catalog_relation *relation,
+            const char *columns)
+{
+    const struct pv_catalog_recipe *recipe = relation->recipe;
+    bool is_info = strcmp(relation->relation.schema, "information_schema") == 0;
+
+    for (const char *at = columns; *at != '\0';) {
+        size_t len = strcspn(at, ",");
+        size_t override_len = 0;
+        const char *override = find_override(recipe->overrides, at, len, &override_len);
+
+        pv_buf_put_text(sql, at == columns ? "" : ", ");
+        if (is_info) {
+            put_info_column(sql, maker, recipe, at, len, override, override_len);
+        } else if (override != NULL) {
+            put_filled(sql, maker, override, override_len);
+        } else {
+            pv_buf_put_text(sql, "t.");
+            pv_buf_put(sql, at, len);
+        }
+        pv_buf_put_text(sql, " AS ");
+        pv_buf_put(sql, at, len);
+        at += len + (at[len] == ',' ? 1 : 0);
+    }
+    /* psql joins on it. A view's star shows it, which callers' stars never ask for: they are spelled out. */
+    if (!is_info && recipe->from == NULL && strncmp(columns, "oid,", 4) == 0)
+        pv_buf_put_text(sql, ", t.tableoid AS tableoid");
+}
+
+static enum pv_status
+add(struct maker *maker, enum pv_made_kind kind, const char *name, const char *arguments, struct pv_buf *sql)
+{
+    struct pv_made *made = &maker->list[maker->count];
+    enum pv_status status;
+
+    *made = (struct pv_made) {.kind = kind, .schema = maker->schema, .name = name, .arguments = arguments,
+                              .layer = LAYER_FIRST + (unsigned) maker->count, .is_readable = true};
+    status = pv_made_finish(maker->arena, made, sql);
+    if (status == PV_OK)
+        maker->count++;
+    return status;
+}
+
+static void
+begin_view(struct pv_buf *sql, const struct maker *maker, const char *name)
+{
+    pv_buf_put_text(sql, "CREATE VIEW ");
+    put_catalog(sql, maker, name);
+    pv_buf_put_text(sql, " WITH (security_barrier) AS SELECT ");
+}
+
+static enum pv_status
+add_relation(struct maker *maker, const struct pv_catalog_relation *relation)
+{
+    const struct pv_catalog_recipe *recipe = relation->recipe;
+    struct pv_buf qualified = {0};
+    struct pv_buf sql = {0};
+    const char *columns = NULL;
+
+    pv_buf_printf(&qualified, "%s.%s", relation->relation.schema, relation->relation.name);
+    if (pv_buf_text(&qualified) != NULL)
+        columns = pv_catalog_column_list(pv_buf_text(&qualified));
+    if (columns == NULL) {
+        pv_buf_clear(&qualified);
+        return PV_INTERNAL;
+    }
+    begin_view(&sql, maker, relation->physical_name);
+    put_columns(&sql, maker, relation, columns);
+    pv_buf_put_text(&sql, " FROM ");
+    if (recipe->from != NULL)
+        put_filled(&sql, maker, recipe->from, strlen(recipe->from));
+    else
+        pv_buf_printf(&sql, "%s AS t", pv_buf_text(&qualified));
+    if (recipe->where != NULL) {
+        pv_buf_put_text(&sql, " WHERE ");
+        put_filled(&sql, maker, recipe->where, strlen(recipe->where));
+    }
+    pv_buf_clear(&qualified);
+    return add(maker, PV_MADE_VIEW, relation->physical_name, NULL, &sql);
+}
+
+/* ---- the views that the others rest on; callers cannot name them ---- */
+
+/* Who asks: the name in a valid identity, else the login role's own. */
+static enum pv_status
+add_me(struct maker *maker)
+{
+    char private_schema[PV_VIEWS_NAME_SIZE];
+    struct pv_buf sql = {0};
+
+    pv_views_private_schema(maker->room->name, private_schema);
+    begin_view(&sql, maker, ME_VIEW);
+    pv_buf_put_text(&sql, "coalesce((SELECT i.claims ->> 'u' FROM ");
+    pv_sql_quote_qualified(&sql, private_schema, "identity");
+    pv_buf_put_text(&sql, " AS i), session_user::text)::name AS name, (SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE "
+                          "r.rolname = session_user) AS oid");
+    return add(maker, PV_MADE_VIEW, ME_VIEW, NULL, &sql);
+}
+
+static enum pv_status
+add_space(struct maker *maker)
+{
+    char physical[PV_VIEWS_NAME_SIZE];
+    const char *published;
+    struct pv_buf sql = {0};
+
+    begin_view(&sql, maker, SPACE_VIEW);
+    pv_buf_put_text(&sql, "n.oid AS oid, n.nspname AS physical, v.published::name AS published, v.is_room AS is_room FROM "
+                          "pg_catalog.pg_namespace AS n JOIN (VALUES ('pg_catalog', 'pg_catalog', false), "
+                          "('information_schema', 'information_schema', false)");
+    for (size_t i = 0; (published = pv_views_published_schema(maker->room, i)) != NULL; i++) {
+        pv_views_schema(maker->room->name, published, physical);
+        pv_buf_put_text(&sql, ", (");
+        pv_sql_quote_literal(&sql, physical);
+        pv_buf_put_text(&sql, ", ");
+        pv_sql_quote_literal(&sql, published);
+        pv_buf_put_text(&sql, ", true)");
+    }
+    pv_buf_put_text(&sql, ") AS v(physical, published, is_room) ON n.nspname = v.physical::name");
+    return add(maker, PV_MADE_VIEW, SPACE_VIEW, NULL, &sql);
+}
+
+static void
+put_title(struct pv_buf *sql, const char *schema, const char *name, const char *column, const char *title)
+{
+    if (title == NULL)
+        return;
+    pv_buf_put_text(sql, ", (");
+    pv_sql_quote_literal(sql, schema);
+    pv_buf_put_text(sql, ", ");
+    pv_sql_quote_literal(sql, name);
+    pv_buf_put_text(sql, ", ");
+    if (column != NULL)
+        pv_sql_quote_literal(sql, column);
+    else
+        pv_buf_put_text(sql, "NULL");
+    pv_buf_put_text(sql, ", ");
+    pv_sql_quote_literal(sql, title);
+    pv_buf_put_text(sql, ")");
+}
+
+/* Titles of data sets, columns and questions as rows of pg_description. */
+static enum pv_status
+add_titles(struct maker *maker)
+{
+    char schema[PV_VIEWS_NAME_SIZE];
+    struct pv_buf sql = {0};
+
+    begin_view(&sql, maker, TITLE_VIEW);
+    pv_buf_put_text(&sql, "c.oid AS objoid, '1259'::oid AS classoid, coalesce(a.attnum::integer, 0) AS objsubid, "
+                          "v.title AS description FROM (VALUES (NULL::text, NULL::text, NULL::text, NULL::text)");
+    for (size_t d = 0; d < maker->room->dataset_count; d++) {
+        const struct pv_dataset *dataset = &maker->room->datasets[d];
+
+        pv_views_schema(maker->room->name, dataset->relation.schema, schema);
+        put_title(&sql, schema, dataset->relation.name, NULL, dataset->title);
+        for (size_t i = 0; i < dataset->column_count; i++)
+            if (pv_column_mask_kind(&dataset->columns[i]) != PV_MASK_OMIT)
+                put_title(&sql, schema, dataset->relation.name, dataset->columns[i].name, dataset->columns[i].title);
+    }
+    pv_views_schema(maker->room->name, PV_VIEWS_QUESTIONS, schema);
+    for (size_t q = 0; q < maker->room->question_count; q++)
+        if (!maker->room->questions[q].is_open)
+            put_title(&sql, schema, maker->room->questions[q].id, NULL, maker->room->questions[q].title);
+    pv_buf_put_text(&sql, ") AS v(space, relation, attribute, title) JOIN pg_catalog.pg_namespace AS n ON n.nspname = "
+                          "v.space::name JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = "
+                          "v.relation::name LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attname = "
+                          "v.attribute::name WHERE v.attribute IS NULL OR a.attnum > 0");
+    return add(maker, PV_MADE_VIEW, TITLE_VIEW, NULL, &sql);
+}
+
+static enum pv_status
+add_function(struct maker *maker, const struct pv_catalog_function *function)
+{
+    struct pv_buf sql = {0};
+
+    pv_buf_put_text(&sql, "CREATE FUNCTION ");
+    put_catalog(&sql, maker, function->name);
+    pv_buf_printf(&sql, "(%s) RETURNS %s LANGUAGE sql STABLE PARALLEL RESTRICTED RETURN ", function->arguments,
+                  function->returns);
+    put_filled(&sql, maker, function->body, strlen(function->body));
+    return add(maker, PV_MADE_FUNCTION, function->name, function->arguments, &sql);
+}
+
+enum pv_status
+pv_catalog_views(struct pv_arena *arena, const struct pv_room *room, struct pv_made **made, size_t *count)
+{
+    struct maker maker = {.arena = arena, .room = room};
+    char schema[PV_VIEWS_NAME_SIZE];
+    enum pv_status status;
+
+    pv_views_catalog_schema(room->name, schema);
+    maker.schema = pv_arena_strdup(arena, schema);
+    maker.list = pv_arena_alloc(arena, (pv_catalog_relation_count + pv_catalog_function_count + 3) * sizeof(*maker.list));
+    if (maker.schema == NULL || maker.list == NULL)
+        return PV_NOMEM;
+    status = add_me(&maker);
+    if (status == PV_OK)
+        status = add_space(&maker);
+    if (status == PV_OK)
+        status = add_titles(&maker);
+    for (size_t i = 0; i < pv_catalog_relation_count && status == PV_OK; i++)
+        if (pv_catalog_relations[i].mode == PV_CATALOG_VIEW)
+            status = add_relation(&maker, &pv_catalog_relations[i]);
+    for (size_t i = 0; i < pv_catalog_function_count && status == PV_OK; i++)
+        status = add_function(&maker, &pv_catalog_functions[i]);
+    if (status != PV_OK)
+        return status;
+    *made = maker.list;
+    *count = maker.count;
+    return PV_OK;
+}
