@@ -16,6 +16,10 @@ int pv_command_passwd(const char *config_path, int argc, char **argv);
 /* argv: after `help`: the name of a command, or nothing. The config is not read. */
 int pv_command_help(const char *config_path, int argc, char **argv);
 int pv_command_version(const char *config_path, int argc, char **argv);
+/* argv: after `serve`: --conformance ROOM. Ends when a signal has asked for it and every session is gone. */
+int pv_command_serve(const char *config_path, int argc, char **argv);
+/* argv: after `explain`: --room R, --user U, --json, the SQL or `-`. */
+int pv_command_explain(const char *config_path, int argc, char **argv);
 /* The list of commands on standard error, for a call that names none or an unknown one. */
 void pv_usage_print(void);
 

@@ -1,0 +1,591 @@
+/*
+ * `pgveil serve`: one thread here for signals, reload and metrics, the workers in
+ * proxy/net for everything else.
+ */
+#include "proxy/app/commands.h"
+#include "proxy/app/notify.h"
+#include "proxy/app/provision.h"
+#include "proxy/audit/journal.h"
+#include "proxy/audit/store.h"
+#include "proxy/base/bytes.h"
+#include "proxy/base/log.h"
+#include "proxy/console/metrics.h"
+#include "proxy/crypto/mac.h"
+#include "proxy/net/loop.h"
+#include "proxy/net/net.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* How often snapshots that nobody uses any more are freed. */
+#define REAP_MS 1000u
+/* The secret behind logins of users who do not exist: kept, so that they look the same after a restart. */
+#define MOCK_SCOPE "$pgveil"
+#define MOCK_NAME "mock"
+#define MOCK_BYTES 32u
+
+struct serve {
+    const char *config_path;
+    const char *conformance_room;
+    struct pv_world *world; /* in force */
+    struct pv_journal *journal;
+    struct pv_store *store;
+    struct pv_loop *loop;
+    struct pv_net *net;
+    struct pv_metrics *metrics;
+    struct pv_task *tasks[8];
+    size_t task_count;
+    struct pv_buf mock_secret;
+    bool is_stopping;
+};
+
+static const struct pv_config *
+config_of(const struct pv_world *world)
+{
+    return &pv_world_policy(world)->config;
+}
+
+/* ---- Loading ---- */
+
+static void
+say_faults(const struct pv_faults *faults)
+{
+    for (size_t i = 0; i < pv_faults_total(faults); i++) {
+        const struct pv_fault *fault = pv_faults_at(faults, i);
+
+        pv_log(fault->is_warning ? PV_LOG_WARNING : PV_LOG_ERROR, "%s:%u:%u: %s", fault->file, fault->line,
+               fault->column, fault->message);
+    }
+}
+
+/* Everything that a world is made of, or faults. */
+static enum pv_status
+load_world(const char *config_path, struct pv_faults *faults, struct pv_world **world)
+{
+    struct pv_policy *policy = NULL;
+    enum pv_status status = pv_policy_load(config_path, faults, &policy);
+
+    if (status != PV_OK)
+        return status;
+    status = pv_world_new(policy, faults, world);
+    pv_policy_unref(policy);
+    return status;
+}
+
+/* ---- Saying what serves ---- */
+
+static const char *
+plural(size_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
+static void
+say_rooms(const struct pv_policy *policy)
+{
+    for (size_t i = 0; i < policy->room_count; i++) {
+        const struct pv_room *room = &policy->rooms[i];
+
+        pv_log(PV_LOG_INFO, "room \"%s\": %zu data set%s, %zu question%s, upstream %s", room->name,
+               room->dataset_count, plural(room->dataset_count), room->question_count, plural(room->question_count),
+               room->upstream->name);
+    }
+}
+
+/* ---- Conformance ---- */
+
+static bool
+is_loopback(const struct pv_listen *listen)
+{
+    struct in_addr four;
+    struct in6_addr six;
+
+    if (listen->unix_dir != NULL)
+        return true;
+    if (listen->host == NULL)
+        return false;
+    if (inet_pton(AF_INET, listen->host, &four) == 1)
+        return ntohl(four.s_addr) >> 24 == 127;
+    if (inet_pton(AF_INET6, listen->host, &six) == 1)
+        return IN6_IS_ADDR_LOOPBACK(&six);
+    return strcmp(listen->host, "localhost") == 0;
+}
+
+static bool
+may_conform(const struct serve *serve, const struct pv_policy *policy)
+{
+    const char *room = serve->conformance_room;
+
+    if (room == NULL)
+        return true;
+    if (pv_policy_room(policy, pv_slice_cstr(room)) == NULL) {
+        pv_log(PV_LOG_ERROR, "--conformance: there is no room \"%s\"", room);
+        return false;
+    }
+    for (size_t i = 0; i < policy->config.listen_count; i++)
+        if (!is_loopback(&policy->config.listens[i])) {
+            pv_log(PV_LOG_ERROR, "--conformance is for tests: every listen must be a loopback address or a Unix socket,"
+                                 " and %s is not", policy->config.listens[i].host);
+            return false;
+        }
+    pv_log(PV_LOG_WARNING, "CONFORMANCE: room \"%s\" ANSWERS EVERY STATEMENT, as the upstream user, with no policy at"
+                           " all. Never do this with data that matters", room);
+    return true;
+}
+
+/* ---- Events of our own ---- */
+
+static void
+put_json_text(struct pv_buf *out, const char *text)
+{
+    pv_buf_put_u8(out, '"');
+    for (; *text != '\0'; text++) {
+        if ((unsigned char) *text < 0x20)
+            pv_buf_printf(out, "\\u%04x", (unsigned) *text);
+        else if (*text == '"' || *text == '\\')
+            pv_buf_printf(out, "\\%c", *text);
+        else
+            pv_buf_put_u8(out, (uint8_t) *text);
+    }
+    pv_buf_put_u8(out, '"');
+}
+
+static void
+record_event(struct serve *serve, const char *name, struct pv_buf *detail)
+{
+    const char *text = pv_buf_text(detail);
+    const struct pv_event event = {.event = name, .detail = text};
+    const struct pv_record record = {.kind = PV_RECORD_EVENT, .event = &event, .is_kept = true};
+    uint64_t ticket;
+    enum pv_status status = pv_journal_put(serve->journal, &record, NULL, NULL, &ticket);
+
+    if (status != PV_OK)
+        pv_log(PV_LOG_WARNING, "event %s: %s", name, pv_status_words(status));
+    pv_buf_clear(detail);
+}
+
+static void
+record_loaded(struct serve *serve, const char *name)
+{
+    const struct pv_policy *policy = pv_world_policy(serve->world);
+    struct pv_buf detail = {0};
+
+    pv_buf_printf(&detail, "{\"version\":\"%s\",\"pid\":%ld,\"generation\":%llu,\"rooms\":%zu,\"users\":%zu",
+                  PV_VERSION, (long) getpid(), (unsigned long long) policy->generation, policy->room_count,
+                  policy->user_count);
+    if (serve->conformance_room != NULL) {
+        pv_buf_put_text(&detail, ",\"conformance\":");
+        put_json_text(&detail, serve->conformance_room);
+    }
+    pv_buf_put_text(&detail, "}");
+    record_event(serve, name, &detail);
+}
+
+static void
+record_faults(struct serve *serve, const struct pv_faults *faults)
+{
+    struct pv_buf detail = {0};
+    bool is_first = true;
+
+    pv_buf_put_text(&detail, "{\"faults\":[");
+    for (size_t i = 0; i < pv_faults_total(faults); i++) {
+        const struct pv_fault *fault = pv_faults_at(faults, i);
+        char place[32];
+
+        if (fault->is_warning)
+            continue;
+        if (!is_first)
+            pv_buf_put_text(&detail, ",");
+        is_first = false;
+        (void) snprintf(place, sizeof(place), ":%u:%u", fault->line, fault->column);
+        pv_buf_put_text(&detail, "{\"file\":");
+        put_json_text(&detail, fault->file);
+        pv_buf_printf(&detail, ",\"line\":%u,\"column\":%u,\"message\":", fault->line, fault->column);
+        put_json_text(&detail, fault->message);
+        pv_buf_put_text(&detail, "}");
+    }
+    pv_buf_put_text(&detail, "]}");
+    record_event(serve, "reload_failed", &detail);
+}
+
+/* ---- Warnings of the databases ---- */
+
+static void
+say_warning(void *context, const char *words)
+{
+    (void) context;
+    pv_log(PV_LOG_WARNING, "%s", words);
+}
+
+/* Takes its world. A database that is away now will be missed soon enough by those who ask. */
+static void *
+look_at_databases(void *context)
+{
+    struct pv_world *world = context;
+    const struct pv_policy *policy = pv_world_policy(world);
+
+    for (size_t i = 0; i < policy->room_count; i++) {
+        const struct pv_room *room = &policy->rooms[i];
+        struct pv_arena *arena = pv_arena_new(0);
+        const char *words = "out of memory";
+        PGconn *conn = arena == NULL ? NULL : pv_provision_connect(arena, room->upstream, &words);
+
+        if (conn == NULL)
+            pv_log(PV_LOG_WARNING, "room \"%s\": its database could not be looked at: %s", room->name, words);
+        else if (pv_provision_warnings(conn, room, say_warning, NULL) != PV_OK)
+            pv_log(PV_LOG_WARNING, "room \"%s\": its database could not be looked at", room->name);
+        PQfinish(conn);
+        pv_arena_free(arena);
+    }
+    pv_world_unref(world);
+    return NULL;
+}
+
+/* On a thread that nobody waits for: neither the start nor the end of serving hangs on a database. */
+static void
+start_looking(struct serve *serve)
+{
+    pthread_attr_t attributes;
+    pthread_t thread;
+    sigset_t all, before;
+    int failed;
+
+    (void) sigfillset(&all);
+    (void) pthread_sigmask(SIG_BLOCK, &all, &before);
+    (void) pthread_attr_init(&attributes);
+    (void) pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    /* What it looks at includes row filters, which it parses. */
+    (void) pthread_attr_setstacksize(&attributes, PV_PARSE_STACK_BYTES);
+    failed = pthread_create(&thread, &attributes, look_at_databases, pv_world_ref(serve->world));
+    (void) pthread_attr_destroy(&attributes);
+    (void) pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failed != 0) {
+        pv_world_unref(serve->world);
+        pv_log(PV_LOG_WARNING, "the databases are not looked at: %s", strerror(failed));
+    }
+}
+
+/* ---- Reload ---- */
+
+static bool
+is_same_text(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+static bool
+is_same_listen(const struct pv_listen *a, const struct pv_listen *b)
+{
+    return a == b || (a != NULL && b != NULL && a->port == b->port && is_same_text(a->host, b->host) &&
+                      is_same_text(a->unix_dir, b->unix_dir));
+}
+
+static bool
+is_same_listens(const struct pv_config *a, const struct pv_config *b)
+{
+    bool is_same = a->listen_count == b->listen_count;
+
+    for (size_t i = 0; is_same && i < a->listen_count; i++)
+        is_same = is_same_listen(&a->listens[i], &b->listens[i]);
+    return is_same;
+}
+
+static void
+say_unchangeable(const struct pv_config *now, const struct pv_config *then)
+{
+    const struct {
+        const char *name;
+        bool is_same;
+    } settings[] = {
+        {"listen", is_same_listens(now, then)},
+        {"state", is_same_text(now->state_path, then->state_path)},
+        {"workers", now->workers == then->workers},
+        {"audit.durability", now->durability == then->durability},
+        {"metrics", is_same_listen(now->metrics, then->metrics)},
+    };
+
+    for (size_t i = 0; i < PV_COUNT_OF(settings); i++)
+        if (!settings[i].is_same)
+            pv_log(PV_LOG_WARNING, "setting \"%s\" has changed in the config; it needs a restart to take effect",
+                   settings[i].name);
+}
+
+static void
+on_hup(void *context)
+{
+    struct serve *serve = context;
+    struct pv_faults *faults = pv_faults_new();
+    struct pv_world *world = NULL;
+    enum pv_status status;
+
+    if (serve->is_stopping) {
+        pv_faults_free(faults);
+        return;
+    }
+    pv_log(PV_LOG_INFO, "reloading %s", serve->config_path);
+    pv_notify_reloading();
+    status = faults == NULL ? PV_NOMEM : load_world(serve->config_path, faults, &world);
+    if (status == PV_OK && serve->conformance_room != NULL && !may_conform(serve, pv_world_policy(world)))
+        status = PV_INVALID;
+    if (status == PV_OK)
+        status = pv_net_policy(serve->net, world);
+    if (faults != NULL)
+        say_faults(faults);
+    if (status == PV_OK) {
+        say_unchangeable(config_of(serve->world), config_of(world));
+        pv_world_unref(serve->world);
+        serve->world = world;
+        say_rooms(pv_world_policy(world));
+        pv_log(PV_LOG_INFO, "reloaded: generation %llu is in force",
+               (unsigned long long) pv_world_policy(world)->generation);
+        record_loaded(serve, "reload");
+    } else {
+        pv_world_unref(world);
+        pv_log(PV_LOG_ERROR, "reload failed (%s); what was in force stays in force", pv_status_words(status));
+        if (faults != NULL)
+            record_faults(serve, faults);
+    }
+    pv_faults_free(faults);
+    pv_notify("READY=1");
+}
+
+/* ---- The end ---- */
+
+static void
+on_stop(void *context)
+{
+    struct serve *serve = context;
+
+    if (serve->is_stopping) {
+        pv_log(PV_LOG_WARNING, "second signal: ending at once");
+        _exit(1);
+    }
+    pv_log(PV_LOG_INFO, "shutting down: idle clients now, busy ones when their transaction ends");
+    pv_notify("STOPPING=1");
+    if (pv_net_drain(serve->net, config_of(serve->world)->drain_timeout_ms) != PV_OK) {
+        pv_log(PV_LOG_ERROR, "out of memory: ending at once");
+        _exit(1);
+    }
+    serve->is_stopping = true;
+}
+
+static void
+on_ended(void *context)
+{
+    struct serve *serve = context;
+
+    pv_loop_stop(serve->loop);
+}
+
+static void
+on_reap(void *context)
+{
+    (void) context;
+    pv_policy_reap();
+}
+
+/* ---- The start ---- */
+
+static void
+raise_descriptors(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void) setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* Two descriptors a client, and some for ourselves. */
+static void
+warn_of_descriptors(const struct pv_config *config)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+        limit.rlim_cur < 2 * (rlim_t) config->clients_max + 64)
+        pv_log(PV_LOG_WARNING, "limits.clients is %u, but %llu open files allow about %llu clients", config->clients_max,
+               (unsigned long long) limit.rlim_cur, (unsigned long long) (limit.rlim_cur - 64) / 2);
+}
+
+static bool
+parse_options(struct serve *serve, int argc, char **argv)
+{
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--conformance") == 0 && i + 1 < argc) {
+            serve->conformance_room = argv[++i];
+        } else {
+            (void) fprintf(stderr, "pgveil serve: unexpected \"%s\"; usage: pgveil serve [-c FILE] [--conformance ROOM]\n",
+                           argv[i]);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool
+load_first(struct serve *serve)
+{
+    struct pv_faults *faults = pv_faults_new();
+    enum pv_status status = faults == NULL ? PV_NOMEM : load_world(serve->config_path, faults, &serve->world);
+
+    if (faults != NULL)
+        say_faults(faults);
+    pv_faults_free(faults);
+    if (status != PV_OK)
+        pv_log(PV_LOG_ERROR, "%s cannot be served: %s", serve->config_path, pv_status_words(status));
+    return status == PV_OK;
+}
+
+static bool
+open_state(struct serve *serve)
+{
+    const struct pv_config *config = config_of(serve->world);
+    const struct pv_journal_options options = {.is_serving = true,
+                                               .is_relaxed = config->durability == PV_DURABILITY_RELAXED};
+    char error[512] = "";
+    enum pv_status status =
+        pv_journal_open(config->state_path, &options, &serve->journal, error, sizeof(error));
+
+    if (status == PV_OK)
+        status = pv_store_open(config->state_path, &serve->store, error, sizeof(error));
+    if (status == PV_OK)
+        status =
+            pv_store_secret_ensure(serve->store, MOCK_SCOPE, MOCK_NAME, MOCK_BYTES, false, &serve->mock_secret);
+    if (status != PV_OK)
+        pv_log(PV_LOG_ERROR, "state %s: %s", config->state_path, error[0] != '\0' ? error : pv_status_words(status));
+    return status == PV_OK;
+}
+
+static bool
+open_net(struct serve *serve)
+{
+    const struct pv_config *config = config_of(serve->world);
+    const struct pv_net_options options = {
+        .world = serve->world,
+        .journal = serve->journal,
+        .store = serve->store,
+        .main = serve->loop,
+        .conformance_room = serve->conformance_room,
+        .mock_secret = pv_buf_slice(&serve->mock_secret),
+        .ended = on_ended,
+        .context = serve,
+    };
+    char error[512] = "";
+    enum pv_status status = pv_net_open(&options, &serve->net, error, sizeof(error));
+
+    if (status == PV_OK && config->metrics != NULL)
+        status = pv_metrics_open(serve->loop, config->metrics, serve->net, serve->journal, &serve->metrics, error,
+                                 sizeof(error));
+    if (status != PV_OK)
+        pv_log(PV_LOG_ERROR, "%s", error);
+    return status == PV_OK;
+}
+
+static bool
+add_task(struct serve *serve, struct pv_task *task)
+{
+    if (task == NULL) {
+        pv_log(PV_LOG_ERROR, "%s", pv_status_words(PV_NOMEM));
+        return false;
+    }
+    pv_assert(serve->task_count < PV_COUNT_OF(serve->tasks));
+    serve->tasks[serve->task_count++] = task;
+    return true;
+}
+
+static bool
+add_tasks(struct serve *serve)
+{
+    return add_task(serve, pv_loop_signal(serve->loop, SIGTERM, on_stop, serve)) &&
+           add_task(serve, pv_loop_signal(serve->loop, SIGINT, on_stop, serve)) &&
+           add_task(serve, pv_loop_signal(serve->loop, SIGHUP, on_hup, serve)) &&
+           add_task(serve, pv_loop_every(serve->loop, REAP_MS, on_reap, serve));
+}
+
+static bool
+open_all(struct serve *serve)
+{
+    if (!load_first(serve) || !may_conform(serve, pv_world_policy(serve->world)))
+        return false;
+    warn_of_descriptors(config_of(serve->world));
+    if (!open_state(serve))
+        return false;
+    serve->loop = pv_loop_new();
+    if (serve->loop == NULL) {
+        pv_log(PV_LOG_ERROR, "%s", pv_status_words(PV_NOMEM));
+        return false;
+    }
+    return open_net(serve) && add_tasks(serve);
+}
+
+static void
+say_ready(struct serve *serve)
+{
+    const struct pv_config *config = config_of(serve->world);
+
+    for (size_t i = 0; i < pv_net_listen_count(serve->net); i++)
+        pv_log(PV_LOG_INFO, "listening on %s", pv_net_listen_name(serve->net, i));
+    if (config->metrics != NULL)
+        pv_log(PV_LOG_INFO, "metrics on http://%s:%u/metrics", config->metrics->host, config->metrics->port);
+    say_rooms(pv_world_policy(serve->world));
+    pv_log(PV_LOG_INFO, "ready: %u worker%s, query log %s, %s", pv_net_worker_count(serve->net),
+           plural(pv_net_worker_count(serve->net)), config->state_path,
+           config->durability == PV_DURABILITY_STRICT ? "strict" : "relaxed");
+}
+
+static void
+close_all(struct serve *serve)
+{
+    /* Sessions first, then the log that they write to, then the ports that the log may still call. */
+    if (serve->net != NULL)
+        pv_net_join(serve->net);
+    pv_metrics_close(serve->metrics);
+    pv_journal_close(serve->journal);
+    pv_net_free(serve->net);
+    for (size_t i = 0; i < serve->task_count; i++)
+        pv_task_free(serve->tasks[i]);
+    pv_loop_free(serve->loop);
+    pv_store_close(serve->store);
+    pv_buf_wipe(&serve->mock_secret);
+    pv_world_unref(serve->world);
+    pv_policy_reap();
+}
+
+int
+pv_command_serve(const char *config_path, int argc, char **argv)
+{
+    struct serve serve = {.config_path = config_path};
+    int exit_code = 2;
+
+    if (!parse_options(&serve, argc, argv))
+        return 2;
+    (void) signal(SIGPIPE, SIG_IGN);
+    (void) signal(SIGUSR2, SIG_IGN);
+    raise_descriptors();
+    pv_log(PV_LOG_INFO, "pgveil %s starting", PV_VERSION);
+    if (open_all(&serve)) {
+        if (pv_net_start(serve.net) == PV_OK) {
+            say_ready(&serve);
+            record_loaded(&serve, "start");
+            start_looking(&serve);
+            pv_notify("READY=1");
+            pv_loop_run(serve.loop);
+            record_loaded(&serve, "stop");
+            exit_code = 0;
+        } else {
+            pv_log(PV_LOG_ERROR, "cannot start the workers: %s", strerror(errno));
+        }
+    }
+    close_all(&serve);
+    if (exit_code == 0)
+        pv_log(PV_LOG_INFO, "stopped");
+    return exit_code;
+}
