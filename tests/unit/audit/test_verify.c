@@ -51,12 +51,13 @@ static const struct {
     {"UPDATE event SET at = '2020-01-01T00:00:00.000000Z' WHERE seq = 24", PV_FAULT_CHANGED, 24},
     {"DELETE FROM statement WHERE seq = 4", PV_FAULT_MISSING, 4},
     {"DELETE FROM event WHERE seq = 1", PV_FAULT_MISSING, 1},
-    {"DELETE FROM statement WHERE seq = 4; UPDATE statement SET seq = 4 WHERE seq = 6", PV_FAULT_CHANGED, 4},
+    {"DELETE FROM statement WHERE seq = 4; UPDATE statement SET seq = 4 WHERE seq = 6", PV_FAULT_REORDERED, 4},
     {SWAP("statement", 4, 6), PV_FAULT_REORDERED, 4},
     {SWAP("statement_end", 5, 21), PV_FAULT_REORDERED, 5},
     {"UPDATE statement SET id = 99 WHERE seq = 4; UPDATE statement SET id = 2 WHERE seq = 6;"
      "UPDATE statement SET id = 3 WHERE seq = 4", PV_FAULT_CHANGED, 4},
-    {"UPDATE statement SET seq = 1 WHERE seq = 2", PV_FAULT_CHANGED, 1},
+    {"UPDATE statement SET seq = 1 WHERE seq = 2", PV_FAULT_REORDERED, 1},
+    {"UPDATE event SET seq = 23 WHERE seq = 24", PV_FAULT_CHANGED, 23},
 };
 
 static void
