@@ -65,6 +65,7 @@ struct pv_level {
     struct pv_output *outputs;
     size_t output_count;
     bool is_sublink;              /* stands in an expression (EXISTS, IN, scalar) */
+    bool is_thresholded;          /* free for those who edit the tree: its HAVING was seen to */
     uint32_t depth;
 };
 

@@ -1,0 +1,422 @@
+#include <string.h>
+
+#include "parser/match.h"
+#include "parser/rewrite.h"
+#include "policy/decide_int.h"
+#include "policy/param.h"
+#include "policy/question_int.h"
+#include "policy/views.h"
+
+/* Asking a fixed question: by its statement, or by its name as a relation. What is forwarded is its own tree. */
+
+/* ---- arguments ------------------------------------------------------------------ */
+
+static enum pv_status
+deny_parameter(struct pv_trial *trial, const struct pv_parameter *parameter, int location, const char *words)
+{
+    enum pv_status status = pv_deny(trial, PV_REASON_PARAMETER, "22023", location, "%s", words);
+
+    pv_deny_detail(trial, "Parameter \"%s\" has type %s%s.", parameter->name, parameter->type->name,
+                   parameter->is_array ? "[]" : "");
+    return status;
+}
+
+/* A constant's text; NULL for SQL NULL. */
+static const char *
+constant_value(struct pv_trial *trial, const A_Const *constant)
+{
+    if (constant->isnull)
+        return NULL;
+    switch ((int) constant->val.node.type) {
+    case T_Integer:
+        return pv_arena_printf(trial->arena, "%d", constant->val.ival.ival);
+    case T_Float:
+        return constant->val.fval.fval;
+    case T_Boolean:
+        return constant->val.boolval.boolval ? "true" : "false";
+    case T_BitString:
+        return constant->val.bsval.bsval;
+    default:
+        return constant->val.sval.sval;
+    }
+}
+
+static bool
+is_plain_constant(const Node *node)
+{
+    return IsA(node, A_Const) || (IsA(node, TypeCast) && IsA(((const TypeCast *) node)->arg, A_Const));
+}
+
+static const A_Const *
+as_constant(const Node *node)
+{
+    return IsA(node, TypeCast) ? (const A_Const *) ((const TypeCast *) node)->arg : (const A_Const *) node;
+}
+
+/* ARRAY[...] of constants as PostgreSQL writes an array in text. */
+static enum pv_status
+array_text(struct pv_trial *trial, const A_ArrayExpr *array, const struct pv_parameter *parameter, const char **text)
+{
+    struct pv_buf buf = {0};
+    const ListCell *cell;
+    enum pv_status status = PV_OK;
+
+    pv_buf_put_u8(&buf, '{');
+    foreach (cell, array->elements) {
+        const char *value;
+
+        if (!is_plain_constant(lfirst(cell))) {
+            pv_buf_clear(&buf);
+            return deny_parameter(trial, parameter, array->location, "array elements must be constants here");
+        }
+        value = constant_value(trial, as_constant(lfirst(cell)));
+        if (pv_buf_len(&buf) > 1)
+            pv_buf_put_u8(&buf, ',');
+        if (value == NULL) {
+            pv_buf_put_text(&buf, "NULL");
+            continue;
+        }
+        pv_buf_put_u8(&buf, '"');
+        for (; *value != '\0'; value++) {
+            if (*value == '"' || *value == '\\')
+                pv_buf_put_u8(&buf, '\\');
+            pv_buf_put_u8(&buf, (uint8_t) *value);
+        }
+        pv_buf_put_u8(&buf, '"');
+    }
+    pv_buf_put_u8(&buf, '}');
+    *text = pv_buf_ok(&buf) ? pv_arena_strndup(trial->arena, (const char *) buf.data + buf.start, pv_buf_len(&buf))
+                            : NULL;
+    if (*text == NULL)
+        status = PV_NOMEM;
+    pv_buf_clear(&buf);
+    return status;
+}
+
+static enum pv_status
+judge_text(struct pv_trial *trial, const struct pv_parameter *parameter, const char *text, int location,
+           struct pv_argument *argument)
+{
+    const char *words = NULL;
+    enum pv_status status = pv_param_judge_text(trial->arena, parameter, text, &argument->text, &words);
+
+    return status == PV_INVALID ? deny_parameter(trial, parameter, location, words) : status;
+}
+
+/* What the caller put where a parameter stands. */
+static enum pv_status
+judge_argument(struct pv_trial *trial, const struct pv_parameter *parameter, Node *node, int location,
+               struct pv_argument *argument)
+{
+    const char *text = NULL;
+    enum pv_status status;
+
+    argument->parameter = parameter;
+    if (IsA(node, ParamRef) || (IsA(node, TypeCast) && IsA(((TypeCast *) node)->arg, ParamRef))) {
+        const ParamRef *ref = IsA(node, ParamRef) ? (ParamRef *) node : (ParamRef *) ((TypeCast *) node)->arg;
+
+        argument->number = ref->number;
+        return pv_trial_bind_param(trial, ref->number, parameter, ref->location);
+    }
+    if (IsA(node, TypeCast) && IsA(((TypeCast *) node)->arg, A_ArrayExpr))
+        node = ((TypeCast *) node)->arg;
+    if (IsA(node, A_ArrayExpr)) {
+        if (!parameter->is_array)
+            return deny_parameter(trial, parameter, location, "one value is wanted here, not an array");
+        status = array_text(trial, (A_ArrayExpr *) node, parameter, &text);
+        return status == PV_OK ? judge_text(trial, parameter, text, location, argument) : status;
+    }
+    if (!is_plain_constant(node))
+        return deny_parameter(trial, parameter, location, "a constant or a parameter is wanted here, not an expression");
+    return judge_text(trial, parameter, constant_value(trial, as_constant(node)), location, argument);
+}
+
+/* ---- the query that is forwarded --------------------------------------------------- */
+
+struct instance {
+    struct pv_trial *trial;
+    const struct pv_question *question;
+    const struct pv_argument *arguments; /* by the plan's $n */
+    const char *const *names;            /* output names; NULL entries: the question's */
+    Node *tree;
+};
+
+static Node *
+edit_param(void *context, Node *node, bool *is_entered)
+{
+    struct instance *instance = context;
+    const struct pv_argument *argument;
+    Node *value;
+
+    if (!IsA(node, ParamRef))
+        return node;
+    *is_entered = false;
+    argument = &instance->arguments[((ParamRef *) node)->number - 1];
+    if (argument->number > 0)
+        value = pv_make_param(argument->number);
+    else
+        value = argument->text == NULL ? pv_make_null() : pv_make_string(argument->text);
+    return pv_make_cast(value, copyObject(instance->question->plan->types[((ParamRef *) node)->number - 1]));
+}
+
+static const char *
+position_name(struct pv_trial *trial, size_t i)
+{
+    const char *name = pv_arena_printf(trial->arena, "c%zu", i + 1);
+
+    return name == NULL ? "c" : name;
+}
+
+/* SELECT q.c1 AS name, ... FROM (question) AS q(c1, ...), with the row guard where there is a bound. */
+static void
+wrap(void *context)
+{
+    struct instance *instance = context;
+    const struct pv_question *question = instance->question;
+    const struct pv_relation *relation = &question->relation;
+    List *targets = NIL, *columns = NIL;
+    SelectStmt *inner = (SelectStmt *) instance->tree;
+    Node *guard = NULL;
+
+    pv_tree_mutate(&instance->tree, edit_param, instance);
+    inner = (SelectStmt *) instance->tree;
+    for (size_t i = 0; i < relation->column_count; i++) {
+        const char *column = position_name(instance->trial, i);
+        const char *name = instance->names == NULL || instance->names[i] == NULL ? relation->columns[i]
+                                                                                  : instance->names[i];
+
+        columns = lappend(columns, makeString(pstrdup(column)));
+        targets = lappend(targets, pv_make_target(name, pv_make_column("q", column)));
+    }
+    if (question->max_rows > 0) {
+        char schema[PV_VIEWS_NAME_SIZE];
+        FuncCall *number = pv_make_call("pg_catalog", "row_number", NIL);
+        WindowDef *over = makeNode(WindowDef);
+        ColumnRef *all = makeNode(ColumnRef);
+        A_Const *yes = makeNode(A_Const);
+
+        over->frameOptions = FRAMEOPTION_DEFAULTS;
+        over->location = -1;
+        number->over = over;
+        all->fields = list_make2(makeString(pstrdup("p")), makeNode(A_Star));
+        all->location = -1;
+        yes->val.boolval.type = T_Boolean;
+        yes->val.boolval.boolval = true;
+        yes->location = -1;
+        pv_views_catalog_schema(instance->trial->caller->room->name, schema);
+        inner = pv_make_select(
+            list_make2(pv_make_target(NULL, (Node *) all), pv_make_target(NULL, (Node *) number)),
+            list_make1(pv_make_subselect(inner, pv_make_alias("p", NIL))), NULL);
+        columns = lappend(columns, makeString(pstrdup("row_number")));
+        guard = pv_make_case(
+            pv_make_operator("<=", pv_make_column("q", "row_number"), pv_make_integer((int64_t) question->max_rows)),
+            (Node *) yes,
+            (Node *) pv_make_call(schema, PV_VIEWS_ROW_GUARD_FUNCTION,
+                                  list_make1(pv_make_type_cast(pv_make_integer((int64_t) question->max_rows), "int8"))));
+    }
+    instance->tree = (Node *) pv_make_select(
+        targets, list_make1(pv_make_subselect(inner, pv_make_alias("q", columns))), guard);
+}
+
+static enum pv_status
+instantiate(struct pv_trial *trial, const struct pv_question *question, const struct pv_argument *arguments,
+            const char *const *names, SelectStmt **query)
+{
+    struct instance instance = {trial, question, arguments, names, NULL};
+    enum pv_status status = pv_sql_copy(trial->sql, question->plan->forward_tree, &instance.tree);
+    MemoryContext before;
+
+    if (status != PV_OK)
+        return status;
+    before = pv_sql_enter(trial->sql);
+    status = pv_sql_guard(wrap, &instance, NULL);
+    pv_sql_leave(before);
+    if (status == PV_OK)
+        *query = (SelectStmt *) instance.tree;
+    return status;
+}
+
+/* ---- by statement ------------------------------------------------------------------- */
+
+static bool
+same_relation(void *context, const RangeVar *ours, const RangeVar *theirs)
+{
+    struct pv_trial *trial = context;
+    struct pv_room_names names = {trial->caller->room, trial->caller->search_path, trial->arena, true, false};
+    struct pv_catalogue catalogue = pv_room_catalogue(&names);
+    static const char *const ours_path[] = {"public"};
+    struct pv_room_names our_names = {trial->caller->room, {ours_path, 1}, trial->arena, true, false};
+    struct pv_catalogue our_catalogue = pv_room_catalogue(&our_names);
+    const struct pv_relation *found;
+
+    if (theirs->catalogname != NULL && strcmp(theirs->catalogname, trial->caller->room->name) != 0)
+        return false;
+    found = catalogue.find(catalogue.context, theirs->schemaname, theirs->relname);
+    return found != NULL &&
+           found == our_catalogue.find(our_catalogue.context, ours->schemaname, ours->relname) &&
+           ours->inh == theirs->inh;
+}
+
+static enum pv_status
+ask_matched(struct pv_trial *trial, const struct pv_question *question, const struct pv_match *match, Node **select)
+{
+    const struct pv_plan *plan = question->plan;
+    struct pv_argument *arguments = pv_arena_alloc(trial->arena, (plan->number_count + 1) * sizeof(*arguments));
+    const char **names = pv_arena_alloc(trial->arena, (question->relation.column_count + 1) * sizeof(*names));
+    SelectStmt *query = NULL;
+    enum pv_status status = pv_ask_standing(trial, question);
+
+    if (arguments == NULL || names == NULL)
+        return PV_NOMEM;
+    for (unsigned i = 0; i < plan->number_count && status == PV_OK; i++) {
+        /* A placeholder that a fixed text holds always stands somewhere, so it was captured. */
+        status = match->captures[i] == NULL
+                     ? PV_INTERNAL
+                     : judge_argument(trial, plan->by_number[i], match->captures[i], -1, &arguments[i]);
+    }
+    if (status != PV_OK)
+        return status;
+    /* The caller's names, where there is one for each column (a star has none). */
+    if (match->name_count == question->relation.column_count)
+        for (size_t i = 0; i < match->name_count; i++)
+            names[i] = match->names[i] == NULL ? NULL : pv_arena_strdup(trial->arena, match->names[i]);
+    status = instantiate(trial, question, arguments, names, &query);
+    if (status == PV_OK)
+        *select = (Node *) query;
+    return status;
+}
+
+static void
+hint_nearest(struct pv_trial *trial, const struct pv_question *nearest, const char *difference)
+{
+    if (nearest == NULL)
+        return;
+    if (nearest->parameter_count == 0)
+        pv_deny_hint(trial, "The nearest question is \"%s\"; %s. Ask it by name: SELECT * FROM questions.%s.",
+                     nearest->id, difference, nearest->id);
+    else
+        pv_deny_hint(trial, "The nearest question is \"%s\"; %s. Ask it by name: SELECT * FROM questions.%s(%s => ...).",
+                     nearest->id, difference, nearest->id, nearest->parameters[0].name);
+}
+
+enum pv_status
+pv_ask_fixed(struct pv_trial *trial, Node **select)
+{
+    const struct pv_room *room = trial->caller->room;
+    const struct pv_question *nearest = NULL;
+    const char *difference = "";
+    unsigned agreed = 0;
+    enum pv_status status = PV_NOTFOUND;
+
+    for (size_t i = 0; i < room->question_count && status == PV_NOTFOUND; i++) {
+        const struct pv_question *question = &room->questions[i];
+        struct pv_match match = {0};
+        bool is_matched = false;
+
+        if (question->is_open || question->plan == NULL)
+            continue;
+        status = pv_match(pv_sql_stmt(question->plan->match.sql, 0), question->plan->number_count, *select,
+                          same_relation, trial, &match, &is_matched);
+        if (status == PV_OK && is_matched) {
+            status = ask_matched(trial, question, &match, select);
+        } else if (status == PV_OK || status == PV_DENIED) {
+            if (pv_question_admits(question, trial->caller->member) && (nearest == NULL || match.agreed > agreed)) {
+                nearest = question;
+                agreed = match.agreed;
+                difference = pv_arena_strdup(trial->arena, match.difference);
+                if (difference == NULL)
+                    difference = "";
+            }
+            status = PV_NOTFOUND;
+        }
+        pv_match_clear(&match);
+    }
+    if (status == PV_NOTFOUND)
+        hint_nearest(trial, nearest, difference);
+    return status;
+}
+
+/* ---- by name ---------------------------------------------------------------------------- */
+
+static enum pv_status
+find_argument(struct pv_trial *trial, const struct pv_question *question, const Node *node, size_t position,
+              size_t *index, Node **value)
+{
+    const NamedArgExpr *named = (const NamedArgExpr *) node;
+
+    if (!IsA(node, NamedArgExpr)) {
+        if (position >= question->parameter_count)
+            return pv_deny(trial, PV_REASON_PARAMETER_COUNT, "42883", -1,
+                           "question \"%s\" has %zu parameters, not more", question->id, question->parameter_count);
+        *index = position;
+        memcpy(value, &node, sizeof(*value));
+        return PV_OK;
+    }
+    for (size_t i = 0; i < question->parameter_count; i++)
+        if (strcmp(question->parameters[i].name, named->name) == 0) {
+            *index = i;
+            *value = (Node *) named->arg;
+            return PV_OK;
+        }
+    return pv_deny(trial, PV_REASON_PARAMETER_COUNT, "42883", named->location,
+                   "question \"%s\" has no parameter \"%s\"", question->id, named->name);
+}
+
+static enum pv_status
+read_arguments(struct pv_trial *trial, const struct pv_question *question, const List *args,
+               struct pv_argument *by_parameter)
+{
+    const ListCell *cell;
+    size_t position = 0;
+
+    foreach (cell, args) {
+        Node *value = NULL;
+        size_t index = 0;
+        enum pv_status status = find_argument(trial, question, lfirst(cell), position++, &index, &value);
+
+        if (status != PV_OK)
+            return status;
+        if (by_parameter[index].parameter != NULL)
+            return pv_deny(trial, PV_REASON_PARAMETER_COUNT, "42883", -1, "parameter \"%s\" is given twice",
+                           question->parameters[index].name);
+        status = judge_argument(trial, &question->parameters[index], value, -1, &by_parameter[index]);
+        if (status != PV_OK)
+            return status;
+    }
+    return PV_OK;
+}
+
+enum pv_status
+pv_ask_by_name(struct pv_trial *trial, const struct pv_question *question, List *args, int location,
+               SelectStmt **query)
+{
+    const struct pv_plan *plan = question->plan;
+    struct pv_argument *by_parameter =
+        pv_arena_alloc(trial->arena, (question->parameter_count + 1) * sizeof(*by_parameter));
+    struct pv_argument *by_number = pv_arena_alloc(trial->arena, (plan->number_count + 1) * sizeof(*by_number));
+    enum pv_status status;
+
+    if (by_parameter == NULL || by_number == NULL)
+        return PV_NOMEM;
+    status = pv_ask_standing(trial, question);
+    if (status == PV_OK)
+        status = read_arguments(trial, question, args, by_parameter);
+    if (status != PV_OK)
+        return status;
+    for (size_t i = 0; i < question->parameter_count; i++) {
+        const struct pv_parameter *parameter = &question->parameters[i];
+
+        if (by_parameter[i].parameter != NULL)
+            continue;
+        if (!parameter->has_default) {
+            status = pv_deny(trial, PV_REASON_PARAMETER_COUNT, "22023", location,
+                             "question \"%s\" needs a value for parameter \"%s\"", question->id, parameter->name);
+            pv_deny_hint(trial, "SELECT * FROM questions.%s(%s => ...)", question->id, parameter->name);
+            return status;
+        }
+        by_parameter[i] = (struct pv_argument){parameter, parameter->default_text, 0};
+    }
+    for (unsigned n = 0; n < plan->number_count; n++)
+        by_number[n] = by_parameter[plan->by_number[n] - question->parameters];
+    return instantiate(trial, question, by_number, NULL, query);
+}

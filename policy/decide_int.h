@@ -1,0 +1,114 @@
+/* What the parts of the judgement share: one statement on trial. */
+#ifndef PV_DECIDE_INT_H
+#define PV_DECIDE_INT_H
+
+#include "parser/parse.h"
+#include "parser/resolve.h"
+#include "policy/decide.h"
+#include "proxy/base/arena.h"
+
+struct pv_trial {
+    struct pv_arena *arena;
+    const struct pv_caller *caller;
+    struct pv_slice text; /* the whole text that was sent: locations count in it */
+    struct pv_sql *sql;   /* its trees; edits happen here */
+    struct pv_decision *decision;
+    /* Parameters of Parse or PREPARE: what the client declared, what the judgement demands. */
+    const uint32_t *declared_oids;
+    size_t declared_count;
+    const struct pv_parameter **parameters;
+    uint32_t *parameter_oids;
+    size_t parameter_count, parameter_size;
+    bool has_parameters; /* $n may stand in the statement */
+    struct pv_names names_read; /* data sets */
+};
+
+/* Fills the decision with a denial; always PV_DENIED. Texts are formatted into the arena. */
+enum pv_status pv_deny(struct pv_trial *trial, enum pv_reason reason, const char *sqlstate, int location,
+                       const char *format, ...) PV_PRINTF(5, 6);
+/* Adds to a denial; printf forms. */
+void pv_deny_detail(struct pv_trial *trial, const char *format, ...) PV_PRINTF(2, 3);
+void pv_deny_hint(struct pv_trial *trial, const char *format, ...) PV_PRINTF(2, 3);
+/* `query is not an approved question of clean room "R"` with a detail. */
+enum pv_status pv_deny_question(struct pv_trial *trial, enum pv_reason reason, int location, const char *format, ...)
+    PV_PRINTF(4, 5);
+
+/* $n is used: room for it in the trial's parameters. number is 1-based; PV_DENIED when it is out of range. */
+enum pv_status pv_trial_param(struct pv_trial *trial, int number, int location) PV_MUST_CHECK;
+/* $n stands for a question's parameter. */
+enum pv_status pv_trial_bind_param(struct pv_trial *trial, int number, const struct pv_parameter *parameter,
+                                   int location) PV_MUST_CHECK;
+
+/* Adds to the decision's data sets and columns. */
+enum pv_status pv_names_add(struct pv_trial *trial, const struct pv_names *datasets,
+                            const struct pv_names *columns) PV_MUST_CHECK;
+
+/* ---- the room's names (room_catalogue.c) -------------------------------- */
+
+struct pv_room_names {
+    const struct pv_room *room;
+    struct pv_names search_path;
+    struct pv_arena *arena;
+    bool is_data_only; /* a question's own text: data sets, nothing else */
+    bool is_out_of_memory;
+};
+
+struct pv_catalogue pv_room_catalogue(struct pv_room_names *names);
+/* A relation's physical name in the upstream database; false for a question. */
+bool pv_physical_name(const struct pv_room *room, const struct pv_relation *relation, char schema[64],
+                      const char **name);
+
+/* ---- the allow-lists (allow.c) -------------------------------------------- */
+
+enum pv_allow_mode {
+    PV_ALLOW_DATA,   /* over data sets: functions of values only */
+    PV_ALLOW_RELEASED /* over questions' results, catalogs, constants */
+};
+
+/* Kinds of nodes, clauses, functions, operators, types. PV_DENIED with the decision filled. */
+enum pv_status pv_allow_tree(struct pv_trial *trial, Node *tree, enum pv_allow_mode mode) PV_MUST_CHECK;
+
+/* ---- the road of a SELECT (judge.c, substitute.c) --------------------------- */
+
+/* Judges a query and edits it in place (or replaces it) into what is forwarded. */
+enum pv_status pv_judge_select(struct pv_trial *trial, Node **select) PV_MUST_CHECK;
+/* Physical names, substituted functions, questions by name. The resolution is of this very tree. */
+enum pv_status pv_substitute(struct pv_trial *trial, const struct pv_resolution *resolution, Node **select)
+    PV_MUST_CHECK;
+/* The same for a question's own text, at load: data sets and functions only; pv_sql is where the tree lives. */
+void pv_substitute_data(const struct pv_room *room, const struct pv_resolution *resolution, Node **select);
+
+/*
+ * A cast to a type that looks names up (regclass and kin): a constant is looked up among the room's names, anything
+ * else goes through oid, so that no text becomes a look-up (ATTACKS: N6). Inside pv_sql_guard.
+ */
+enum pv_status pv_edit_lookup_cast(struct pv_trial *trial, TypeCast *cast) PV_MUST_CHECK;
+
+/* ---- fixed questions (ask.c, question.c) ------------------------------------- */
+
+/* Is it one of the room's fixed questions? PV_OK: replaced; PV_NOTFOUND: none; PV_DENIED: one, but not so. */
+enum pv_status pv_ask_fixed(struct pv_trial *trial, Node **select) PV_MUST_CHECK;
+/* Is it a statement that an open question of the room allows? As pv_ask_fixed. */
+enum pv_status pv_ask_open(struct pv_trial *trial, const struct pv_resolution *resolution, Node **select) PV_MUST_CHECK;
+/* May the caller have this question now? PV_DENIED otherwise. Notes it in the decision. */
+enum pv_status pv_ask_standing(struct pv_trial *trial, const struct pv_question *question) PV_MUST_CHECK;
+/* A question by name, with arguments: the query that stands for it, in the trial's memory. Inside pv_sql_guard no. */
+enum pv_status pv_ask_by_name(struct pv_trial *trial, const struct pv_question *question, List *args, int location,
+                              SelectStmt **query) PV_MUST_CHECK;
+
+/* One value of a question's parameter: a constant's canonical text, NULL, or the caller's $n. */
+struct pv_argument {
+    const struct pv_parameter *parameter;
+    const char *text; /* canonical; NULL: SQL NULL unless number > 0 */
+    int number;       /* > 0: the caller's $number */
+};
+
+/* ---- utility statements (utility.c) -------------------------------------------- */
+
+enum pv_status pv_judge_utility(struct pv_trial *trial, Node **stmt) PV_MUST_CHECK;
+enum pv_status pv_judge_show_all(struct pv_trial *trial, Node **stmt) PV_MUST_CHECK;
+/* Types of PREPARE as the questions' parameters demand them. */
+enum pv_status pv_type_prepare(struct pv_trial *trial, PrepareStmt *stmt) PV_MUST_CHECK;
+TypeName *pv_parsed_type(struct pv_trial *trial, const char *name);
+
+#endif

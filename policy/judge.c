@@ -1,0 +1,302 @@
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "parser/walk.h"
+#include "policy/decide_int.h"
+#include "policy/param.h"
+#include "policy/question_int.h"
+
+/* Denials, the trial's parameters, and the road of a SELECT from names to what is forwarded. */
+
+/* ---- denials ------------------------------------------------------------------- */
+
+static const struct {
+    const char *code;
+    const char *words;
+} reasons[] = {
+#define PV_X(name, code, words) [PV_REASON_##name] = {code, words},
+    PV_REASON_TABLE(PV_X)
+#undef PV_X
+};
+
+static const char *const kinds[] = {
+#define PV_X(name) [PV_KIND_##name] = #name,
+    PV_KIND_TABLE(PV_X)
+#undef PV_X
+};
+
+const char *
+pv_reason_code(enum pv_reason reason)
+{
+    return reasons[reason].code;
+}
+
+const char *
+pv_reason_words(enum pv_reason reason)
+{
+    return reasons[reason].words;
+}
+
+const char *
+pv_statement_kind_name(enum pv_statement_kind kind)
+{
+    return kinds[kind];
+}
+
+static const char *format_text(struct pv_trial *trial, const char *format, va_list args) PV_PRINTF(2, 0);
+
+static const char *
+format_text(struct pv_trial *trial, const char *format, va_list args)
+{
+    const char *text = pv_arena_vprintf(trial->arena, format, args);
+
+    return text == NULL ? "out of memory" : text;
+}
+
+enum pv_status
+pv_deny(struct pv_trial *trial, enum pv_reason reason, const char *sqlstate, int location, const char *format, ...)
+{
+    struct pv_decision *decision = trial->decision;
+    va_list args;
+
+    va_start(args, format);
+    decision->message = format_text(trial, format, args);
+    va_end(args);
+    decision->is_allowed = false;
+    decision->reason = reason;
+    decision->sqlstate = pv_arena_strdup(trial->arena, sqlstate);
+    if (decision->sqlstate == NULL)
+        decision->sqlstate = "42501";
+    decision->detail = decision->hint = NULL;
+    decision->position = (uint32_t) pv_text_position(trial->text, location);
+    return PV_DENIED;
+}
+
+void
+pv_deny_detail(struct pv_trial *trial, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    trial->decision->detail = format_text(trial, format, args);
+    va_end(args);
+}
+
+void
+pv_deny_hint(struct pv_trial *trial, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    trial->decision->hint = format_text(trial, format, args);
+    va_end(args);
+}
+
+enum pv_status
+pv_deny_question(struct pv_trial *trial, enum pv_reason reason, int location, const char *format, ...)
+{
+    va_list args;
+    enum pv_status status = pv_deny(trial, reason, "42501", location,
+                                    "query is not an approved question of clean room \"%s\"",
+                                    trial->caller->room->name);
+
+    va_start(args, format);
+    trial->decision->detail = format_text(trial, format, args);
+    va_end(args);
+    return status;
+}
+
+/* ---- parameters ------------------------------------------------------------------- */
+
+enum pv_status
+pv_trial_param(struct pv_trial *trial, int number, int location)
+{
+    size_t wanted = (size_t) number;
+
+    /* PostgreSQL's own bound: a Bind counts in 16 bits. */
+    if (number < 1 || number > 65535)
+        return pv_deny(trial, PV_REASON_PARAMETER, "42P02", location, "there is no parameter $%d", number);
+    if (wanted > trial->parameter_size) {
+        size_t size = trial->parameter_size == 0 ? 16 : trial->parameter_size;
+        const struct pv_parameter **parameters;
+        uint32_t *oids;
+
+        while (size < wanted)
+            size *= 2;
+        parameters = pv_arena_alloc(trial->arena, size * sizeof(*parameters));
+        oids = pv_arena_alloc(trial->arena, size * sizeof(*oids));
+        if (parameters == NULL || oids == NULL)
+            return PV_NOMEM;
+        if (trial->parameter_count > 0) {
+            memcpy(parameters, trial->parameters, trial->parameter_count * sizeof(*parameters));
+            memcpy(oids, trial->parameter_oids, trial->parameter_count * sizeof(*oids));
+        }
+        trial->parameters = parameters;
+        trial->parameter_oids = oids;
+        trial->parameter_size = size;
+    }
+    for (; trial->parameter_count < wanted; trial->parameter_count++)
+        trial->parameter_oids[trial->parameter_count] =
+            trial->parameter_count < trial->declared_count ? trial->declared_oids[trial->parameter_count] : 0;
+    return PV_OK;
+}
+
+enum pv_status
+pv_trial_bind_param(struct pv_trial *trial, int number, const struct pv_parameter *parameter, int location)
+{
+    enum pv_status status = pv_trial_param(trial, number, location);
+    size_t at = (size_t) number - 1;
+
+    if (status != PV_OK)
+        return status;
+    if (!trial->has_parameters)
+        return pv_deny(trial, PV_REASON_PARAMETER, "42P02", location, "there is no parameter $%d", number);
+    if (trial->parameters[at] != NULL && trial->parameters[at] != parameter)
+        return pv_deny(trial, PV_REASON_PARAMETER, "42501", location,
+                       "$%d stands for two parameters, \"%s\" and \"%s\": give each its own", number,
+                       trial->parameters[at]->name, parameter->name);
+    trial->parameters[at] = parameter;
+    trial->parameter_oids[at] = parameter->is_array ? parameter->type->array_oid : parameter->type->oid;
+    return PV_OK;
+}
+
+/* ---- standing -------------------------------------------------------------------------- */
+
+enum pv_status
+pv_ask_standing(struct pv_trial *trial, const struct pv_question *question)
+{
+    const struct pv_room *room = trial->caller->room;
+    struct pv_decision *decision = trial->decision;
+
+    if (!pv_question_admits(question, trial->caller->member))
+        return pv_deny_question(trial, PV_REASON_NOT_ADMITTED, -1,
+                                "Question \"%s\" is not for user \"%s\": its members are others.", question->id,
+                                trial->caller->user);
+    if (question->has_approvals || room->has_approvals || question->budget_count > 0) {
+        enum pv_status status = pv_deny_question(trial, PV_REASON_UNAVAILABLE, -1,
+                                                 "Question \"%s\" asks for approvals or has an access budget; "
+                                                 "that is not available yet.",
+                                                 question->id);
+        return status;
+    }
+    if (decision->question == NULL || question->type == PV_QUESTION_ANALYTICAL)
+        decision->question = question;
+    decision->is_redacted |= question->type == PV_QUESTION_ANALYTICAL;
+    if (question->timeout_ms > 0 && (decision->timeout_ms == 0 || question->timeout_ms < decision->timeout_ms))
+        decision->timeout_ms = question->timeout_ms;
+    if (question->plan != NULL)
+        return pv_names_add(trial, &question->plan->datasets, &question->plan->columns);
+    return PV_OK;
+}
+
+static enum pv_status
+add_names(struct pv_trial *trial, struct pv_names *to, const struct pv_names *from)
+{
+    const char **names = pv_arena_alloc(trial->arena, (to->count + from->count + 1) * sizeof(*names));
+    size_t count = to->count;
+
+    if (names == NULL)
+        return PV_NOMEM;
+    if (count > 0)
+        memcpy(names, to->names, count * sizeof(*names));
+    for (size_t i = 0; i < from->count; i++) {
+        bool is_known = false;
+
+        for (size_t k = 0; k < count && !is_known; k++)
+            is_known = strcmp(names[k], from->names[i]) == 0;
+        if (!is_known)
+            names[count++] = from->names[i];
+    }
+    *to = (struct pv_names){names, count};
+    return PV_OK;
+}
+
+enum pv_status
+pv_names_add(struct pv_trial *trial, const struct pv_names *datasets, const struct pv_names *columns)
+{
+    enum pv_status status = add_names(trial, &trial->decision->datasets, datasets);
+
+    return status == PV_OK ? add_names(trial, &trial->decision->columns, columns) : status;
+}
+
+/* ---- the road ----------------------------------------------------------------------------- */
+
+static enum pv_status
+deny_unresolved(struct pv_trial *trial, enum pv_status status, const struct pv_sql_error *err)
+{
+    enum pv_reason reason = PV_REASON_NO_COLUMN;
+    struct pv_decision *decision = trial->decision;
+
+    if (status == PV_NOMEM || err->sqlstate[0] == '\0')
+        return status == PV_NOMEM ? status
+                                  : pv_deny(trial, PV_REASON_TOO_DEEP, "54001", -1, "statement is nested too deeply");
+    if (strcmp(err->sqlstate, "42P01") == 0)
+        reason = PV_REASON_NO_RELATION;
+    else if (strcmp(err->sqlstate, "42702") == 0 || strcmp(err->sqlstate, "42P09") == 0)
+        reason = PV_REASON_AMBIGUOUS_COLUMN;
+    else if (strcmp(err->sqlstate, "42703") != 0)
+        reason = PV_REASON_CLAUSE;
+    if (strcmp(err->sqlstate, "42501") == 0)
+        return pv_deny_question(trial, PV_REASON_CLAUSE, -1, "%s.", err->message);
+    (void) pv_deny(trial, reason, err->sqlstate, -1, "%s", err->message);
+    decision->position = err->position > 0 ? (uint32_t) err->position : 0;
+    return PV_DENIED;
+}
+
+static bool
+reads_data(const struct pv_resolution *resolution)
+{
+    for (size_t i = 0; i < resolution->relation_count; i++)
+        if (resolution->relations[i]->relation->kind == PV_RELATION_DATASET)
+            return true;
+    return false;
+}
+
+/* Every $n in the statement gets room in the trial's parameters, in data questions too. */
+static enum pv_status
+ask_data(struct pv_trial *trial, const struct pv_resolution *resolution, Node **select)
+{
+    const char *hint;
+    enum pv_status status = pv_names_read(trial->arena, resolution, &trial->decision->datasets,
+                                          &trial->decision->columns);
+
+    if (status != PV_OK)
+        return status;
+    status = pv_ask_fixed(trial, select);
+    if (status != PV_NOTFOUND)
+        return status;
+    hint = trial->decision->hint;
+    status = pv_ask_open(trial, resolution, select);
+    if (status != PV_NOTFOUND)
+        return status;
+    status = pv_deny_question(trial, PV_REASON_NOT_A_QUESTION, -1,
+                              "It reads data set \"%s\" and is none of the room's fixed questions.",
+                              trial->decision->datasets.count > 0 ? trial->decision->datasets.names[0] : "");
+    trial->decision->hint = hint != NULL ? hint : "List the questions you may ask with: SELECT * FROM "
+                                                  "information_schema.tables WHERE table_schema = 'questions'.";
+    return status;
+}
+
+enum pv_status
+pv_judge_select(struct pv_trial *trial, Node **select)
+{
+    struct pv_room_names names = {trial->caller->room, trial->caller->search_path, trial->arena, false, false};
+    struct pv_catalogue catalogue = pv_room_catalogue(&names);
+    struct pv_resolution *resolution = NULL;
+    struct pv_walk_result walk = {0};
+    struct pv_sql_error err = {0};
+    enum pv_status status = pv_tree_walk(*select, &pv_sql_limits_default, NULL, NULL, &walk);
+
+    if (status != PV_OK)
+        return status == PV_NOMEM ? status : pv_allow_tree(trial, *select, PV_ALLOW_RELEASED);
+    status = pv_resolve(trial->arena, *select, &catalogue, trial->text, &resolution, &err);
+    if (names.is_out_of_memory)
+        return PV_NOMEM;
+    if (status != PV_OK)
+        return deny_unresolved(trial, status, &err);
+    if (reads_data(resolution))
+        return ask_data(trial, resolution, select);
+    status = pv_allow_tree(trial, *select, PV_ALLOW_RELEASED);
+    return status == PV_OK ? pv_substitute(trial, resolution, select) : status;
+}

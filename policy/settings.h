@@ -1,0 +1,32 @@
+/*
+ * Which settings a client may change or read, and what changing does (INTERFACE: harmless
+ * SET and SHOW). The proxy owns the server session: whatever is not here does not exist for clients.
+ */
+#ifndef PV_SETTINGS_H
+#define PV_SETTINGS_H
+
+#include "proxy/base/base.h"
+
+enum pv_setting_class {
+    PV_SETTING_FORWARD, /* the server's, set as asked when the value passes */
+    PV_SETTING_PATH,    /* search_path: ours; names resolve along it, the server's stays pinned */
+    PV_SETTING_FIXED,   /* pinned to one value: setting it to that is fine, to another refused */
+    PV_SETTING_IGNORED, /* accepted without effect: it changes nothing that a read-only session can see */
+    PV_SETTING_SHOWN    /* may be read, not set */
+};
+
+struct pv_setting {
+    const char *name; /* lower case */
+    enum pv_setting_class class;
+    /* FIXED: accepted spellings, by '|'; FORWARD: allowed values by '|', or NULL for any. Compared without case. */
+    const char *values;
+    const char *shown; /* what SHOW gives in place of the server's value; NULL: the server's */
+};
+
+/* The name in any case, with PostgreSQL's special spellings (`timezone`, `transaction_isolation`). NULL: not there. */
+const struct pv_setting *pv_setting_find(const char *name);
+bool pv_setting_value_is_allowed(const struct pv_setting *setting, const char *value);
+size_t pv_setting_count(void);
+const struct pv_setting *pv_setting_at(size_t i);
+
+#endif

@@ -1,0 +1,350 @@
+#include <string.h>
+
+#include "parser/rewrite.h"
+#include "parser/walk.h"
+#include "policy/decide_int.h"
+#include "policy/functions.h"
+#include "policy/settings.h"
+#include "policy/views.h"
+
+/*
+ * The edit from what the caller wrote to what the database runs: relations become views by their physical
+ * names, functions are qualified, those that would show the database behind the room are replaced, questions by
+ * name become their queries. One pass over a tree that the allow-lists have passed.
+ */
+
+struct substitution {
+    struct pv_trial *trial; /* NULL at load: a question's own text */
+    const struct pv_room *room;
+    const struct pv_resolution *resolution;
+    Node **root;
+    enum pv_status status;
+};
+
+static void
+refuse(struct substitution *sub, enum pv_status status)
+{
+    if (sub->status == PV_OK)
+        sub->status = status;
+}
+
+static const struct pv_rte *
+rte_of(const struct pv_resolution *resolution, const Node *node)
+{
+    for (size_t i = 0; i < resolution->relation_count; i++)
+        if (resolution->relations[i]->node == node)
+            return resolution->relations[i];
+    return NULL;
+}
+
+static Node *
+edit_relation(struct substitution *sub, RangeVar *var)
+{
+    const struct pv_rte *rte = rte_of(sub->resolution, (Node *) var);
+    char schema[PV_VIEWS_NAME_SIZE];
+    const char *name;
+
+    if (rte == NULL)
+        return (Node *) var; /* a WITH query's name */
+    if (rte->relation->kind == PV_RELATION_QUESTION) {
+        SelectStmt *query = NULL;
+        enum pv_status status =
+            pv_ask_by_name(sub->trial, rte->relation->owner, NIL, var->location, &query);
+
+        if (status != PV_OK) {
+            refuse(sub, status);
+            return (Node *) var;
+        }
+        return pv_make_subselect(query, var->alias != NULL ? var->alias : pv_make_alias(var->relname, NIL));
+    }
+    (void) pv_physical_name(sub->room, rte->relation, schema, &name);
+    if (var->alias == NULL)
+        var->alias = pv_make_alias(var->relname, NIL);
+    var->catalogname = NULL;
+    var->schemaname = pstrdup(schema);
+    var->relname = pstrdup(name);
+    return (Node *) var;
+}
+
+static Node *
+edit_range_function(struct substitution *sub, RangeFunction *range)
+{
+    const struct pv_rte *rte = rte_of(sub->resolution, (Node *) range);
+    FuncCall *call;
+    SelectStmt *query = NULL;
+    enum pv_status status;
+
+    if (rte == NULL || rte->relation->kind != PV_RELATION_QUESTION)
+        return (Node *) range;
+    call = linitial((List *) linitial(range->functions));
+    if (list_length(range->functions) != 1 || range->ordinality || range->coldeflist != NIL) {
+        refuse(sub, pv_deny_question(sub->trial, PV_REASON_CLAUSE, call->location,
+                                     "A question in FROM stands alone: no ROWS FROM, ORDINALITY or column list."));
+        return (Node *) range;
+    }
+    status = pv_ask_by_name(sub->trial, rte->relation->owner, call->args, call->location, &query);
+    if (status != PV_OK) {
+        refuse(sub, status);
+        return (Node *) range;
+    }
+    return pv_make_subselect(query, range->alias != NULL ? range->alias : pv_make_alias(strVal(llast(call->funcname)), NIL));
+}
+
+/* schema.relation.column and longer: the relation is known by its alias alone now. */
+static Node *
+edit_column(struct substitution *sub, ColumnRef *ref)
+{
+    const struct pv_reference *reference;
+    int count = list_length(ref->fields);
+
+    if (count < 3)
+        return (Node *) ref;
+    reference = pv_resolution_reference(sub->resolution, ref);
+    if (reference != NULL && reference->column.rte != NULL)
+        ref->fields = list_make2(makeString(pstrdup(reference->column.rte->alias)), llast(ref->fields));
+    return (Node *) ref;
+}
+
+static Node *
+name_constant(const char *text)
+{
+    return pv_make_type_cast(pv_make_string(text), "name");
+}
+
+static Node *
+schemas_array(struct substitution *sub, bool with_implicit)
+{
+    const struct pv_names *path = &sub->trial->caller->search_path;
+    A_ArrayExpr *array = makeNode(A_ArrayExpr);
+
+    array->location = -1;
+    if (with_implicit)
+        array->elements = lappend(array->elements, pv_make_string("pg_catalog"));
+    for (size_t i = 0; i < path->count; i++)
+        array->elements = lappend(array->elements, pv_make_string(path->names[i]));
+    return pv_make_type_cast((Node *) array, "_name");
+}
+
+static Node *
+current_schema(struct substitution *sub)
+{
+    const struct pv_names *path = &sub->trial->caller->search_path;
+
+    return path->count == 0 ? pv_make_type_cast(pv_make_null(), "name") : name_constant(path->names[0]);
+}
+
+static const char *
+first_text(const FuncCall *call)
+{
+    const Node *node = call->args == NIL ? NULL : linitial(call->args);
+
+    if (node != NULL && IsA(node, TypeCast))
+        node = (const Node *) ((const TypeCast *) node)->arg;
+    return node != NULL && IsA(node, A_Const) && !((const A_Const *) node)->isnull &&
+                   ((const A_Const *) node)->val.node.type == T_String
+               ? ((const A_Const *) node)->val.sval.sval
+               : "";
+}
+
+static const char *
+path_text(struct pv_trial *trial)
+{
+    const char *text = "";
+
+    for (size_t i = 0; i < trial->caller->search_path.count; i++) {
+        const char *longer = pv_arena_printf(trial->arena, "%s%s%s", text, i == 0 ? "" : ", ",
+                                             trial->caller->search_path.names[i]);
+
+        text = longer == NULL ? "" : longer;
+    }
+    return text;
+}
+
+static Node *
+edit_setting(struct substitution *sub, FuncCall *call)
+{
+    const struct pv_setting *setting = pv_setting_find(first_text(call));
+
+    if (setting != NULL && setting->class == PV_SETTING_PATH)
+        return pv_make_type_cast(pv_make_string(path_text(sub->trial)), "text");
+    if (setting != NULL && setting->shown != NULL)
+        return pv_make_type_cast(pv_make_string(setting->shown), "text");
+    if (setting != NULL && strcmp(setting->name, "session_authorization") == 0)
+        return pv_make_type_cast(pv_make_string(sub->trial->caller->user), "text");
+    return (Node *) call;
+}
+
+static bool
+is_true(const Node *node)
+{
+    if (IsA(node, TypeCast))
+        node = (const Node *) ((const TypeCast *) node)->arg;
+    if (!IsA(node, A_Const))
+        return false;
+    if (((const A_Const *) node)->val.node.type == T_Boolean)
+        return ((const A_Const *) node)->val.boolval.boolval;
+    return ((const A_Const *) node)->val.node.type == T_String && ((const A_Const *) node)->val.sval.sval[0] == 't';
+}
+
+static Node *
+edit_function(struct substitution *sub, FuncCall *call)
+{
+    const char *schema = list_length(call->funcname) > 1 ? strVal(linitial(call->funcname)) : NULL;
+    const char *name = strVal(llast(call->funcname));
+    const struct pv_function *function = pv_function_find_qualified(schema, name);
+    char physical[PV_VIEWS_NAME_SIZE];
+
+    if (function == NULL) {
+        /* allow.c lets only questions through to here. */
+        if (sub->trial != NULL)
+            refuse(sub, pv_deny_question(sub->trial, PV_REASON_NOT_A_QUESTION, call->location,
+                                         "Question \"%s\" stands in FROM, as SELECT ... FROM questions.%s(...).",
+                                         name, name));
+        return (Node *) call;
+    }
+    if (sub->trial != NULL)
+        switch (function->class) {
+        case PV_FN_DATABASE:
+            return name_constant(sub->room->name);
+        case PV_FN_USER:
+            return name_constant(sub->trial->caller->user);
+        case PV_FN_SCHEMA:
+            return current_schema(sub);
+        case PV_FN_SCHEMAS:
+            return schemas_array(sub, call->args != NIL && is_true(linitial(call->args)));
+        case PV_FN_REDIRECT:
+            pv_views_catalog_schema(sub->room->name, physical);
+            call->funcname = list_make2(makeString(pstrdup(physical)), makeString(pstrdup(name)));
+            call->funcformat = COERCE_EXPLICIT_CALL;
+            return (Node *) call;
+        case PV_FN_SETTING: {
+            Node *setting = edit_setting(sub, call);
+
+            if (setting != (Node *) call)
+                return setting;
+            break;
+        }
+        case PV_FN_SCALAR:
+        case PV_FN_AGGREGATE:
+        case PV_FN_WINDOW:
+        case PV_FN_SET:
+        case PV_FN_CATALOG:
+        case PV_FN_SET_CONFIG:
+        default:
+            break;
+        }
+    if (schema == NULL)
+        call->funcname = list_make2(makeString(pstrdup("pg_catalog")), llast(call->funcname));
+    return (Node *) call;
+}
+
+static Node *
+edit_value_function(struct substitution *sub, SQLValueFunction *function)
+{
+    switch (function->op) {
+    case SVFOP_CURRENT_ROLE:
+    case SVFOP_CURRENT_USER:
+    case SVFOP_USER:
+    case SVFOP_SESSION_USER:
+        return name_constant(sub->trial->caller->user);
+    case SVFOP_CURRENT_CATALOG:
+        return name_constant(sub->room->name);
+    case SVFOP_CURRENT_SCHEMA:
+        return current_schema(sub);
+    case SVFOP_CURRENT_DATE:
+    case SVFOP_CURRENT_TIME:
+    case SVFOP_CURRENT_TIME_N:
+    case SVFOP_CURRENT_TIMESTAMP:
+    case SVFOP_CURRENT_TIMESTAMP_N:
+    case SVFOP_LOCALTIME:
+    case SVFOP_LOCALTIME_N:
+    case SVFOP_LOCALTIMESTAMP:
+    case SVFOP_LOCALTIMESTAMP_N:
+    default:
+        return (Node *) function;
+    }
+}
+
+/* A substituted expression must not change the name of an output that has no alias. */
+static void
+name_targets(const struct pv_resolution *resolution)
+{
+    for (size_t i = 0; i < resolution->level_count; i++) {
+        ListCell *cell;
+
+        foreach (cell, resolution->levels[i]->stmt->targetList) {
+            ResTarget *target = lfirst(cell);
+            const char *name;
+
+            if (target->name != NULL || IsA(target->val, ColumnRef) || IsA(target->val, A_Const))
+                continue;
+            name = pv_default_column_name(target->val);
+            if (strcmp(name, "?column?") != 0)
+                target->name = pstrdup(name);
+        }
+    }
+}
+
+static Node *
+edit(void *context, Node *node, bool *is_entered)
+{
+    struct substitution *sub = context;
+    Node *edited;
+
+    switch ((int) nodeTag(node)) {
+    case T_RangeVar:
+        edited = edit_relation(sub, (RangeVar *) node);
+        *is_entered = false;
+        return edited;
+    case T_RangeFunction:
+        edited = edit_range_function(sub, (RangeFunction *) node);
+        *is_entered = edited == node && sub->status == PV_OK;
+        return edited;
+    case T_ColumnRef:
+        return edit_column(sub, (ColumnRef *) node);
+    case T_FuncCall:
+        edited = edit_function(sub, (FuncCall *) node);
+        *is_entered = edited == node;
+        return edited;
+    case T_SQLValueFunction:
+        return sub->trial == NULL ? node : edit_value_function(sub, (SQLValueFunction *) node);
+    case T_TypeCast:
+        if (sub->trial != NULL) {
+            enum pv_status status = pv_edit_lookup_cast(sub->trial, (TypeCast *) node);
+
+            if (status != PV_OK)
+                refuse(sub, status);
+        }
+        return node;
+    default:
+        return node;
+    }
+}
+
+static void
+run(void *context)
+{
+    struct substitution *sub = context;
+
+    name_targets(sub->resolution);
+    pv_tree_mutate(sub->root, edit, sub);
+}
+
+enum pv_status
+pv_substitute(struct pv_trial *trial, const struct pv_resolution *resolution, Node **select)
+{
+    struct substitution sub = {trial, trial->caller->room, resolution, select, PV_OK};
+    MemoryContext before = pv_sql_enter(trial->sql);
+    enum pv_status status = pv_sql_guard(run, &sub, NULL);
+
+    pv_sql_leave(before);
+    return status == PV_OK ? sub.status : status;
+}
+
+void
+pv_substitute_data(const struct pv_room *room, const struct pv_resolution *resolution, Node **select)
+{
+    struct substitution sub = {NULL, room, resolution, select, PV_OK};
+
+    run(&sub);
+}

@@ -1,0 +1,545 @@
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "parser/rewrite.h"
+#include "parser/walk.h"
+#include "policy/decide_int.h"
+#include "policy/param.h"
+#include "policy/settings.h"
+
+/* Statements that are no question by themselves: transactions, settings, prepared statements, cursors, COPY TO. */
+
+static void
+note(struct pv_trial *trial, enum pv_statement_kind kind, const char *name)
+{
+    trial->decision->kind = kind;
+    trial->decision->name = name == NULL ? NULL : pv_arena_strdup(trial->arena, name);
+}
+
+static enum pv_status
+deny_kind(struct pv_trial *trial, const Node *stmt)
+{
+    const char *name = pv_statement_name(stmt);
+    enum pv_status status;
+
+    trial->decision->kind = PV_KIND_OTHER;
+    status = pv_deny_question(trial, PV_REASON_STATEMENT_KIND, -1,
+                              "%s is not allowed: a clean room answers questions and changes nothing.",
+                              name == NULL ? "This statement" : name);
+    pv_deny_hint(trial, "Ask a question with SELECT; keep results on your own side.");
+    return status;
+}
+
+/* ---- transactions --------------------------------------------------------------- */
+
+/* READ WRITE is heard and dropped: the session is read-only whatever is asked. */
+static void
+drop_read_write(void *context)
+{
+    List **options = context;
+    ListCell *cell;
+    List *kept = NIL;
+
+    foreach (cell, *options) {
+        const DefElem *option = lfirst(cell);
+
+        if (strcmp(option->defname, "transaction_read_only") != 0)
+            kept = lappend(kept, lfirst(cell));
+    }
+    *options = kept;
+}
+
+static enum pv_status
+judge_transaction(struct pv_trial *trial, TransactionStmt *stmt)
+{
+    MemoryContext before;
+    enum pv_status status;
+
+    switch (stmt->kind) {
+    case TRANS_STMT_BEGIN:
+    case TRANS_STMT_START:
+        note(trial, PV_KIND_BEGIN, NULL);
+        before = pv_sql_enter(trial->sql);
+        status = pv_sql_guard(drop_read_write, &stmt->options, NULL);
+        pv_sql_leave(before);
+        return status;
+    case TRANS_STMT_COMMIT:
+        note(trial, PV_KIND_COMMIT, NULL);
+        return PV_OK;
+    case TRANS_STMT_ROLLBACK:
+        note(trial, PV_KIND_ROLLBACK, NULL);
+        return PV_OK;
+    case TRANS_STMT_SAVEPOINT:
+        note(trial, PV_KIND_SAVEPOINT, stmt->savepoint_name);
+        return PV_OK;
+    case TRANS_STMT_RELEASE:
+        note(trial, PV_KIND_RELEASE, stmt->savepoint_name);
+        return PV_OK;
+    case TRANS_STMT_ROLLBACK_TO:
+        note(trial, PV_KIND_ROLLBACK_TO, stmt->savepoint_name);
+        return PV_OK;
+    case TRANS_STMT_PREPARE:
+    case TRANS_STMT_COMMIT_PREPARED:
+    case TRANS_STMT_ROLLBACK_PREPARED:
+    default:
+        return deny_kind(trial, (Node *) stmt);
+    }
+}
+
+/* ---- settings ---------------------------------------------------------------------- */
+
+static const char *
+constant_text(struct pv_trial *trial, const Node *node)
+{
+    const A_Const *constant = (const A_Const *) node;
+
+    if (!IsA(node, A_Const) || constant->isnull)
+        return NULL;
+    switch ((int) constant->val.node.type) {
+    case T_Integer:
+        return pv_arena_printf(trial->arena, "%d", constant->val.ival.ival);
+    case T_Float:
+        return constant->val.fval.fval;
+    case T_String:
+        return constant->val.sval.sval;
+    case T_Boolean:
+        return constant->val.boolval.boolval ? "true" : "false";
+    default:
+        return NULL;
+    }
+}
+
+/* The value as one text, items by commas; NULL for DEFAULT or what is no plain constant (TIME ZONE INTERVAL). */
+static const char *
+value_text(struct pv_trial *trial, const VariableSetStmt *stmt)
+{
+    const char *text = NULL;
+    const ListCell *cell;
+
+    if (stmt->kind != VAR_SET_VALUE)
+        return NULL;
+    foreach (cell, stmt->args) {
+        const char *item = constant_text(trial, lfirst(cell));
+
+        if (item == NULL)
+            return NULL;
+        text = text == NULL ? item : pv_arena_printf(trial->arena, "%s, %s", text, item);
+        if (text == NULL)
+            return NULL;
+    }
+    return text;
+}
+
+static void
+rename_setting(void *context)
+{
+    VariableSetStmt *stmt = context;
+
+    /* A placeholder of our own: the statement keeps its tag and its place in the transaction, and pins stay. */
+    stmt->name = psprintf("pgveil.%s", stmt->kind == VAR_SET_MULTI ? "transaction" : stmt->name);
+    if (stmt->kind == VAR_SET_MULTI)
+        stmt->kind = VAR_SET_VALUE;
+    stmt->args = NIL;
+    if (stmt->kind == VAR_SET_VALUE)
+        stmt->args = list_make1(pv_make_string(""));
+    else
+        stmt->kind = VAR_RESET;
+}
+
+static enum pv_status
+shadow(struct pv_trial *trial, VariableSetStmt *stmt)
+{
+    MemoryContext before = pv_sql_enter(trial->sql);
+    enum pv_status status = pv_sql_guard(rename_setting, stmt, NULL);
+
+    pv_sql_leave(before);
+    return status;
+}
+
+static enum pv_status
+deny_setting(struct pv_trial *trial, const char *name, const char *value)
+{
+    enum pv_status status =
+        value == NULL ? pv_deny(trial, PV_REASON_SETTING, "42501", -1,
+                                "parameter \"%s\" cannot be changed in a clean room", name)
+                      : pv_deny(trial, PV_REASON_SETTING, "42501", -1,
+                                "parameter \"%s\" cannot be set to \"%s\" in a clean room", name, value);
+
+    pv_deny_detail(trial, "The setting is pinned, so that what is checked is what runs.");
+    return status;
+}
+
+static enum pv_status
+judge_set(struct pv_trial *trial, VariableSetStmt *stmt)
+{
+    const struct pv_setting *setting = stmt->name == NULL ? NULL : pv_setting_find(stmt->name);
+    struct pv_decision *decision = trial->decision;
+    const char *value = value_text(trial, stmt);
+    bool is_default = stmt->kind == VAR_SET_DEFAULT || stmt->kind == VAR_RESET;
+
+    note(trial, stmt->kind == VAR_RESET ? PV_KIND_RESET : stmt->is_local ? PV_KIND_SET_LOCAL : PV_KIND_SET, NULL);
+    if (stmt->kind == VAR_RESET_ALL) {
+        note(trial, PV_KIND_RESET_ALL, NULL);
+        return PV_OK;
+    }
+    if (stmt->kind == VAR_SET_MULTI) {
+        /* SET TRANSACTION and SESSION CHARACTERISTICS; a snapshot's name belongs to other sessions. */
+        MemoryContext before;
+        enum pv_status status;
+
+        note(trial, PV_KIND_SET_TRANSACTION, NULL);
+        if (strcmp(stmt->name, "TRANSACTION SNAPSHOT") == 0)
+            return deny_setting(trial, "transaction snapshot", NULL);
+        before = pv_sql_enter(trial->sql);
+        status = pv_sql_guard(drop_read_write, &stmt->args, NULL);
+        pv_sql_leave(before);
+        /* Where only READ WRITE was asked nothing is left to set. */
+        return status == PV_OK && stmt->args == NIL ? shadow(trial, stmt) : status;
+    }
+    if (stmt->kind == VAR_SET_CURRENT)
+        return deny_setting(trial, stmt->name, NULL);
+    if (setting == NULL) {
+        if (stmt->name != NULL && strncasecmp(stmt->name, "pgveil.", 7) == 0)
+            return deny_setting(trial, stmt->name, NULL);
+        return pv_deny(trial, PV_REASON_SETTING, "42704", -1, "unrecognized configuration parameter \"%s\"",
+                       stmt->name == NULL ? "" : stmt->name);
+    }
+    decision->setting = setting->name;
+    decision->value = value == NULL ? NULL : pv_arena_strdup(trial->arena, value);
+    switch (setting->class) {
+    case PV_SETTING_FORWARD:
+        if (value != NULL && !pv_setting_value_is_allowed(setting, value))
+            return deny_setting(trial, setting->name, value);
+        return PV_OK;
+    case PV_SETTING_PATH:
+    case PV_SETTING_IGNORED:
+        return shadow(trial, stmt);
+    case PV_SETTING_FIXED:
+        if (!is_default && (value == NULL || !pv_setting_value_is_allowed(setting, value)))
+            return deny_setting(trial, setting->name, value);
+        return shadow(trial, stmt);
+    case PV_SETTING_SHOWN:
+    default:
+        return pv_deny(trial, PV_REASON_SETTING, "55P02", -1, "parameter \"%s\" cannot be changed", setting->name);
+    }
+}
+
+static const char *
+search_path_text(struct pv_trial *trial)
+{
+    const struct pv_names *path = &trial->caller->search_path;
+    const char *text = path->count == 0 ? "\"\"" : "";
+
+    for (size_t i = 0; i < path->count; i++) {
+        text = pv_arena_printf(trial->arena, "%s%s%s", text, i == 0 ? "" : ", ", path->names[i]);
+        if (text == NULL)
+            return NULL;
+    }
+    return text;
+}
+
+static enum pv_status
+judge_show(struct pv_trial *trial, Node **stmt)
+{
+    const char *name = ((VariableShowStmt *) *stmt)->name;
+    const struct pv_setting *setting = pv_setting_find(name);
+    struct pv_decision *decision = trial->decision;
+
+    note(trial, PV_KIND_SHOW, NULL);
+    if (strcmp(name, "all") == 0)
+        return pv_judge_show_all(trial, stmt);
+    if (setting == NULL)
+        return pv_deny(trial, PV_REASON_SETTING, "42704", -1, "unrecognized configuration parameter \"%s\"", name);
+    decision->setting = setting->name;
+    decision->show_value = setting->shown;
+    if (setting->class == PV_SETTING_PATH) {
+        decision->show_value = search_path_text(trial);
+        return decision->show_value == NULL ? PV_NOMEM : PV_OK;
+    }
+    if (strcmp(setting->name, "session_authorization") == 0)
+        decision->show_value = trial->caller->user;
+    return PV_OK;
+}
+
+/* SHOW ALL as a query over the settings that a client may see. */
+enum pv_status
+pv_judge_show_all(struct pv_trial *trial, Node **stmt)
+{
+    static const char text[] = "SELECT name, setting, short_desc AS description FROM pg_catalog.pg_settings";
+    struct pv_sql *sql = NULL;
+    enum pv_status status = pv_sql_parse(pv_slice_cstr(text), &pv_sql_limits_default, &sql, NULL);
+
+    if (status == PV_OK)
+        status = pv_sql_copy(trial->sql, pv_sql_stmt(sql, 0), stmt);
+    pv_sql_free(sql);
+    return status == PV_OK ? pv_judge_select(trial, stmt) : status;
+}
+
+/* ---- prepared statements and cursors -------------------------------------------------- */
+
+static enum pv_status
+judge_prepare(struct pv_trial *trial, PrepareStmt *stmt)
+{
+    enum pv_status status;
+
+    note(trial, PV_KIND_PREPARE, stmt->name);
+    if (!IsA(stmt->query, SelectStmt))
+        return deny_kind(trial, stmt->query);
+    trial->has_parameters = true;
+    /* The declared types are checked like any type; those of question parameters are replaced below. */
+    if (stmt->argtypes != NIL) {
+        status = pv_allow_tree(trial, (Node *) stmt->argtypes, PV_ALLOW_RELEASED);
+        if (status != PV_OK)
+            return status;
+    }
+    status = pv_judge_select(trial, &stmt->query);
+    return status == PV_OK ? pv_type_prepare(trial, stmt) : status;
+}
+
+struct typing {
+    struct pv_trial *trial;
+    PrepareStmt *stmt;
+};
+
+static void
+type_parameters(void *context)
+{
+    struct typing *typing = context;
+    struct pv_trial *trial = typing->trial;
+    List *types = NIL;
+    size_t declared = (size_t) list_length(typing->stmt->argtypes);
+    size_t count = trial->parameter_count > declared ? trial->parameter_count : declared;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct pv_parameter *parameter = i < trial->parameter_count ? trial->parameters[i] : NULL;
+        TypeName *type = i < declared ? list_nth(typing->stmt->argtypes, (int) i) : NULL;
+
+        if (parameter != NULL || type == NULL) {
+            char name[80];
+
+            (void) snprintf(name, sizeof(name), "%s%s", parameter == NULL ? "unknown" : parameter->type->name,
+                            parameter != NULL && parameter->is_array ? "[]" : "");
+            type = pv_parsed_type(trial, name);
+            if (type == NULL)
+                return;
+        }
+        types = lappend(types, type);
+    }
+    typing->stmt->argtypes = types;
+}
+
+/* A type's name as a node in the trial's memory. */
+TypeName *
+pv_parsed_type(struct pv_trial *trial, const char *name)
+{
+    struct pv_sql *sql = NULL;
+    TypeName *type = NULL;
+    Node *copy = NULL;
+
+    if (pv_sql_parse_type(pv_slice_cstr(name), &sql, &type, NULL) == PV_OK &&
+        pv_sql_copy(trial->sql, (Node *) type, &copy) != PV_OK)
+        copy = NULL;
+    pv_sql_free(sql);
+    return (TypeName *) copy;
+}
+
+enum pv_status
+pv_type_prepare(struct pv_trial *trial, PrepareStmt *stmt)
+{
+    struct typing typing = {trial, stmt};
+    MemoryContext before;
+    enum pv_status status;
+    bool is_needed = false;
+
+    for (size_t i = 0; i < trial->parameter_count; i++)
+        is_needed |= trial->parameters[i] != NULL;
+    if (!is_needed)
+        return PV_OK;
+    before = pv_sql_enter(trial->sql);
+    status = pv_sql_guard(type_parameters, &typing, NULL);
+    pv_sql_leave(before);
+    return status;
+}
+
+static enum pv_status
+judge_execute_argument(struct pv_trial *trial, const struct pv_parameter *parameter, ListCell *cell)
+{
+    const Node *node = lfirst(cell);
+    const char *text, *canonical = NULL, *words = NULL;
+    MemoryContext before;
+    enum pv_status status;
+
+    if (IsA(node, TypeCast))
+        node = ((const TypeCast *) node)->arg;
+    if (!IsA(node, A_Const))
+        return pv_deny(trial, PV_REASON_PARAMETER, "22023", -1, "parameter \"%s\" wants a constant", parameter->name);
+    text = constant_text(trial, node);
+    status = pv_param_judge_text(trial->arena, parameter, text, &canonical, &words);
+    if (status == PV_INVALID)
+        return pv_deny(trial, PV_REASON_PARAMETER, "22023", -1, "%s", words);
+    if (status != PV_OK)
+        return status;
+    before = pv_sql_enter(trial->sql);
+    /* An A_Const is small; running out here is the same as anywhere: the guard of the caller is above. */
+    lfirst(cell) = canonical == NULL ? pv_make_null() : pv_make_string(canonical);
+    pv_sql_leave(before);
+    return PV_OK;
+}
+
+struct execution {
+    struct pv_trial *trial;
+    ExecuteStmt *stmt;
+    const struct pv_prepared_facts *facts;
+    enum pv_status status;
+};
+
+static void
+judge_arguments(void *context)
+{
+    struct execution *execution = context;
+    ListCell *cell;
+    size_t i = 0;
+
+    foreach (cell, execution->stmt->params) {
+        if (i < execution->facts->parameter_count && execution->facts->parameters[i] != NULL)
+            execution->status = judge_execute_argument(execution->trial, execution->facts->parameters[i], cell);
+        if (execution->status != PV_OK)
+            return;
+        i++;
+    }
+}
+
+static enum pv_status
+judge_execute(struct pv_trial *trial, ExecuteStmt *stmt)
+{
+    const struct pv_prepared_facts *facts =
+        trial->caller->prepared == NULL ? NULL : trial->caller->prepared(trial->caller->context, stmt->name);
+    struct execution execution = {trial, stmt, facts, PV_OK};
+    struct pv_decision *decision = trial->decision;
+    enum pv_status status;
+
+    note(trial, PV_KIND_EXECUTE, stmt->name);
+    if (facts == NULL)
+        return pv_deny(trial, PV_REASON_NO_PREPARED, "26000", -1, "prepared statement \"%s\" does not exist",
+                       stmt->name);
+    if (stmt->params != NIL) {
+        status = pv_allow_tree(trial, (Node *) stmt->params, PV_ALLOW_DATA);
+        if (status == PV_OK)
+            status = pv_sql_guard(judge_arguments, &execution, NULL);
+        if (status == PV_OK)
+            status = execution.status;
+        if (status != PV_OK)
+            return status;
+    }
+    decision->question = facts->question;
+    decision->is_redacted = facts->is_redacted;
+    decision->datasets = facts->datasets;
+    decision->columns = facts->columns;
+    decision->timeout_ms = facts->question == NULL ? 0 : facts->question->timeout_ms;
+    return PV_OK;
+}
+
+static enum pv_status
+judge_declare(struct pv_trial *trial, DeclareCursorStmt *stmt)
+{
+    enum pv_status status;
+
+    note(trial, PV_KIND_DECLARE, stmt->portalname);
+    if (!IsA(stmt->query, SelectStmt))
+        return deny_kind(trial, stmt->query);
+    status = pv_judge_select(trial, &stmt->query);
+    trial->decision->kind = PV_KIND_DECLARE;
+    return status;
+}
+
+/* ---- COPY, EXPLAIN, the rest --------------------------------------------------------------- */
+
+static enum pv_status
+judge_copy(struct pv_trial *trial, CopyStmt *stmt)
+{
+    static const char *const options[] = {"format",    "delimiter", "null",  "header",
+                                          "quote",     "escape",    "force_quote", "encoding"};
+    ListCell *cell;
+
+    note(trial, PV_KIND_COPY_OUT, NULL);
+    if (stmt->is_from || stmt->is_program || stmt->filename != NULL) {
+        trial->decision->kind = PV_KIND_OTHER;
+        return pv_deny_question(trial, PV_REASON_STATEMENT_KIND, -1, "Only COPY (question) TO STDOUT is allowed.");
+    }
+    if (stmt->query == NULL || !IsA(stmt->query, SelectStmt)) {
+        enum pv_status status;
+
+        trial->decision->kind = PV_KIND_OTHER;
+        status = pv_deny_question(trial, PV_REASON_STATEMENT_KIND, -1,
+                                  "COPY of a relation reads all of it: only COPY (question) TO STDOUT is allowed.");
+        pv_deny_hint(trial, "COPY (SELECT * FROM questions.NAME) TO STDOUT");
+        return status;
+    }
+    foreach (cell, stmt->options) {
+        const DefElem *option = lfirst(cell);
+        bool is_known = false;
+
+        for (size_t i = 0; i < PV_COUNT_OF(options); i++)
+            is_known |= strcmp(option->defname, options[i]) == 0;
+        if (is_known && strcmp(option->defname, "encoding") == 0)
+            is_known = option->arg != NULL && IsA(option->arg, String) &&
+                       (strcasecmp(strVal(option->arg), "utf8") == 0 || strcasecmp(strVal(option->arg), "utf-8") == 0);
+        if (!is_known)
+            return pv_deny_question(trial, PV_REASON_CLAUSE, option->location, "COPY option \"%s\" is not allowed.",
+                                    option->defname);
+    }
+    {
+        enum pv_status status = pv_judge_select(trial, &stmt->query);
+
+        trial->decision->kind = PV_KIND_COPY_OUT;
+        return status;
+    }
+}
+
+enum pv_status
+pv_judge_utility(struct pv_trial *trial, Node **stmt)
+{
+    switch ((int) nodeTag(*stmt)) {
+    case T_TransactionStmt:
+        return judge_transaction(trial, (TransactionStmt *) *stmt);
+    case T_VariableSetStmt:
+        return judge_set(trial, (VariableSetStmt *) *stmt);
+    case T_VariableShowStmt:
+        return judge_show(trial, stmt);
+    case T_PrepareStmt:
+        return judge_prepare(trial, (PrepareStmt *) *stmt);
+    case T_ExecuteStmt:
+        return judge_execute(trial, (ExecuteStmt *) *stmt);
+    case T_DeallocateStmt:
+        note(trial, ((DeallocateStmt *) *stmt)->name == NULL ? PV_KIND_DEALLOCATE_ALL : PV_KIND_DEALLOCATE,
+             ((DeallocateStmt *) *stmt)->name);
+        return PV_OK;
+    case T_DeclareCursorStmt:
+        return judge_declare(trial, (DeclareCursorStmt *) *stmt);
+    case T_FetchStmt:
+        note(trial, ((FetchStmt *) *stmt)->ismove ? PV_KIND_MOVE : PV_KIND_FETCH, ((FetchStmt *) *stmt)->portalname);
+        return PV_OK;
+    case T_ClosePortalStmt:
+        note(trial, ((ClosePortalStmt *) *stmt)->portalname == NULL ? PV_KIND_CLOSE_ALL : PV_KIND_CLOSE,
+             ((ClosePortalStmt *) *stmt)->portalname);
+        return PV_OK;
+    case T_DiscardStmt:
+        note(trial, ((DiscardStmt *) *stmt)->target == DISCARD_ALL ? PV_KIND_DISCARD_ALL : PV_KIND_DISCARD_OTHER, NULL);
+        return PV_OK;
+    case T_UnlistenStmt:
+        note(trial, PV_KIND_UNLISTEN, ((UnlistenStmt *) *stmt)->conditionname);
+        return PV_OK;
+    case T_CopyStmt:
+        return judge_copy(trial, (CopyStmt *) *stmt);
+    case T_ExplainStmt: {
+        enum pv_status status = deny_kind(trial, *stmt);
+
+        trial->decision->kind = PV_KIND_EXPLAIN;
+        pv_deny_detail(trial, "EXPLAIN would tell sizes and values of protected data.");
+        return status;
+    }
+    default:
+        return deny_kind(trial, *stmt);
+    }
+}
