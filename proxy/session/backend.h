@@ -1,7 +1,7 @@
 /*
  * Logging in to a PostgreSQL server, as a pure engine: startup packet, SCRAM-SHA-256
- * (-PLUS where the connection is TLS and the server offers it) or cleartext over verified TLS; md5 is
- * refused when a SCRAM password is configured. Ends at the first ReadyForQuery.
+ * (-PLUS where the connection is TLS and the server offers it), or no password at all where the server wants none (trust,
+ * peer, certificate). Clear text and md5 are refused. Ends at the first ReadyForQuery.
  */
 #ifndef PV_BACKEND_H
 #define PV_BACKEND_H

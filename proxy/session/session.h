@@ -21,7 +21,7 @@ struct pv_session_host {
     /* Bytes to send, in order. Slices are valid until the pv_session_* call returns: send or copy by then. */
     void (*to_client)(void *context, struct pv_slice bytes);
     void (*to_server)(void *context, struct pv_slice bytes);
-    /* After the 'S' was sent: the next client bytes are TLS. Answer: pv_session_client_tls. */
+    /* After the 'S' was sent (within this call): the next client bytes are TLS. Answer: pv_session_client_tls. */
     void (*start_tls)(void *context);
     /* Connect to the room's upstream as the room's login role. Answer: server_open or server_lost. */
     void (*open_server)(void *context, const struct pv_room *room);
@@ -40,9 +40,24 @@ struct pv_session_host {
     void (*close)(void *context);
 };
 
+/* Who judges: pv_session_judge_policy in service; tests of the engine bring their own. Each as in policy/decide.h. */
+struct pv_arena;
+struct pv_caller;
+struct pv_decision;
+struct pv_session_judge {
+    enum pv_status (*query)(struct pv_arena *arena, const struct pv_caller *caller, struct pv_slice text,
+                            struct pv_decision **decisions, size_t *count);
+    enum pv_status (*parse)(struct pv_arena *arena, const struct pv_caller *caller, struct pv_slice text,
+                            const uint32_t *declared_oids, size_t declared_count, struct pv_decision *decision);
+    enum pv_status (*setting)(struct pv_arena *arena, const struct pv_caller *caller, const char *name,
+                              const char *value, struct pv_decision *decision);
+};
+extern const struct pv_session_judge pv_session_judge_policy; /* policy/decide.c */
+
 /* What sessions of one process share; outlives them. */
 struct pv_session_env {
     const struct pv_session_host *host;
+    const struct pv_session_judge *judge;
     bool has_tls;                       /* a certificate is configured: answer SSLRequest with S */
     struct pv_slice tls_endpoint_hash;  /* tls-server-end-point of our certificate, for SCRAM-PLUS */
     struct pv_slice mock_secret;        /* for SCRAM towards unknown users */

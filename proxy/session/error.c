@@ -1,0 +1,171 @@
+/*
+ * What the client is told when something goes wrong: our own errors, and a server's
+ * errors and notices as far as they may be shown.
+ */
+#include "proxy/session/session_int.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+void
+pv_error_simple(struct pv_error *error, const char *sqlstate, const char *message)
+{
+    memset(error, 0, sizeof(*error));
+    error->severity = "ERROR";
+    error->sqlstate = sqlstate;
+    error->message = message;
+}
+
+const char *
+pv_error_printf(struct pv_arena *arena, const char *format, ...)
+{
+    va_list args;
+    char *text;
+
+    va_start(args, format);
+    text = pv_arena_vprintf(arena, format, args);
+    va_end(args);
+    return text == NULL ? pv_status_words(PV_NOMEM) : text;
+}
+
+static void
+write_notice(struct pv_session *s, enum pv_server_tag tag, const struct pv_msg_notice *notice)
+{
+    size_t before = pv_buf_len(&s->client_out);
+    enum pv_status status = pv_msg_notice_write(&s->client_out, tag, notice);
+
+    s->client_total += pv_buf_len(&s->client_out) - before;
+    if (status != PV_OK)
+        s->client_out.failed = true;
+}
+
+void
+pv_error_write(struct pv_session *s, const struct pv_error *error)
+{
+    struct pv_msg_notice notice;
+    char position[16];
+
+    pv_msg_notice_init(&notice, error->severity, error->sqlstate, error->message);
+    if (error->detail != NULL)
+        pv_msg_notice_set(&notice, PV_NOTICE_DETAIL, error->detail);
+    if (error->hint != NULL)
+        pv_msg_notice_set(&notice, PV_NOTICE_HINT, error->hint);
+    if (error->position > 0) {
+        (void) snprintf(position, sizeof(position), "%u", (unsigned) error->position);
+        pv_msg_notice_set(&notice, PV_NOTICE_POSITION, position);
+    }
+    write_notice(s, PV_SERVER_ERROR_RESPONSE, &notice);
+}
+
+/* `pgveil_` up to a `$`, which no published name holds: the part of a physical name that callers must not see. */
+const char *
+pv_result_scrub(struct pv_arena *arena, struct pv_slice text)
+{
+    static const char prefix[] = "pgveil_";
+    const size_t prefix_len = sizeof(prefix) - 1;
+    char *out = pv_arena_alloc(arena, text.len + 1);
+    size_t len = 0, at = 0;
+
+    if (out == NULL)
+        return NULL;
+    while (at < text.len) {
+        size_t end = at + prefix_len;
+
+        if (text.len - at < prefix_len || memcmp(text.data + at, prefix, prefix_len) != 0) {
+            out[len++] = (char) text.data[at++];
+            continue;
+        }
+        while (end < text.len && text.data[end] != '$' && text.data[end] != '"' && text.data[end] != ' ' &&
+               text.data[end] != '.')
+            end++;
+        if (end == text.len || text.data[end] != '$')
+            return NULL;
+        at = end + 1;
+    }
+    out[len] = '\0';
+    return out;
+}
+
+static const char redacted_words[] = "the question could not be answered for this data";
+
+/* Words for codes that say nothing of the data, NULL for all others. */
+static const char *
+plain_words(struct pv_slice sqlstate, const struct pv_run *run)
+{
+    if (pv_slice_is(sqlstate, "57014"))
+        return run != NULL && run->has_timed_out ? "canceling statement due to statement timeout" : NULL;
+    if (pv_slice_is(sqlstate, "54000") && run != NULL && run->effective != NULL && run->effective->question != NULL &&
+        run->effective->question->max_rows > 0)
+        return "the result has more rows than the question allows";
+    return NULL;
+}
+
+static const char *
+redacted_message(struct pv_slice sqlstate)
+{
+    if (pv_slice_is(sqlstate, "57014"))
+        return "canceling statement due to user request";
+    if (sqlstate.len == 5 && memcmp(sqlstate.data, "57P", 3) == 0)
+        return "terminating connection due to administrator command";
+    if (pv_slice_is(sqlstate, "25P02"))
+        return "current transaction is aborted, commands ignored until end of transaction block";
+    return redacted_words;
+}
+
+static void
+copy_shown(struct pv_msg_notice *out, const struct pv_msg_notice *in, struct pv_arena *arena,
+           enum pv_msg_notice_field field)
+{
+    const char *shown;
+
+    if (in->fields[field].data == NULL)
+        return;
+    shown = pv_result_scrub(arena, in->fields[field]);
+    if (shown != NULL)
+        pv_msg_notice_set(out, field, shown);
+    else if (field == PV_NOTICE_MESSAGE)
+        pv_msg_notice_set(out, field, redacted_words);
+}
+
+void
+pv_error_relay(struct pv_session *s, enum pv_server_tag tag, const struct pv_msg_notice *notice,
+               const struct pv_request *r, const struct pv_run *run)
+{
+    struct pv_msg_notice out;
+    struct pv_arena *arena = NULL;
+    bool is_redacted = run != NULL && run->effective != NULL && run->effective->is_redacted;
+    const char *words = plain_words(notice->fields[PV_NOTICE_SQLSTATE], run);
+
+    if (r != NULL && run == NULL && r->named != NULL)
+        is_redacted = r->named->facts.is_redacted;
+    if (s->is_conformance) {
+        write_notice(s, tag, notice);
+        return;
+    }
+    if (is_redacted && tag == PV_SERVER_NOTICE_RESPONSE)
+        return;
+    memset(&out, 0, sizeof(out));
+    out.fields[PV_NOTICE_SEVERITY] = notice->fields[PV_NOTICE_SEVERITY];
+    out.fields[PV_NOTICE_SEVERITY_PLAIN] = notice->fields[PV_NOTICE_SEVERITY_PLAIN];
+    out.fields[PV_NOTICE_SQLSTATE] = notice->fields[PV_NOTICE_SQLSTATE];
+    if (words == NULL && is_redacted)
+        words = redacted_message(notice->fields[PV_NOTICE_SQLSTATE]);
+    if (words != NULL) {
+        pv_msg_notice_set(&out, PV_NOTICE_MESSAGE, words);
+        write_notice(s, tag, &out);
+        return;
+    }
+    arena = pv_arena_new(1024);
+    if (arena == NULL) {
+        pv_session_fail(s, PV_NOMEM);
+        return;
+    }
+    copy_shown(&out, notice, arena, PV_NOTICE_MESSAGE);
+    copy_shown(&out, notice, arena, PV_NOTICE_DETAIL);
+    copy_shown(&out, notice, arena, PV_NOTICE_HINT);
+    if (r != NULL && r->is_verbatim)
+        out.fields[PV_NOTICE_POSITION] = notice->fields[PV_NOTICE_POSITION];
+    write_notice(s, tag, &out);
+    pv_arena_free(arena);
+}

@@ -1,0 +1,651 @@
+/*
+ * The one road: judge, record, forward. What must always hold, each with tests that cite its number:
+ *  1. What reaches the database was encoded by us from a judged structure. No peeked bytes are passed on.
+ *  2. SQL reaches the database only as text that was printed from the judged tree (policy/decide.h), never the
+ *     client's text, never SQL made by printf from what a client sent.
+ *  3. Default deny: what policy/decide.h does not allow, and every message that cannot be read, is denied.
+ *  4. No name that a client chose captures another: physical names come from the printer, and the one
+ *     statement name of ours cannot be taken by a client.
+ *  5. The server login can read the room's masked views and nothing else: proxy/net logs in as that one.
+ *  6. No statement is sent before its record is written; no record, no query.
+ *  7. Every server reply is matched to one request in the pipeline; one that matches none ends the session. After an
+ *     error, messages are skipped to Sync, as the server does.
+ *  8. One immutable snapshot judges a statement from end to end; under another generation it is tried anew before its next use.
+ *  9. Memory is bounded: pipeline, names, held bytes and waits have their limits in proxy/base/limits.h.
+ * 10. No secret is logged, printed or put in an error. Password messages are wiped after use.
+ * 11. A session serves one room and one user from its login to its end.
+ *
+ * Denial is by poison: in place of the denied text goes one that the server must refuse, and its
+ * ErrorResponse becomes ours. So transaction status, skipping and the unnamed statement are always the server's own.
+ */
+#include "proxy/session/session_int.h"
+
+#include "parser/sqltext.h"
+
+#include <string.h>
+
+/* ---- Judging ---- */
+
+static const struct pv_prepared_facts *
+prepared_facts(void *context, const char *name)
+{
+    struct pv_session *s = context;
+    struct pv_named *named = NULL;
+    enum pv_status status = pv_names_statement(s, name, &named);
+
+    if (status == PV_MORE)
+        s->has_stalled_inside = true;
+    return status == PV_OK ? &named->facts : NULL;
+}
+
+void
+pv_gate_caller(struct pv_session *s, struct pv_caller *caller, struct pv_names path)
+{
+    memset(caller, 0, sizeof(*caller));
+    caller->policy = s->policy;
+    caller->room = s->room;
+    caller->member = s->member;
+    caller->user = s->user;
+    caller->attributes = s->account->attributes;
+    caller->search_path = path;
+    caller->now_us = s->now_us;
+    caller->backend_pid = s->server_pid;
+    caller->is_conformance = s->is_conformance;
+    caller->prepared = prepared_facts;
+    caller->context = s;
+}
+
+static struct pv_judged *
+judge_under(struct pv_session *s, struct pv_slice text, const uint32_t *oids, size_t oid_count, bool is_parse,
+            struct pv_names path)
+{
+    struct pv_judged *judged = pv_judged_new(s, text, oids, oid_count, path);
+    struct pv_caller caller;
+    enum pv_status status = PV_NOMEM;
+
+    if (judged == NULL)
+        goto failed;
+    pv_gate_caller(s, &caller, judged->path);
+    s->has_stalled_inside = false;
+    if (is_parse) {
+        judged->decisions = pv_arena_alloc(judged->arena, sizeof(*judged->decisions));
+        judged->count = 1;
+        if (judged->decisions != NULL)
+            status = s->env->judge->parse(judged->arena, &caller, judged->text, judged->oids, judged->oid_count,
+                                     judged->decisions);
+    } else {
+        status = s->env->judge->query(judged->arena, &caller, judged->text, &judged->decisions, &judged->count);
+    }
+    if (status == PV_OK && !s->has_stalled_inside)
+        return judged;
+    pv_judged_unref(judged);
+    if (status == PV_OK)
+        return NULL;
+failed:
+    pv_session_fail(s, status);
+    return NULL;
+}
+
+struct pv_judged *
+pv_gate_judge(struct pv_session *s, struct pv_slice text, const uint32_t *oids, size_t oid_count, bool is_parse)
+{
+    struct pv_arena *arena = pv_arena_new(512);
+    struct pv_names path = {NULL, 0};
+    struct pv_judged *judged = NULL;
+    enum pv_status status = arena == NULL ? PV_NOMEM : pv_names_path(s, arena, &path);
+
+    if (status == PV_MORE)
+        s->has_stalled_inside = true;
+    else if (status == PV_NOMEM)
+        pv_session_fail(s, PV_NOMEM);
+    else /* a search_path that cannot be read names no schema */
+        judged = judge_under(s, text, oids, oid_count, is_parse, path);
+    pv_arena_free(arena);
+    return judged;
+}
+
+void
+pv_error_of_decision(struct pv_error *error, const struct pv_decision *decision)
+{
+    pv_error_simple(error, decision->sqlstate == NULL ? "42501" : decision->sqlstate,
+                    decision->message == NULL ? pv_reason_words(decision->reason) : decision->message);
+    error->detail = decision->detail;
+    error->hint = decision->hint;
+    error->position = decision->position;
+}
+
+/* `code: detail`, as the log holds it. */
+static const char *
+log_reason(struct pv_arena *arena, const struct pv_decision *decision)
+{
+    return pv_error_printf(arena, "%s: %s", pv_reason_code(decision->reason),
+                           decision->detail != NULL    ? decision->detail
+                           : decision->message != NULL ? decision->message
+                                                       : pv_reason_words(decision->reason));
+}
+
+/* ---- Another snapshot (invariant 8) ---- */
+
+static void
+take_over(struct pv_named *named, struct pv_judged *fresh)
+{
+    const struct pv_decision *decision = &fresh->decisions[0];
+
+    fresh->is_logged = named->judged->is_logged;
+    pv_judged_unref(named->judged);
+    named->judged = fresh;
+    named->index = 0;
+    named->facts.parameters = decision->parameters;
+    named->facts.parameter_count = decision->parameter_count;
+    named->facts.is_redacted = decision->is_redacted;
+    named->facts.question = decision->question;
+    named->facts.forwarded = decision->forwarded;
+    named->facts.datasets = decision->datasets;
+    named->facts.columns = decision->columns;
+}
+
+static bool
+same_text(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+static bool
+same_oids(const struct pv_decision *a, const struct pv_decision *b)
+{
+    if (a->parameter_count != b->parameter_count || (a->parameter_oids == NULL) != (b->parameter_oids == NULL))
+        return false;
+    return a->parameter_oids == NULL || a->parameter_count == 0 ||
+           memcmp(a->parameter_oids, b->parameter_oids, a->parameter_count * sizeof(*a->parameter_oids)) == 0;
+}
+
+enum pv_status
+pv_gate_trial(struct pv_session *s, struct pv_named *named, struct pv_arena *arena, struct pv_error *error,
+              struct pv_judged **fresh)
+{
+    const struct pv_decision *before = &named->judged->decisions[named->index], *now;
+    struct pv_judged *judged;
+
+    *fresh = NULL;
+    /* An expiry passes without a new snapshot. */
+    if (named->judged->policy->generation == s->policy->generation &&
+        !(s->room->has_expiry && s->now_us >= s->room->expires_us))
+        return PV_OK;
+    judged = judge_under(s, before->text, named->judged->oids, named->judged->oid_count, true, named->judged->path);
+    if (judged == NULL) {
+        pv_error_simple(error, "XX000", "the decision could not be made");
+        return PV_DENIED;
+    }
+    now = &judged->decisions[0];
+    if (!now->is_allowed) {
+        pv_error_of_decision(error, now);
+        error->message = pv_arena_strdup(arena, error->message);
+        error->sqlstate = pv_arena_strdup(arena, error->sqlstate);
+        error->detail = error->detail == NULL ? NULL : pv_arena_strdup(arena, error->detail);
+        error->hint = error->hint == NULL ? NULL : pv_arena_strdup(arena, error->hint);
+        pv_judged_unref(judged);
+        if (error->message == NULL || error->sqlstate == NULL)
+            pv_session_fail(s, PV_NOMEM);
+        return PV_DENIED;
+    }
+    if (same_text(before->forwarded, now->forwarded) && same_oids(before, now)) {
+        take_over(named, judged);
+        return PV_OK;
+    }
+    *fresh = judged;
+    return PV_MORE;
+}
+
+/* ---- Runs ---- */
+
+void
+pv_gate_run_init(struct pv_session *s, struct pv_run *run, struct pv_judged *judged, size_t index)
+{
+    (void) s;
+    memset(run, 0, sizeof(*run));
+    run->judged = pv_judged_ref(judged);
+    run->index = index;
+    run->decision = run->effective = &judged->decisions[index];
+    run->kind = run->decision->kind;
+}
+
+bool
+pv_gate_define(struct pv_session *s, struct pv_run *run)
+{
+    if ((run->kind != PV_KIND_PREPARE && run->kind != PV_KIND_DECLARE) || run->decision->name == NULL)
+        return true;
+    run->defines = pv_named_new(run->decision->name, strlen(run->decision->name), run->judged, run->index);
+    if (run->defines == NULL) {
+        pv_session_fail(s, PV_NOMEM);
+        return false;
+    }
+    run->defines->is_portal = run->defines->is_cursor = run->kind == PV_KIND_DECLARE;
+    /* The printer writes WITH HOLD in this place alone; a held cursor outlives its transaction. */
+    run->defines->is_hold = run->defines->is_cursor && run->decision->forwarded != NULL &&
+                            strstr(run->decision->forwarded, " WITH HOLD FOR ") != NULL;
+    return true;
+}
+
+enum pv_status
+pv_gate_effective(struct pv_session *s, struct pv_request *r, struct pv_run *run, struct pv_error *error)
+{
+    struct pv_named *named = NULL;
+    struct pv_judged *fresh;
+    enum pv_status status;
+    bool is_cursor = run->kind == PV_KIND_FETCH || run->kind == PV_KIND_MOVE;
+
+    if ((!is_cursor && run->kind != PV_KIND_EXECUTE) || run->decision->name == NULL)
+        return PV_OK;
+    status = is_cursor ? pv_names_portal(s, run->decision->name, &named)
+                       : pv_names_statement(s, run->decision->name, &named);
+    if (status == PV_MORE)
+        return PV_MORE;
+    if (status != PV_OK) /* the server says that there is none */
+        return PV_OK;
+    status = pv_gate_trial(s, named, r->arena, error, &fresh);
+    if (status == PV_MORE) {
+        pv_judged_unref(fresh);
+        pv_error_simple(error, "42501", "the clean room's policy has changed since the statement was made");
+        error->hint = is_cursor ? "Declare the cursor again." : "Prepare the statement again.";
+        return PV_DENIED;
+    }
+    if (status != PV_OK)
+        return PV_DENIED;
+    run->effective_judged = pv_judged_ref(named->judged);
+    run->effective = &named->judged->decisions[named->index];
+    return PV_OK;
+}
+
+/* ---- Identity after RESET ALL and DISCARD ALL, which take it away ---- */
+
+static void
+put_set_config(struct pv_buf *out, const struct pv_startup_setting *setting)
+{
+    pv_buf_put_text(out, "SELECT pg_catalog.set_config(");
+    pv_sql_quote_literal(out, setting->name);
+    pv_buf_put_text(out, ", ");
+    pv_sql_quote_literal(out, setting->value);
+    pv_buf_put_text(out, ", false)");
+}
+
+void
+pv_gate_setup_sql(struct pv_session *s, const char *only, struct pv_buf *out)
+{
+    struct pv_slice identity = pv_buf_slice(&s->identity_sql);
+    bool is_first = true;
+
+    if (only == NULL && identity.len > 0) {
+        pv_buf_put_slice(out, identity);
+        is_first = false;
+    }
+    for (size_t i = 0; i < s->setting_count; i++) {
+        if (only != NULL && strcmp(s->settings[i].name, only) != 0)
+            continue;
+        if (!is_first)
+            pv_buf_put_text(out, "; ");
+        put_set_config(out, &s->settings[i]);
+        is_first = false;
+    }
+}
+
+bool
+pv_gate_is_reset(const struct pv_decision *decision)
+{
+    return decision->kind == PV_KIND_RESET_ALL || decision->kind == PV_KIND_DISCARD_ALL ||
+           ((decision->kind == PV_KIND_RESET ||
+             ((decision->kind == PV_KIND_SET || decision->kind == PV_KIND_SET_LOCAL) && decision->value == NULL)) &&
+            decision->setting != NULL);
+}
+
+static size_t
+count_statements(struct pv_session *s, const char *only)
+{
+    size_t count = only == NULL && pv_buf_len(&s->identity_sql) > 0 ? 1 : 0;
+
+    for (size_t i = 0; i < s->setting_count; i++)
+        if (only == NULL || strcmp(s->settings[i].name, only) == 0)
+            count++;
+    return count;
+}
+
+static const char *
+only_of(const struct pv_decision *decision)
+{
+    return decision->kind == PV_KIND_RESET_ALL || decision->kind == PV_KIND_DISCARD_ALL ? NULL : decision->setting;
+}
+
+/* Parse, Bind, Execute, Close of one statement of ours, under a name of ours, replies swallowed. */
+static void
+push_internal_statement(struct pv_session *s, struct pv_slice sql, bool is_apart)
+{
+    /* The first Close is for one that a timeout left behind. */
+    static const enum pv_request_kind kinds[] = {PV_REQUEST_CLOSE,   PV_REQUEST_PARSE, PV_REQUEST_BIND,
+                                                 PV_REQUEST_EXECUTE, PV_REQUEST_CLOSE, PV_REQUEST_CLOSE};
+    struct pv_slice name = pv_slice_cstr(PV_INTERNAL_NAME);
+    struct pv_msg_parse parse = {name, sql, 0, NULL};
+    struct pv_msg_bind bind = {name, name, 0, NULL, 0, NULL, 0, NULL};
+    struct pv_msg_execute execute = {name, 0};
+    struct pv_msg_target portal = {PV_TARGET_PORTAL, name}, statement = {PV_TARGET_STATEMENT, name};
+
+    for (size_t i = 0; i < PV_COUNT_OF(kinds) && s->phase != PV_PHASE_CLOSED; i++) {
+        struct pv_request *r = pv_request_new(s, kinds[i]);
+        enum pv_status status;
+
+        if (r == NULL)
+            return;
+        r->is_internal = true;
+        r->is_apart = is_apart;
+        status = i == 1   ? pv_msg_parse_write(&r->bytes, &parse)
+                 : i == 2 ? pv_msg_bind_write(&r->bytes, &bind)
+                 : i == 3 ? pv_msg_execute_write(&r->bytes, &execute)
+                          : pv_msg_target_write(&r->bytes, PV_CLIENT_CLOSE, i == 4 ? &portal : &statement);
+        if (status != PV_OK) {
+            pv_request_free(r);
+            pv_session_fail(s, status);
+            return;
+        }
+        pv_request_push(s, r);
+    }
+}
+
+static void
+push_internal_sync(struct pv_session *s)
+{
+    struct pv_request *r = s->phase == PV_PHASE_CLOSED ? NULL : pv_request_new(s, PV_REQUEST_SYNC);
+
+    if (r == NULL)
+        return;
+    r->is_internal = r->is_apart = true;
+    if (pv_msg_empty_write(&r->bytes, PV_CLIENT_SYNC) != PV_OK)
+        r->bytes.failed = true;
+    pv_request_push(s, r);
+}
+
+/* In the client's segment (extended), or apart in one of ours, which leaves the unnamed statement alone. */
+static void
+push_setup(struct pv_session *s, const char *only, bool is_apart)
+{
+    struct pv_buf sql = {0};
+    bool is_any = false;
+
+    if (only == NULL && pv_buf_len(&s->identity_sql) > 0) {
+        push_internal_statement(s, pv_buf_slice(&s->identity_sql), is_apart);
+        is_any = true;
+    }
+    for (size_t i = 0; i < s->setting_count && s->phase != PV_PHASE_CLOSED; i++) {
+        if (only != NULL && strcmp(s->settings[i].name, only) != 0)
+            continue;
+        pv_buf_truncate(&sql, 0);
+        put_set_config(&sql, &s->settings[i]);
+        if (pv_buf_ok(&sql))
+            push_internal_statement(s, pv_buf_slice(&sql), is_apart);
+        else
+            pv_session_fail(s, PV_NOMEM);
+        is_any = true;
+    }
+    pv_buf_clear(&sql);
+    if (is_apart && is_any)
+        push_internal_sync(s);
+}
+
+void
+pv_gate_identity_after(struct pv_session *s, enum pv_request_kind kind, const struct pv_decision *decision)
+{
+    if (pv_gate_is_reset(decision))
+        push_setup(s, only_of(decision), kind == PV_REQUEST_QUERY);
+}
+
+/*
+ * A reload changed the user's attributes: the server learns of it before the next statement. A transaction that is open
+ * may yet take it back, so it is said again until it was said outside of one.
+ */
+void
+pv_gate_refresh_identity(struct pv_session *s)
+{
+    struct pv_buf sql = {0};
+    enum pv_status status;
+
+    if (!s->is_identity_stale || (s->tail != NULL && s->tail->kind != PV_REQUEST_SYNC && s->tail->kind != PV_REQUEST_QUERY))
+        return;
+    status = pv_identity_sql(s->room, s->user, s->account->attributes, s->account->attribute_count, s->server_pid,
+                             pv_buf_slice(&s->identity_key), &sql);
+    if (status != PV_OK) {
+        pv_buf_wipe(&sql);
+        pv_session_fail(s, status);
+        return;
+    }
+    if (s->tail == NULL && s->track.status == 'I')
+        s->is_identity_stale = false;
+    pv_buf_wipe(&s->identity_sql);
+    s->identity_sql = sql;
+    push_internal_statement(s, pv_buf_slice(&s->identity_sql), true);
+    push_internal_sync(s);
+}
+
+/* ---- Query ---- */
+
+/* Room for each statement and, behind each reset that is not the last, for statements of ours. */
+static struct pv_run *
+make_runs(struct pv_session *s, struct pv_request *r, const struct pv_judged *judged)
+{
+    size_t count = judged->count;
+    struct pv_run *runs;
+
+    for (size_t i = 0; i + 1 < judged->count; i++)
+        if (pv_gate_is_reset(&judged->decisions[i]))
+            count += count_statements(s, only_of(&judged->decisions[i]));
+    runs = pv_arena_alloc(r->arena, count * sizeof(*runs));
+    if (runs == NULL)
+        pv_session_fail(s, PV_NOMEM);
+    return runs;
+}
+
+static bool
+takes_reserved_name(const struct pv_decision *decision)
+{
+    return decision->name != NULL && strncmp(decision->name, PV_RESERVED_PREFIX, strlen(PV_RESERVED_PREFIX)) == 0;
+}
+
+/* Fills runs and text. PV_DENIED: *error, and *at says which; PV_MORE: stall. */
+static enum pv_status
+fill_query(struct pv_session *s, struct pv_request *r, struct pv_judged *judged, struct pv_buf *sql,
+           struct pv_error *error, size_t *at)
+{
+    enum pv_status status = PV_OK;
+
+    for (size_t i = 0; i < judged->count && status == PV_OK; i++) {
+        struct pv_run *run = &r->runs[r->run_count];
+        const struct pv_decision *decision = &judged->decisions[i];
+
+        *at = i;
+        if (!decision->is_allowed) {
+            pv_error_of_decision(error, decision);
+            return PV_DENIED;
+        }
+        if (takes_reserved_name(decision)) {
+            pv_error_simple(error, "42939", "the name is reserved");
+            return PV_DENIED;
+        }
+        pv_gate_run_init(s, run, judged, i);
+        r->run_count++;
+        s->looking_runs = r->runs;
+        s->looking_count = r->run_count - 1;
+        status = pv_gate_effective(s, r, run, error);
+        s->looking_count = 0;
+        if (status == PV_OK && !pv_gate_define(s, run))
+            return PV_NOMEM;
+        if (i > 0)
+            pv_buf_put_text(sql, "; ");
+        if (decision->forwarded != NULL)
+            pv_buf_put_text(sql, decision->forwarded);
+        if (i + 1 < judged->count && pv_gate_is_reset(decision)) {
+            size_t ours = count_statements(s, only_of(decision));
+
+            if (ours > 0)
+                pv_buf_put_text(sql, "; ");
+            pv_gate_setup_sql(s, only_of(decision), sql);
+            while (ours-- > 0)
+                r->runs[r->run_count++].is_internal = true;
+        }
+    }
+    return status;
+}
+
+/* A denial of one is a denial of all; each statement has its row. */
+static void
+deny_query(struct pv_session *s, struct pv_request *r, struct pv_judged *judged, size_t at,
+           const struct pv_error *error)
+{
+    pv_request_poison(s, r, error);
+    for (size_t i = 0; i < judged->count && s->phase != PV_PHASE_CLOSED; i++) {
+        const struct pv_decision *decision = &judged->decisions[i];
+        const char *reason = i == at && decision->is_allowed ? error->message
+                             : !decision->is_allowed         ? log_reason(r->arena, decision)
+                                                             : "another statement of the same query was denied";
+
+        pv_trail_denied(s, r, judged, i, false, reason,
+                        !decision->is_allowed && decision->sqlstate != NULL ? decision->sqlstate : error->sqlstate,
+                        NULL);
+    }
+    r->run_count = 0;
+}
+
+/* Gives back what runs hold before they are forgotten. */
+static void
+drop_runs(struct pv_request *r)
+{
+    for (size_t i = 0; i < r->run_count; i++) {
+        pv_judged_unref(r->runs[i].judged);
+        pv_judged_unref(r->runs[i].effective_judged);
+        pv_named_unref(r->runs[i].defines);
+    }
+    r->run_count = 0;
+}
+
+static void
+begin_query(struct pv_session *s, struct pv_request *r)
+{
+    struct pv_error error;
+
+    for (size_t i = 0; i < r->run_count && s->phase != PV_PHASE_CLOSED; i++) {
+        if (r->runs[i].is_internal || pv_trail_begin(s, r, &r->runs[i]) == PV_OK)
+            continue;
+        for (size_t j = 0; j < r->run_count; j++)
+            r->runs[j].has_ended = true;
+        pv_error_simple(&error, "58030", "the query log cannot be written");
+        pv_request_poison(s, r, &error);
+        return;
+    }
+}
+
+static enum pv_step
+forward_query(struct pv_session *s, struct pv_request *r, struct pv_judged *judged)
+{
+    struct pv_buf sql = {0};
+    struct pv_error error;
+    size_t at = 0;
+    enum pv_status status = fill_query(s, r, judged, &sql, &error, &at);
+
+    if (status == PV_MORE) {
+        pv_buf_clear(&sql);
+        pv_request_free(r);
+        return PV_STEP_STALL;
+    }
+    if (status == PV_DENIED) {
+        drop_runs(r);
+        deny_query(s, r, judged, at, &error);
+    } else if (status == PV_OK && pv_buf_ok(&sql)) {
+        r->is_verbatim = pv_slice_equal(pv_buf_slice(&sql), judged->text);
+        status = pv_msg_text_write(&r->bytes, PV_CLIENT_QUERY, pv_buf_slice(&sql));
+        if (status == PV_OK)
+            begin_query(s, r);
+    } else {
+        status = PV_NOMEM;
+    }
+    pv_buf_clear(&sql);
+    if (status != PV_OK && status != PV_DENIED)
+        pv_session_fail(s, status);
+    pv_request_push(s, r);
+    if (!r->is_poison && s->phase != PV_PHASE_CLOSED)
+        pv_gate_identity_after(s, PV_REQUEST_QUERY, &judged->decisions[judged->count - 1]);
+    return PV_STEP_DONE;
+}
+
+static enum pv_step
+refuse_unread(struct pv_session *s, struct pv_request *r, const struct pv_error *error, const char *reason)
+{
+    pv_request_poison(s, r, error);
+    pv_trail_unread(s, r, r->kind != PV_REQUEST_QUERY, reason, error->sqlstate);
+    pv_request_push(s, r);
+    return PV_STEP_DONE;
+}
+
+enum pv_step
+pv_gate_query(struct pv_session *s, const struct pv_frame *frame)
+{
+    struct pv_slice text;
+    struct pv_judged *judged;
+    struct pv_request *r;
+    struct pv_error error;
+    enum pv_step step;
+
+    if (pv_msg_text_read(frame->body, &text) != PV_OK) {
+        r = pv_request_new(s, PV_REQUEST_QUERY);
+        if (r == NULL)
+            return PV_STEP_DONE;
+        pv_error_simple(&error, "08P01", "invalid message format");
+        return refuse_unread(s, r, &error, "encoding: invalid message format");
+    }
+    pv_gate_refresh_identity(s);
+    judged = s->phase == PV_PHASE_CLOSED ? NULL : pv_gate_judge(s, text, NULL, 0, false);
+    if (judged == NULL)
+        return s->phase == PV_PHASE_CLOSED ? PV_STEP_DONE : PV_STEP_STALL;
+    r = pv_request_new(s, PV_REQUEST_QUERY);
+    if (r != NULL)
+        r->runs = make_runs(s, r, judged);
+    if (r == NULL || r->runs == NULL) {
+        pv_request_free(r);
+        pv_judged_unref(judged);
+        return PV_STEP_DONE;
+    }
+    step = forward_query(s, r, judged);
+    pv_judged_unref(judged);
+    return step;
+}
+
+enum pv_step
+pv_gate_function_call(struct pv_session *s, const struct pv_frame *frame)
+{
+    struct pv_request *r = pv_request_new(s, PV_REQUEST_QUERY);
+    struct pv_error error;
+
+    (void) frame;
+    if (r == NULL)
+        return PV_STEP_DONE;
+    pv_error_simple(&error, "0A000", "function call messages are not supported by a clean room");
+    return refuse_unread(s, r, &error, "statement_kind: a function call message");
+}
+
+/* A Query, Parse or Bind above its limit; its body is skipped in step with the stream. */
+void
+pv_gate_oversize(struct pv_session *s, uint8_t tag)
+{
+    struct pv_request *r;
+    struct pv_error error;
+
+    if (tag == PV_CLIENT_COPY_DATA)
+        return;
+    r = pv_request_new(s, tag == PV_CLIENT_QUERY || tag == PV_CLIENT_FUNCTION_CALL ? PV_REQUEST_QUERY
+                          : tag == PV_CLIENT_PARSE                                 ? PV_REQUEST_PARSE
+                                                                                   : PV_REQUEST_BIND);
+    if (r == NULL)
+        return;
+    if (tag == PV_CLIENT_BIND) {
+        pv_error_simple(&error, "54000", "the parameters are longer than the limit");
+        pv_request_poison(s, r, &error);
+        pv_request_push(s, r);
+        return;
+    }
+    pv_error_simple(&error, "54000", "the statement is longer than limits.query_bytes");
+    (void) refuse_unread(s, r, &error, "too_long: the statement is longer than limits.query_bytes");
+}

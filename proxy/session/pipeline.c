@@ -1,0 +1,234 @@
+/*
+ * Requests in flight, in the order in which the client made them.
+ *  1. A request is sent when every record that it waits for is on disk, no cancel is on its way, and all before it are sent.
+ *  2. Replies belong to the first request that was sent and has a reply due; nothing else.
+ *  3. A poisoned request carries nothing of the client's but a name it chose for a statement.
+ */
+#include "proxy/session/session_int.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct pv_request *
+pv_request_new(struct pv_session *s, enum pv_request_kind kind)
+{
+    struct pv_arena *arena = pv_arena_new(512);
+    struct pv_request *r = arena == NULL ? NULL : pv_arena_alloc(arena, sizeof(*r));
+
+    if (r == NULL) {
+        pv_arena_free(arena);
+        pv_session_fail(s, PV_NOMEM);
+        return NULL;
+    }
+    r->arena = arena;
+    r->kind = kind;
+    r->deadline_us = INT64_MAX;
+    return r;
+}
+
+void
+pv_request_free(struct pv_request *r)
+{
+    if (r == NULL)
+        return;
+    for (size_t i = 0; i < r->run_count; i++) {
+        pv_judged_unref(r->runs[i].judged);
+        pv_judged_unref(r->runs[i].effective_judged);
+        pv_named_unref(r->runs[i].defines);
+    }
+    pv_named_unref(r->named);
+    pv_buf_clear(&r->bytes);
+    pv_arena_free(r->arena);
+}
+
+struct pv_run *
+pv_request_run(struct pv_request *r)
+{
+    return r->run_at < r->run_count ? &r->runs[r->run_at] : NULL;
+}
+
+static void
+start_clock(struct pv_session *s)
+{
+    struct pv_request *r = s->head;
+    struct pv_run *run = r == NULL ? NULL : pv_request_run(r);
+
+    if (run == NULL || r->kind == PV_REQUEST_SYNC || !r->is_sent || r->deadline_us != INT64_MAX || run->has_timed_out || run->effective == NULL ||
+        run->effective->timeout_ms == 0 || run->effective->timeout_ms > (uint64_t) INT64_MAX / 4000)
+        return;
+    r->deadline_us = s->now_us + (int64_t) run->effective->timeout_ms * 1000;
+}
+
+void
+pv_request_push(struct pv_session *s, struct pv_request *r)
+{
+    if (r->bytes.failed) {
+        pv_request_free(r);
+        pv_session_fail(s, PV_NOMEM);
+        return;
+    }
+    r->previous = s->tail;
+    if (s->tail == NULL)
+        s->head = r;
+    else
+        s->tail->next = r;
+    s->tail = r;
+    if (s->unsent == NULL)
+        s->unsent = r;
+    s->request_count++;
+    s->unsent_bytes += pv_buf_len(&r->bytes);
+    if (r->is_poison && r->kind != PV_REQUEST_QUERY)
+        s->is_doomed = true;
+}
+
+static void
+unlink_request(struct pv_session *s, struct pv_request *r)
+{
+    if (r->previous == NULL)
+        s->head = r->next;
+    else
+        r->previous->next = r->next;
+    if (r->next == NULL)
+        s->tail = r->previous;
+    else
+        r->next->previous = r->previous;
+    if (s->unsent == r)
+        s->unsent = r->next;
+    if (!r->is_sent)
+        s->unsent_bytes -= pv_buf_len(&r->bytes);
+    s->request_count--;
+    pv_request_free(r);
+}
+
+void
+pv_request_pop(struct pv_session *s)
+{
+    unlink_request(s, s->head);
+    s->active_us = s->now_us;
+    start_clock(s);
+}
+
+struct pv_request *
+pv_request_head(struct pv_session *s)
+{
+    while (s->head != NULL && s->head->is_sent && s->head->kind == PV_REQUEST_FLUSH)
+        pv_request_pop(s);
+    return s->head != NULL && s->head->is_sent ? s->head : NULL;
+}
+
+void
+pv_request_skip(struct pv_session *s)
+{
+    while (s->head != NULL && s->head->kind != PV_REQUEST_SYNC) {
+        for (size_t i = 0; i < s->head->run_count; i++)
+            pv_trail_end(s, &s->head->runs[i], PV_OUTCOME_FAILED, s->segment_sqlstate);
+        unlink_request(s, s->head);
+    }
+    if (s->head == NULL)
+        s->is_doomed = true;
+    start_clock(s);
+}
+
+static char *
+copy_text(struct pv_request *r, const char *text)
+{
+    return text == NULL ? NULL : pv_arena_strdup(r->arena, text);
+}
+
+void
+pv_request_poison(struct pv_session *s, struct pv_request *r, const struct pv_error *error)
+{
+    struct pv_msg_parse parse = {pv_slice_of("", 0), pv_slice_of("", 0), 0, NULL};
+    struct pv_msg_bind bind = {pv_slice_of("", 0), pv_slice_cstr(PV_POISON_NAME), 0, NULL, 0, NULL, 0, NULL};
+    char text[48];
+    enum pv_status status;
+
+    r->is_poison = true;
+    r->is_verbatim = false;
+    r->error.severity = error->severity;
+    r->error.sqlstate = copy_text(r, error->sqlstate);
+    r->error.message = copy_text(r, error->message);
+    r->error.detail = copy_text(r, error->detail);
+    r->error.hint = copy_text(r, error->hint);
+    r->error.position = error->position;
+    if (r->error.sqlstate == NULL || r->error.message == NULL) {
+        pv_session_fail(s, PV_NOMEM);
+        return;
+    }
+    pv_named_unref(r->named);
+    r->named = NULL;
+    for (size_t i = 0; i < r->run_count; i++) {
+        pv_named_unref(r->runs[i].defines);
+        r->runs[i].defines = NULL;
+    }
+    pv_buf_clear(&r->bytes);
+    /* A string alone is no statement: 42601 before anything else is looked at, in every state of the session. */
+    (void) snprintf(text, sizeof(text), "'denied %llu'", (unsigned long long) pv_statement_id_next());
+    if (r->kind == PV_REQUEST_QUERY) {
+        status = pv_msg_text_write(&r->bytes, PV_CLIENT_QUERY, pv_slice_cstr(text));
+    } else if (r->kind == PV_REQUEST_SYNC) {
+        pv_session_fatal(s, r->error.sqlstate, r->error.message);
+        return;
+    } else if (r->kind == PV_REQUEST_PARSE && r->name != NULL) {
+        parse.statement = pv_slice_cstr(r->name);
+        parse.text = pv_slice_cstr(text);
+        status = pv_msg_parse_write(&r->bytes, &parse);
+    } else {
+        status = pv_msg_bind_write(&r->bytes, &bind);
+    }
+    if (status != PV_OK)
+        pv_session_fail(s, status);
+}
+
+void
+pv_pipeline_pump(struct pv_session *s)
+{
+    if (s->phase != PV_PHASE_READY && s->phase != PV_PHASE_SETUP)
+        return;
+    while (s->unsent != NULL && !s->is_cancel_pending && s->unsent->ticket_last <= s->durable) {
+        struct pv_request *r = s->unsent;
+        struct pv_slice bytes = pv_buf_slice(&r->bytes);
+
+        pv_buf_put_slice(&s->server_out, bytes);
+        s->unsent_bytes -= bytes.len;
+        r->is_sent = true;
+        pv_buf_clear(&r->bytes);
+        s->unsent = r->next;
+        if (s->head == r)
+            start_clock(s);
+    }
+    (void) pv_request_head(s);
+}
+
+void
+pv_pipeline_io_failed(struct pv_session *s, uint64_t ticket)
+{
+    struct pv_error error;
+
+    pv_error_simple(&error, "58030", "the query log cannot be written");
+    for (struct pv_request *r = s->unsent; r != NULL && s->phase != PV_PHASE_CLOSED; r = r->next) {
+        size_t before = pv_buf_len(&r->bytes);
+
+        if (r->ticket_last <= s->durable || r->ticket_first > ticket)
+            continue;
+        for (size_t i = 0; i < r->run_count; i++)
+            r->runs[i].has_ended = true;
+        pv_request_poison(s, r, &error);
+        s->unsent_bytes = s->unsent_bytes - before + pv_buf_len(&r->bytes);
+    }
+}
+
+bool
+pv_pipeline_is_running(struct pv_session *s)
+{
+    struct pv_request *r = pv_request_head(s);
+
+    return r != NULL && !r->is_internal && r->kind != PV_REQUEST_SYNC && !r->is_poison;
+}
+
+void
+pv_pipeline_clear(struct pv_session *s)
+{
+    while (s->head != NULL)
+        unlink_request(s, s->head);
+}

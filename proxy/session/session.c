@@ -1,0 +1,695 @@
+/*
+ * Phases and events. A session holds these:
+ *  1. Every event appends to two buffers and hands their free part to the host once, at its end.
+ *  2. Bytes behind a gate leave when the gate's record is on disk, in order, never before.
+ *  3. The [phase][tag] table says which messages a phase takes; an empty cell ends the session.
+ *  4. After pv_session_end nothing is handed over any more and no event has an effect.
+ */
+#include "proxy/session/session_int.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Client input above this, with nothing to be done about it now, stops the reading. */
+#define STALLED_BYTES_MAX PV_LINK_HIGH_BYTES
+
+typedef enum pv_step (*handler)(struct pv_session *s, const struct pv_frame *frame);
+
+static enum pv_step
+on_terminate(struct pv_session *s, const struct pv_frame *frame)
+{
+    if (pv_msg_empty_read(frame->body) != PV_OK)
+        pv_session_fatal(s, "08P01", "invalid message format");
+    else
+        pv_session_end(s, PV_OUTCOME_LOST);
+    return PV_STEP_DONE;
+}
+
+/* Client's CopyData, CopyDone, CopyFail: only a conformance room ever copies in; elsewhere PostgreSQL ignores them. */
+static enum pv_step
+on_copy(struct pv_session *s, const struct pv_frame *frame)
+{
+    struct pv_request *r = pv_request_head(s);
+    struct pv_slice text;
+    enum pv_status status = PV_OK;
+
+    if (r == NULL || !r->is_copying_in)
+        return s->is_conformance && s->head != NULL ? PV_STEP_STALL : PV_STEP_DONE;
+    if (frame->tag == PV_CLIENT_COPY_DATA)
+        status = pv_msg_bytes_write(&s->server_out, frame->tag, frame->body);
+    else if (frame->tag == PV_CLIENT_COPY_DONE)
+        status = pv_msg_empty_write(&s->server_out, frame->tag);
+    else if ((status = pv_msg_text_read(frame->body, &text)) == PV_OK)
+        status = pv_msg_text_write(&s->server_out, frame->tag, text);
+    if (frame->tag != PV_CLIENT_COPY_DATA)
+        r->is_copying_in = false;
+    if (status != PV_OK)
+        pv_session_fail(s, status);
+    return PV_STEP_DONE;
+}
+
+static const handler handlers[PV_PHASE_COUNT][128] = {
+    [PV_PHASE_SASL_INITIAL] = {['p'] = pv_startup_sasl_initial, ['X'] = on_terminate},
+    [PV_PHASE_SASL_FINAL] = {['p'] = pv_startup_sasl_final, ['X'] = on_terminate},
+    [PV_PHASE_READY] =
+        {
+            [PV_CLIENT_BIND] = pv_statement_bind,
+            [PV_CLIENT_CLOSE] = pv_statement_close,
+            [PV_CLIENT_COPY_DATA] = on_copy,
+            [PV_CLIENT_COPY_DONE] = on_copy,
+            [PV_CLIENT_COPY_FAIL] = on_copy,
+            [PV_CLIENT_DESCRIBE] = pv_statement_describe,
+            [PV_CLIENT_EXECUTE] = pv_statement_execute,
+            [PV_CLIENT_FLUSH] = pv_statement_flush,
+            [PV_CLIENT_FUNCTION_CALL] = pv_gate_function_call,
+            [PV_CLIENT_PARSE] = pv_statement_parse,
+            [PV_CLIENT_QUERY] = pv_gate_query,
+            [PV_CLIENT_SYNC] = pv_statement_sync,
+            [PV_CLIENT_TERMINATE] = on_terminate,
+        },
+};
+
+/* ---- Ends ---- */
+
+void
+pv_session_end(struct pv_session *s, enum pv_outcome outcome)
+{
+    char detail[96];
+
+    if (s->phase == PV_PHASE_CLOSED)
+        return;
+    s->phase = PV_PHASE_CLOSED;
+    s->is_close_wanted = true;
+    for (struct pv_request *r = s->head; r != NULL; r = r->next)
+        for (size_t i = 0; i < r->run_count; i++)
+            pv_trail_end(s, &r->runs[i], outcome, NULL);
+    if (s->is_logged_in) {
+        (void) snprintf(detail, sizeof(detail), "{\"duration_us\":%lld,\"statements\":%llu}",
+                        (long long) (s->now_us - s->started_us), (unsigned long long) s->statement_count);
+        pv_trail_event(s, "session_end", detail);
+    }
+}
+
+void
+pv_session_fatal(struct pv_session *s, const char *sqlstate, const char *message)
+{
+    struct pv_error error = {"FATAL", sqlstate, message, NULL, NULL, 0};
+
+    if (s->phase == PV_PHASE_CLOSED)
+        return;
+    pv_session_end(s, PV_OUTCOME_LOST);
+    if (s->gate_count > 0) {
+        /* What waits for the log stays unsaid: its outcome is not on disk. Gates stand between messages. */
+        uint64_t base = s->client_total - pv_buf_len(&s->client_out);
+
+        s->client_total = s->gates[0].offset;
+        pv_buf_truncate(&s->client_out, (size_t) (s->gates[0].offset - base));
+        s->gate_count = 0;
+    }
+    if (s->server_row_left == 0)
+        pv_error_write(s, &error);
+}
+
+void
+pv_session_fail(struct pv_session *s, enum pv_status status)
+{
+    pv_session_fatal(s, pv_status_sqlstate(status), pv_status_words(status));
+}
+
+/* ---- Bytes out ---- */
+
+void
+pv_session_append_client(struct pv_session *s, const void *data, size_t len)
+{
+    pv_buf_put(&s->client_out, data, len);
+    s->client_total += len;
+}
+
+void
+pv_session_gate(struct pv_session *s, uint64_t ticket)
+{
+    if (ticket == 0 || ticket <= s->durable)
+        return;
+    if (s->gate_count == s->gate_size) {
+        size_t size = s->gate_size == 0 ? 8 : s->gate_size * 2;
+        struct pv_gate *grown = pv_realloc(s->gates, size * sizeof(*grown));
+
+        if (grown == NULL) {
+            pv_session_fail(s, PV_NOMEM);
+            return;
+        }
+        s->gates = grown;
+        s->gate_size = size;
+    }
+    s->gates[s->gate_count].offset = s->client_total;
+    s->gates[s->gate_count].ticket = ticket;
+    s->gate_count++;
+}
+
+size_t
+pv_session_held(const struct pv_session *s)
+{
+    return pv_buf_len(&s->client_in) + pv_buf_len(&s->server_in) + pv_buf_len(&s->client_out) + s->unsent_bytes;
+}
+
+static void
+give_client(struct pv_session *s)
+{
+    uint64_t base = s->client_total - pv_buf_len(&s->client_out);
+    size_t free_len = s->gate_count > 0 ? (size_t) (s->gates[0].offset - base) : pv_buf_len(&s->client_out);
+
+    if (free_len > s->client_given) {
+        struct pv_slice all = pv_buf_slice(&s->client_out);
+
+        s->host->to_client(s->host_context,
+                           pv_slice_of(all.data + s->client_given, free_len - s->client_given));
+        s->client_given = free_len;
+    }
+}
+
+static void
+give_server(struct pv_session *s)
+{
+    struct pv_slice all = pv_buf_slice(&s->server_out);
+
+    if (all.len > s->server_given) {
+        s->host->to_server(s->host_context, pv_slice_of(all.data + s->server_given, all.len - s->server_given));
+        s->server_given = all.len;
+    }
+}
+
+/* What was handed over in the last event is the host's past; an empty buffer is given back, idle sessions hold none. */
+static void
+forget_given(struct pv_buf *buf, size_t *given)
+{
+    pv_buf_consume(buf, *given);
+    *given = 0;
+    if (pv_buf_len(buf) == 0 && buf->size > 0)
+        pv_buf_clear(buf);
+}
+
+/* ---- Bytes in from the client ---- */
+
+static enum pv_frame_phase
+frame_phase(const struct pv_session *s)
+{
+    return s->phase == PV_PHASE_STARTUP ? PV_FRAME_STARTUP
+           : s->phase == PV_PHASE_READY ? PV_FRAME_QUERY
+                                        : PV_FRAME_AUTH;
+}
+
+static bool
+is_reading(const struct pv_session *s)
+{
+    switch (s->phase) {
+    case PV_PHASE_STARTUP:
+    case PV_PHASE_SASL_INITIAL:
+    case PV_PHASE_SASL_FINAL:
+        return true;
+    case PV_PHASE_READY:
+        return !s->is_stalled && s->request_count < PV_PIPELINE_MAX && s->unsent_bytes < PV_LINK_HELD_BYTES_MAX;
+    case PV_PHASE_TLS:
+    case PV_PHASE_SERVER:
+    case PV_PHASE_SETUP:
+    case PV_PHASE_CLOSED:
+    case PV_PHASE_COUNT:
+        return false;
+    }
+    return false;
+}
+
+/* A frame that cannot be taken: unknown tags are named, as PostgreSQL does, bad lengths end without a word. */
+static void
+refuse_frame(struct pv_session *s)
+{
+    struct pv_slice in = pv_buf_slice(&s->client_in);
+    char words[64];
+
+    if (s->phase != PV_PHASE_READY || (in.data[0] < 128 && handlers[PV_PHASE_READY][in.data[0]] != NULL)) {
+        pv_session_end(s, PV_OUTCOME_LOST);
+        return;
+    }
+    (void) snprintf(words, sizeof(words), "invalid frontend message type %u", (unsigned) in.data[0]);
+    pv_session_fatal(s, "08P01", words);
+}
+
+/* True when a message was taken and another may follow. */
+static bool
+take_message(struct pv_session *s)
+{
+    enum pv_phase phase = s->phase;
+    struct pv_frame frame;
+    enum pv_status status;
+
+    if (pv_buf_len(&s->client_in) == 0)
+        return false;
+    status = pv_frame_next(pv_buf_slice(&s->client_in), frame_phase(s), (size_t) s->policy->config.query_bytes_max,
+                           &frame);
+    if (status == PV_MORE)
+        return false;
+    if (status == PV_LIMIT) {
+        size_t there = pv_buf_len(&s->client_in) < frame.total_len ? pv_buf_len(&s->client_in) : frame.total_len;
+
+        pv_buf_consume(&s->client_in, there);
+        s->client_skip = frame.total_len - there;
+        if (!s->is_doomed)
+            pv_gate_oversize(s, frame.tag);
+        return true;
+    }
+    if (status != PV_OK) {
+        refuse_frame(s);
+        return false;
+    }
+    if (phase == PV_PHASE_STARTUP) {
+        pv_startup_packet(s, frame.body, frame.total_len);
+    } else {
+        handler handle = frame.tag < 128 ? handlers[phase][frame.tag] : NULL;
+
+        if (handle == NULL) {
+            refuse_frame(s);
+            return false;
+        }
+        if (phase == PV_PHASE_READY && s->is_doomed && frame.tag != PV_CLIENT_SYNC && frame.tag != PV_CLIENT_TERMINATE)
+            ; /* the server skips it too */
+        else if (handle(s, &frame) == PV_STEP_STALL) {
+            s->is_stalled = true;
+            return false;
+        }
+    }
+    if (frame.tag == PV_CLIENT_PASSWORD)
+        pv_wipe(s->client_in.data + s->client_in.start, frame.total_len);
+    pv_buf_consume(&s->client_in, frame.total_len);
+    return true;
+}
+
+static void
+pause_as_needed(struct pv_session *s)
+{
+    bool is_paused = s->phase == PV_PHASE_READY && !is_reading(s) &&
+                     (!s->is_stalled || pv_buf_len(&s->client_in) > STALLED_BYTES_MAX);
+
+    if (is_paused != s->is_paused && s->phase != PV_PHASE_CLOSED) {
+        s->is_paused = is_paused;
+        s->host->pause_client(s->host_context, is_paused);
+    }
+}
+
+/* The end of every event. */
+static void
+finish_event(struct pv_session *s)
+{
+    while (is_reading(s) && take_message(s))
+        ;
+    pv_pipeline_pump(s);
+    if (s->phase != PV_PHASE_CLOSED && pv_session_held(s) > 2u * (size_t) PV_LINK_HELD_BYTES_MAX)
+        pv_session_fatal(s, "53400", "too much data is waiting for the client or the database");
+    if (s->client_out.failed || s->server_out.failed || s->client_in.failed || s->server_in.failed) {
+        s->client_out.failed = s->server_out.failed = false;
+        pv_session_end(s, PV_OUTCOME_LOST);
+    }
+    if (s->phase != PV_PHASE_CLOSED)
+        give_server(s);
+    give_client(s);
+    pause_as_needed(s);
+    if (s->is_close_wanted) {
+        s->is_close_wanted = false;
+        s->host->close(s->host_context);
+    }
+}
+
+static bool
+start_event(struct pv_session *s, int64_t now_us)
+{
+    if (s->phase == PV_PHASE_CLOSED)
+        return false;
+    s->now_us = now_us;
+    forget_given(&s->client_out, &s->client_given);
+    forget_given(&s->server_out, &s->server_given);
+    return true;
+}
+
+/* ---- Events ---- */
+
+struct pv_session *
+pv_session_new(const struct pv_session_env *env, struct pv_policy *policy, void *host_context, uint64_t session_id,
+               const char *client, bool is_unix_socket, int64_t now_us)
+{
+    struct pv_session *s = pv_calloc(1, sizeof(*s));
+
+    if (s == NULL)
+        return NULL;
+    s->env = env;
+    s->host = env->host;
+    s->host_context = host_context;
+    s->id = session_id;
+    s->is_unix_socket = is_unix_socket;
+    s->now_us = s->started_us = s->active_us = now_us;
+    s->phase = PV_PHASE_STARTUP;
+    s->track.status = 'I';
+    s->policy = pv_policy_ref(policy);
+    s->arena = pv_arena_new(1024);
+    s->client = pv_strdup(client);
+    if (s->arena == NULL || s->client == NULL) {
+        pv_session_free(s);
+        return NULL;
+    }
+    return s;
+}
+
+void
+pv_session_free(struct pv_session *s)
+{
+    if (s == NULL)
+        return;
+    pv_pipeline_clear(s);
+    pv_names_clear(&s->statements);
+    pv_names_clear(&s->portals);
+    for (size_t i = 0; i < s->described_count; i++)
+        pv_judged_unref(s->described[i]);
+    pv_free(s->described);
+    pv_track_clear(s);
+    for (size_t i = 0; i < PV_REPORTED_COUNT; i++)
+        pv_free(s->reported[i]);
+    pv_scram_server_free(s->scram);
+    pv_buf_wipe(&s->identity_sql);
+    pv_buf_wipe(&s->identity_key);
+    pv_buf_wipe(&s->client_in);
+    pv_buf_clear(&s->server_in);
+    pv_buf_clear(&s->client_out);
+    pv_buf_wipe(&s->server_out);
+    pv_free(s->gates);
+    pv_free(s->settings);
+    pv_free(s->client);
+    pv_arena_free(s->arena);
+    if (s->policy != NULL)
+        pv_policy_unref(s->policy);
+    pv_free(s);
+}
+
+void
+pv_session_client_bytes(struct pv_session *s, int64_t now_us, struct pv_slice bytes)
+{
+    size_t skipped;
+
+    if (!start_event(s, now_us))
+        return;
+    s->active_us = now_us;
+    if (s->phase == PV_PHASE_TLS) {
+        /* The host owns the handshake; bytes that reach us now were sent before it, in the clear. */
+        pv_session_fatal(s, "08P01", "received unencrypted data after SSL request");
+        finish_event(s);
+        return;
+    }
+    skipped = bytes.len < s->client_skip ? bytes.len : s->client_skip;
+    s->client_skip -= skipped;
+    pv_buf_put(&s->client_in, skipped == 0 ? bytes.data : bytes.data + skipped, bytes.len - skipped);
+    finish_event(s);
+    if (pv_buf_len(&s->client_in) == 0 && s->client_in.size > 0)
+        pv_buf_clear(&s->client_in);
+}
+
+void
+pv_session_client_eof(struct pv_session *s, int64_t now_us)
+{
+    if (!start_event(s, now_us))
+        return;
+    if (pv_pipeline_is_running(s))
+        s->host->cancel_server(s->host_context);
+    pv_session_end(s, PV_OUTCOME_LOST);
+    finish_event(s);
+}
+
+void
+pv_session_client_tls(struct pv_session *s, int64_t now_us, struct pv_slice endpoint_hash, const char *cn)
+{
+    if (!start_event(s, now_us))
+        return;
+    if (s->phase == PV_PHASE_TLS || (s->phase == PV_PHASE_STARTUP && !s->has_asked_ssl)) {
+        char *hash = pv_arena_strndup(s->arena, (const char *) endpoint_hash.data, endpoint_hash.len);
+
+        s->cert_cn = cn == NULL ? NULL : pv_arena_strdup(s->arena, cn);
+        if (hash == NULL || (cn != NULL && s->cert_cn == NULL)) {
+            pv_session_fail(s, PV_NOMEM);
+        } else {
+            s->endpoint_hash = pv_slice_of(hash, endpoint_hash.len);
+            s->is_tls = true;
+            s->phase = PV_PHASE_STARTUP;
+        }
+    }
+    finish_event(s);
+}
+
+void
+pv_session_server_open(struct pv_session *s, int64_t now_us, const struct pv_server_facts *facts)
+{
+    if (!start_event(s, now_us))
+        return;
+    if (s->phase == PV_PHASE_SERVER) {
+        s->has_server = true;
+        pv_startup_server_open(s, facts);
+    }
+    finish_event(s);
+}
+
+void
+pv_session_server_lost(struct pv_session *s, int64_t now_us, const char *sqlstate, const char *words)
+{
+    if (!start_event(s, now_us))
+        return;
+    pv_session_fatal(s, sqlstate, words);
+    finish_event(s);
+}
+
+void
+pv_session_server_bytes(struct pv_session *s, int64_t now_us, struct pv_slice bytes)
+{
+    if (!start_event(s, now_us))
+        return;
+    pv_buf_put_slice(&s->server_in, bytes);
+    if (s->phase != PV_PHASE_SETUP && s->phase != PV_PHASE_READY)
+        pv_session_fatal(s, "08P01", "the database spoke out of turn");
+    else
+        pv_result_bytes(s);
+    finish_event(s);
+    if (pv_buf_len(&s->server_in) == 0 && s->server_in.size > 0)
+        pv_buf_clear(&s->server_in);
+}
+
+void
+pv_session_server_cancelled(struct pv_session *s, int64_t now_us)
+{
+    if (!start_event(s, now_us))
+        return;
+    s->is_cancel_pending = false;
+    finish_event(s);
+}
+
+void
+pv_session_recorded(struct pv_session *s, int64_t now_us, uint64_t ticket, enum pv_status status)
+{
+    size_t open = 0;
+
+    if (!start_event(s, now_us))
+        return;
+    if (status != PV_OK && ticket > s->durable) {
+        pv_pipeline_io_failed(s, ticket);
+        if (s->gate_count > 0 && s->gates[0].ticket <= ticket)
+            pv_session_fatal(s, "58030", "the query log cannot be written");
+    }
+    if (ticket > s->durable)
+        s->durable = ticket;
+    while (open < s->gate_count && s->gates[open].ticket <= s->durable)
+        open++;
+    if (open > 0) {
+        memmove(s->gates, s->gates + open, (s->gate_count - open) * sizeof(*s->gates));
+        s->gate_count -= open;
+    }
+    finish_event(s);
+}
+
+void
+pv_session_cancel(struct pv_session *s, int64_t now_us)
+{
+    if (!start_event(s, now_us))
+        return;
+    if (s->phase == PV_PHASE_READY) {
+        bool is_running = pv_pipeline_is_running(s) && !s->is_cancel_pending;
+
+        pv_trail_event(s, "cancel", is_running ? "{\"running\":true}" : "{\"running\":false}");
+        if (is_running) {
+            s->is_cancel_pending = true;
+            s->host->cancel_server(s->host_context);
+        }
+    }
+    finish_event(s);
+}
+
+static bool
+is_same_upstream(const struct pv_upstream *a, const struct pv_upstream *b)
+{
+    return strcmp(a->host, b->host) == 0 && a->port == b->port && strcmp(a->dbname, b->dbname) == 0;
+}
+
+static bool
+same_attributes(const struct pv_user *a, const struct pv_user *b)
+{
+    if (a->attribute_count != b->attribute_count)
+        return false;
+    for (size_t i = 0; i < a->attribute_count; i++) {
+        const struct pv_attribute *x = &a->attributes[i], *y = &b->attributes[i];
+
+        if (strcmp(x->name, y->name) != 0 || x->is_list != y->is_list || x->kind != y->kind ||
+            x->value_count != y->value_count)
+            return false;
+        for (size_t j = 0; j < x->value_count; j++)
+            if (strcmp(x->values[j], y->values[j]) != 0)
+                return false;
+    }
+    return true;
+}
+
+/* Takes the caller's place in another snapshot; false when there is none. */
+static bool
+find_place(struct pv_session *s, struct pv_policy *policy)
+{
+    const struct pv_user *account = pv_policy_user(policy, pv_slice_cstr(s->user));
+    const struct pv_room *room = pv_policy_room(policy, pv_slice_cstr(s->room_name));
+    const struct pv_member *member = room == NULL || account == NULL ? NULL : pv_room_member(room, s->user);
+
+    if (member == NULL || !is_same_upstream(room->upstream, s->room->upstream))
+        return false;
+    s->is_identity_stale = s->has_server && (s->is_identity_stale || !same_attributes(s->account, account));
+    s->account = account;
+    s->room = room;
+    s->member = member;
+    return true;
+}
+
+void
+pv_session_policy(struct pv_session *s, int64_t now_us, struct pv_policy *policy)
+{
+    struct pv_policy *old = s->policy;
+
+    if (!start_event(s, now_us))
+        return;
+    if (s->room != NULL && !find_place(s, policy)) {
+        pv_session_fatal(s, "42501", "the clean room is no longer open to this user");
+    } else if (s->room != NULL || s->user == NULL) {
+        s->policy = pv_policy_ref(policy);
+        if (s->member != NULL) {
+            s->party = pv_arena_strdup(s->arena, s->member->party);
+            if (s->party == NULL)
+                pv_session_fail(s, PV_NOMEM);
+        }
+        pv_policy_unref(old);
+    }
+    finish_event(s);
+}
+
+static void
+drain_if_idle(struct pv_session *s)
+{
+    if (s->phase != PV_PHASE_READY || (s->head == NULL && s->track.status == 'I' && s->gate_count == 0))
+        pv_session_fatal(s, "57P01", "terminating connection due to administrator command");
+}
+
+void
+pv_session_drain(struct pv_session *s, int64_t now_us)
+{
+    if (!start_event(s, now_us))
+        return;
+    s->is_draining = true;
+    drain_if_idle(s);
+    finish_event(s);
+}
+
+/* A ReadyForQuery went out: what waited for the end of a segment goes on. */
+void
+pv_session_after_ready(struct pv_session *s)
+{
+    s->is_stalled = false;
+    if (s->is_draining && s->head == NULL && s->track.status == 'I') {
+        /* The answer must reach the client first, even where it waits for the log: the tick looks again. */
+        if (s->gate_count == 0)
+            drain_if_idle(s);
+    }
+}
+
+void
+pv_session_kill(struct pv_session *s, int64_t now_us, const char *sqlstate, const char *words)
+{
+    if (!start_event(s, now_us))
+        return;
+    pv_session_fatal(s, sqlstate, words);
+    finish_event(s);
+}
+
+/* ---- Time ---- */
+
+static int64_t
+after_ms(int64_t from_us, uint64_t ms)
+{
+    return ms > (uint64_t) (INT64_MAX / 4000) ? INT64_MAX : from_us + (int64_t) ms * 1000;
+}
+
+int64_t
+pv_session_deadline(const struct pv_session *s)
+{
+    const struct pv_config *config = &s->policy->config;
+
+    if (s->phase == PV_PHASE_CLOSED)
+        return INT64_MAX;
+    if (s->phase != PV_PHASE_READY)
+        return after_ms(s->started_us, config->login_timeout_ms);
+    if (s->head != NULL)
+        return s->head->deadline_us;
+    if (s->is_draining)
+        return s->now_us;
+    return config->client_idle_timeout_ms == 0 ? INT64_MAX : after_ms(s->active_us, config->client_idle_timeout_ms);
+}
+
+void
+pv_session_tick(struct pv_session *s, int64_t now_us)
+{
+    if (!start_event(s, now_us))
+        return;
+    if (now_us < pv_session_deadline(s))
+        ;
+    else if (s->phase == PV_PHASE_STARTUP || s->phase == PV_PHASE_TLS)
+        pv_session_end(s, PV_OUTCOME_LOST);
+    else if (s->phase != PV_PHASE_READY)
+        pv_session_fatal(s, "57014", "canceling authentication due to timeout");
+    else if (s->head != NULL) {
+        struct pv_run *run = pv_request_run(s->head);
+
+        s->head->deadline_us = INT64_MAX;
+        if (run != NULL)
+            run->has_timed_out = true;
+        if (!s->is_cancel_pending) {
+            s->is_cancel_pending = true;
+            s->host->cancel_server(s->host_context);
+        }
+    } else if (s->is_draining)
+        drain_if_idle(s);
+    else
+        pv_session_fatal(s, "57P05", "terminating connection due to idle-session timeout");
+    finish_event(s);
+}
+
+bool
+pv_session_is_busy(const struct pv_session *s)
+{
+    return s->phase == PV_PHASE_READY && (s->head != NULL || s->track.status != 'I');
+}
+
+const char *
+pv_session_user(const struct pv_session *s)
+{
+    return s->is_logged_in ? s->user : "";
+}
+
+const char *
+pv_session_room(const struct pv_session *s)
+{
+    return s->is_logged_in ? s->room_name : "";
+}

@@ -1,0 +1,404 @@
+/*
+ * The session engine from inside. Reading order: session.c (phases and events),
+ * startup.c (the way in), gate.c (the one road), statement.c (prepared statements and
+ * portals by message), names.c (what they are called), pipeline.c (requests in
+ * flight), result.c (replies), track.c (transaction and settings), trail.c (the query
+ * log), error.c (what the client is told). Everything belongs to one session, thus to one thread.
+ */
+#ifndef PV_SESSION_INT_H
+#define PV_SESSION_INT_H
+
+#include "policy/decide.h"
+#include "policy/param.h"
+#include "policy/policy.h"
+#include "policy/views.h"
+#include "proxy/audit/record.h"
+#include "proxy/base/arena.h"
+#include "proxy/base/bytes.h"
+#include "proxy/base/limits.h"
+#include "proxy/crypto/mac.h"
+#include "proxy/crypto/scram.h"
+#include "proxy/session/session.h"
+#include "proxy/wire/frame.h"
+#include "proxy/wire/message.h"
+
+/*
+ * A statement name that no client may use: Bind to it fails in the server with 26000, which is how a message other than
+ * Query and Parse is denied. The control character keeps it out of every sane client's way.
+ */
+#define PV_POISON_NAME "pgveil\001denied"
+#define PV_INTERNAL_NAME "pgveil\001identity"
+#define PV_RESERVED_PREFIX "pgveil\001"
+
+enum pv_phase {
+    PV_PHASE_STARTUP,      /* a packet without a tag is due */
+    PV_PHASE_TLS,          /* 'S' was sent, the handshake is the host's */
+    PV_PHASE_SASL_INITIAL, /* SASLInitialResponse is due */
+    PV_PHASE_SASL_FINAL,   /* SASLResponse is due */
+    PV_PHASE_SERVER,       /* the host connects */
+    PV_PHASE_SETUP,        /* identity and settings are on their way to the server */
+    PV_PHASE_READY,
+    PV_PHASE_CLOSED,
+    PV_PHASE_COUNT
+};
+
+/* What the client is told. Texts NULL: left out. */
+struct pv_error {
+    const char *severity, *sqlstate, *message, *detail, *hint;
+    uint32_t position;
+};
+
+/* One judgement of a text, with all that it rests on; shared by whatever came out of it. */
+struct pv_judged {
+    uint32_t refs;
+    struct pv_arena *arena;
+    struct pv_policy *policy; /* a reference: decisions point into the snapshot */
+    struct pv_slice text;     /* verbatim */
+    const uint32_t *oids;     /* as the client declared them */
+    size_t oid_count;
+    struct pv_names path; /* search_path that it was judged under */
+    struct pv_decision *decisions;
+    size_t count;
+    bool is_logged;       /* a row of the log names it already */
+    bool is_described;    /* a Describe was answered since the last row */
+};
+
+/* A prepared statement or a portal; refcounted since requests in flight hold it too. */
+struct pv_named {
+    uint32_t refs;
+    struct pv_named *next; /* in its bucket */
+    uint32_t hash;
+    char *name;
+    struct pv_judged *judged;
+    size_t index; /* which of its decisions */
+    struct pv_prepared_facts facts;
+    char *parameters; /* portal: JSON for the log, or NULL */
+    bool is_portal;
+    bool is_cursor; /* made by DECLARE */
+    bool is_hold;
+    bool is_new;    /* portal: made in the transaction that runs */
+    size_t depth;   /* portal: savepoints that stood when it was made */
+};
+
+struct pv_name_table {
+    struct pv_named **buckets;
+    size_t bucket_count, count;
+};
+
+/* One statement on its way: a statement of a Query, an Execute, a Describe without Execute. */
+struct pv_run {
+    struct pv_judged *judged; /* NULL when is_internal */
+    size_t index;
+    const struct pv_decision *decision;  /* of the statement itself */
+    const struct pv_decision *effective; /* of the one it runs: EXECUTE's, FETCH's */
+    struct pv_judged *effective_judged;  /* keeps `effective` alive; may be NULL */
+    enum pv_statement_kind kind;
+    struct pv_named *defines; /* PREPARE, DECLARE */
+    const char *parameters;   /* in the request's arena */
+    uint64_t id;
+    uint64_t rows, bytes;
+    int64_t started_us;
+    bool is_internal; /* ours, swallowed */
+    bool is_suppressed, has_timed_out;
+    bool has_begun, has_ended;
+};
+
+enum pv_request_kind {
+    PV_REQUEST_NONE, /* nothing in flight */
+    PV_REQUEST_QUERY,
+    PV_REQUEST_PARSE,
+    PV_REQUEST_BIND,
+    PV_REQUEST_DESCRIBE,
+    PV_REQUEST_EXECUTE,
+    PV_REQUEST_CLOSE,
+    PV_REQUEST_SYNC,
+    PV_REQUEST_FLUSH, /* has no reply */
+    PV_REQUEST_KIND_COUNT
+};
+
+/* One message to the server and what is to come back for it. */
+struct pv_request {
+    struct pv_request *next, *previous;
+    enum pv_request_kind kind;
+    struct pv_arena *arena;
+    struct pv_buf bytes; /* until sent */
+    uint64_t ticket_first, ticket_last; /* records that must be on disk first; 0: none */
+    bool is_sent;
+    bool is_internal; /* ours: replies are swallowed */
+    bool is_apart;    /* ours, in a segment of ours: so are errors */
+    bool is_setup;    /* the first of all */
+    bool is_poison;
+    struct pv_error error; /* of a poisoned one, in the arena */
+    struct pv_named *named; /* PARSE and BIND define it, DESCRIBE and EXECUTE use it */
+    enum pv_msg_target_kind target; /* CLOSE, DESCRIBE */
+    const char *name;               /* PARSE, BIND, CLOSE: in the arena */
+    struct pv_run *runs;
+    size_t run_count, run_at;
+    bool has_failed;
+    bool is_verbatim; /* what is forwarded is what was sent: positions in errors hold */
+    bool is_copying_in;
+    int64_t deadline_us; /* INT64_MAX: none */
+};
+
+/* A setting that the client asked for at its start. */
+struct pv_startup_setting {
+    const char *name, *value; /* in the session's arena */
+};
+
+struct pv_savepoint {
+    char *name;
+    char *path, *path_session;
+};
+
+/* search_path as the client sees it, through transactions and savepoints. Texts are owned. */
+struct pv_track {
+    uint8_t status;        /* of the last ReadyForQuery */
+    bool is_in_block;      /* BEGIN was confirmed */
+    char *path_startup;    /* what RESET brings back */
+    char *path;            /* in force */
+    char *path_session;    /* what COMMIT leaves */
+    char *path_committed;  /* what ROLLBACK leaves */
+    struct pv_savepoint *savepoints;
+    size_t savepoint_count, savepoint_size;
+};
+
+/* From `offset` on (counted over all bytes that ever went to the client) nothing leaves before `ticket` is on disk. */
+struct pv_gate {
+    uint64_t offset, ticket;
+};
+
+/* ParameterStatus values that a client is told; source: PostgreSQL documentation, "Asynchronous Operations". */
+#define PV_REPORTED_TABLE(X) \
+    X("application_name") \
+    X("client_encoding") \
+    X("DateStyle") \
+    X("default_transaction_read_only") \
+    X("in_hot_standby") \
+    X("integer_datetimes") \
+    X("IntervalStyle") \
+    X("is_superuser") \
+    X("server_encoding") \
+    X("server_version") \
+    X("session_authorization") \
+    X("standard_conforming_strings") \
+    X("TimeZone")
+#define PV_X(name) +1
+enum { PV_REPORTED_COUNT = 0 PV_REPORTED_TABLE(PV_X) };
+#undef PV_X
+
+struct pv_session {
+    const struct pv_session_env *env;
+    const struct pv_session_host *host;
+    void *host_context;
+    struct pv_policy *policy;
+    uint64_t id;
+    char *client;
+    bool is_unix_socket;
+    int64_t now_us, started_us, active_us;
+    enum pv_phase phase;
+    struct pv_arena *arena; /* the session's lifetime */
+
+    /* startup */
+    uint32_t version;
+    bool has_asked_ssl, has_asked_gss, is_tls;
+    struct pv_slice endpoint_hash; /* in the arena */
+    const char *cert_cn;
+    const char *user, *room_name, *party; /* in the arena; NULL before login */
+    const struct pv_user *account;        /* of the snapshot in force */
+    const struct pv_room *room;
+    const struct pv_member *member;
+    struct pv_scram_server *scram;
+    const char *scram_mechanism;
+    bool is_cert_proven, is_denied_anyhow; /* the exchange is for show */
+    const char *login_refusal;             /* why, for the log */
+    bool is_logged_in;
+    struct pv_startup_setting *settings;
+    size_t setting_count, setting_size;
+    bool is_conformance;
+
+    /* server */
+    bool has_server;
+    uint32_t server_pid;
+    struct pv_buf identity_key, identity_sql;
+    bool is_identity_stale;
+    char *reported[PV_REPORTED_COUNT]; /* owned */
+
+    /* bytes */
+    struct pv_buf client_in, server_in;
+    size_t client_skip; /* of an oversized frame */
+    struct pv_buf client_out, server_out;
+    uint64_t client_total; /* bytes ever appended to client_out */
+    size_t client_given, server_given; /* at the heads of the buffers: already handed over in this call */
+    struct pv_gate *gates;
+    size_t gate_count, gate_size;
+    uint64_t durable; /* tickets up to here are settled */
+    size_t unsent_bytes; /* in requests that are not sent */
+    bool is_paused, is_stalled, is_draining, is_busy_inside;
+    bool is_close_wanted;
+
+    /* requests */
+    struct pv_request *head, *tail, *unsent;
+    size_t request_count;
+    bool is_doomed;       /* a message of this segment is bound to fail: all until Sync is dropped */
+    bool is_cancel_pending;
+    char segment_sqlstate[6]; /* of the error that skips the segment; "" none */
+    size_t server_row_left;   /* of a DataRow or CopyData that streams */
+    struct pv_run *server_row_run;
+
+    /* names */
+    struct pv_name_table statements, portals;
+    struct pv_judged **described; /* since the last Sync, not yet in the log */
+    size_t described_count, described_size;
+    struct pv_track track;
+    uint64_t statement_count;
+    bool has_stalled_inside; /* a lookup met a name whose fate hangs on replies still to come */
+    const struct pv_run *looking_runs; /* runs made so far of the message at hand */
+    size_t looking_count;
+};
+
+/* What a handler of a client's message says. */
+enum pv_step {
+    PV_STEP_DONE,
+    PV_STEP_STALL, /* leave the message where it is: it hangs on replies still to come */
+};
+
+/* ---- session.c ---- */
+void pv_session_append_client(struct pv_session *s, const void *data, size_t len);
+/* Ends with a FATAL; what waits for the log is not shown. */
+void pv_session_fatal(struct pv_session *s, const char *sqlstate, const char *message);
+void pv_session_fail(struct pv_session *s, enum pv_status status); /* FATAL with the status's words */
+void pv_session_end(struct pv_session *s, enum pv_outcome outcome);
+void pv_session_gate(struct pv_session *s, uint64_t ticket);
+void pv_session_after_ready(struct pv_session *s);
+size_t pv_session_held(const struct pv_session *s);
+
+/* ---- startup.c ---- */
+void pv_startup_packet(struct pv_session *s, struct pv_slice body, size_t total_len);
+enum pv_step pv_startup_sasl_initial(struct pv_session *s, const struct pv_frame *frame);
+enum pv_step pv_startup_sasl_final(struct pv_session *s, const struct pv_frame *frame);
+void pv_startup_server_open(struct pv_session *s, const struct pv_server_facts *facts);
+void pv_startup_finish(struct pv_session *s); /* setup's ReadyForQuery came */
+/* -c name=value and --name=value of `options`, unescaped in place into the arena; PV_INVALID for anything else. */
+enum pv_status pv_startup_options(struct pv_session *s, struct pv_slice options,
+                                  enum pv_status (*take)(struct pv_session *s, const char *name, const char *value))
+    PV_MUST_CHECK;
+
+/* ---- gate.c ---- */
+void pv_gate_caller(struct pv_session *s, struct pv_caller *caller, struct pv_names path);
+enum pv_step pv_gate_query(struct pv_session *s, const struct pv_frame *frame);
+enum pv_step pv_gate_function_call(struct pv_session *s, const struct pv_frame *frame);
+void pv_gate_oversize(struct pv_session *s, uint8_t tag);
+/* Judges a Parse's text under the policy in force; NULL: out of memory (said already) or stalled. */
+struct pv_judged *pv_gate_judge(struct pv_session *s, struct pv_slice text, const uint32_t *oids, size_t oid_count,
+                                bool is_parse);
+/*
+ * Judges again what an older snapshot judged. PV_OK: same text, the judgement is of today. PV_DENIED: *error is set.
+ * PV_MORE: allowed with another text (*fresh), which the caller has to bring to the server.
+ */
+enum pv_status pv_gate_trial(struct pv_session *s, struct pv_named *named, struct pv_arena *arena,
+                             struct pv_error *error, struct pv_judged **fresh) PV_MUST_CHECK;
+/* Fills what the run executes in truth: EXECUTE's statement, FETCH's cursor. PV_DENIED with *error. */
+enum pv_status pv_gate_effective(struct pv_session *s, struct pv_request *r, struct pv_run *run,
+                                 struct pv_error *error) PV_MUST_CHECK;
+void pv_gate_run_init(struct pv_session *s, struct pv_run *run, struct pv_judged *judged, size_t index);
+bool pv_gate_define(struct pv_session *s, struct pv_run *run); /* false: out of memory */
+/* After a RESET or DISCARD, which the request of that kind holds: identity and startup settings again. */
+void pv_gate_identity_after(struct pv_session *s, enum pv_request_kind kind, const struct pv_decision *decision);
+void pv_gate_refresh_identity(struct pv_session *s);
+/* SQL that brings identity (unless `only`) and the startup settings (or `only` that one) back. */
+void pv_gate_setup_sql(struct pv_session *s, const char *only, struct pv_buf *out);
+void pv_error_of_decision(struct pv_error *error, const struct pv_decision *decision);
+bool pv_gate_is_reset(const struct pv_decision *decision);
+
+/* ---- statement.c: handlers ---- */
+enum pv_step pv_statement_parse(struct pv_session *s, const struct pv_frame *frame);
+enum pv_step pv_statement_bind(struct pv_session *s, const struct pv_frame *frame);
+enum pv_step pv_statement_describe(struct pv_session *s, const struct pv_frame *frame);
+enum pv_step pv_statement_execute(struct pv_session *s, const struct pv_frame *frame);
+enum pv_step pv_statement_close(struct pv_session *s, const struct pv_frame *frame);
+enum pv_step pv_statement_sync(struct pv_session *s, const struct pv_frame *frame);
+enum pv_step pv_statement_flush(struct pv_session *s, const struct pv_frame *frame);
+
+/* ---- names.c ---- */
+struct pv_judged *pv_judged_new(struct pv_session *s, struct pv_slice text, const uint32_t *oids, size_t oid_count,
+                                struct pv_names path) PV_MUST_CHECK;
+struct pv_judged *pv_judged_ref(struct pv_judged *judged);
+void pv_judged_unref(struct pv_judged *judged); /* NULL is fine */
+struct pv_named *pv_named_new(const char *name, size_t name_len, struct pv_judged *judged, size_t index)
+    PV_MUST_CHECK; /* takes its own reference of judged */
+struct pv_named *pv_named_ref(struct pv_named *named);
+void pv_named_unref(struct pv_named *named); /* NULL is fine */
+/* Takes a reference; replaces one of the same name. */
+enum pv_status pv_names_put(struct pv_name_table *table, struct pv_named *named) PV_MUST_CHECK;
+struct pv_named *pv_names_get(const struct pv_name_table *table, const char *name);
+void pv_names_drop(struct pv_name_table *table, const char *name);
+void pv_names_drop_if(struct pv_name_table *table, bool (*is_dropped)(const struct pv_named *named, size_t depth),
+                      size_t depth);
+void pv_names_clear(struct pv_name_table *table);
+/*
+ * What a name means for the message at hand: PV_OK, PV_NOTFOUND, or PV_MORE when that hangs on an earlier
+ * segment of the pipeline whose end is not known yet.
+ */
+enum pv_status pv_names_statement(struct pv_session *s, const char *name, struct pv_named **named) PV_MUST_CHECK;
+enum pv_status pv_names_portal(struct pv_session *s, const char *name, struct pv_named **named) PV_MUST_CHECK;
+/* The search_path for the message at hand, likewise; into the arena. */
+enum pv_status pv_names_path(struct pv_session *s, struct pv_arena *arena, struct pv_names *path) PV_MUST_CHECK;
+
+/* ---- pipeline.c ---- */
+struct pv_request *pv_request_new(struct pv_session *s, enum pv_request_kind kind); /* NULL: said already */
+void pv_request_free(struct pv_request *r);
+void pv_request_push(struct pv_session *s, struct pv_request *r); /* takes it */
+/* Makes it one that the server must refuse; the client gets `error` (texts are copied). */
+void pv_request_poison(struct pv_session *s, struct pv_request *r, const struct pv_error *error);
+void pv_request_pop(struct pv_session *s);
+struct pv_request *pv_request_head(struct pv_session *s); /* sent, and a reply is due; or NULL */
+/* Drops what the server skips after an error: all requests before the next Sync. */
+void pv_request_skip(struct pv_session *s);
+void pv_pipeline_pump(struct pv_session *s);
+void pv_pipeline_io_failed(struct pv_session *s, uint64_t ticket);
+bool pv_pipeline_is_running(struct pv_session *s); /* a client's statement is in flight at the server */
+void pv_pipeline_clear(struct pv_session *s);
+struct pv_run *pv_request_run(struct pv_request *r); /* the one that runs now, or NULL */
+
+/* ---- result.c ---- */
+void pv_result_bytes(struct pv_session *s);
+/* Takes out what names physical schemas; in the arena. NULL: the text cannot be shown. */
+const char *pv_result_scrub(struct pv_arena *arena, struct pv_slice text);
+
+/* ---- track.c ---- */
+bool pv_track_init(struct pv_session *s, const char *path);
+void pv_track_clear(struct pv_session *s);
+void pv_track_command(struct pv_session *s, const struct pv_run *run, struct pv_slice tag);
+void pv_track_error(struct pv_session *s);
+void pv_track_ready(struct pv_session *s, uint8_t status);
+/* Splits a search_path text as PostgreSQL's SplitIdentifierString does, "$user" left out. */
+enum pv_status pv_track_path_split(struct pv_arena *arena, const char *text, struct pv_names *path) PV_MUST_CHECK;
+
+/* ---- trail.c ---- */
+/* Begin records; the request waits for them. PV_OK or why the log refuses. */
+enum pv_status pv_trail_begin(struct pv_session *s, struct pv_request *r, struct pv_run *run) PV_MUST_CHECK;
+/* Ends a run that has begun and not ended: what follows towards the client waits for it. */
+void pv_trail_end(struct pv_session *s, struct pv_run *run, enum pv_outcome outcome, const char *sqlstate);
+/* A denied statement, begin and end in one. `r` waits for it. */
+void pv_trail_denied(struct pv_session *s, struct pv_request *r, const struct pv_judged *judged, size_t index,
+                     bool is_extended, const char *reason, const char *sqlstate, const char *parameters);
+/* An allowed Parse that the server refused: it will never be executed. What follows waits for the record. */
+void pv_trail_failed_parse(struct pv_session *s, const struct pv_named *named, const char *sqlstate);
+/* One whose text could not be read. */
+void pv_trail_unread(struct pv_session *s, struct pv_request *r, bool is_extended, const char *reason,
+                     const char *sqlstate);
+void pv_trail_event(struct pv_session *s, const char *event, const char *detail_json);
+void pv_trail_login_failed(struct pv_session *s, const char *user, const char *room, const char *reason);
+void pv_trail_database_error(struct pv_session *s, const struct pv_run *run, const struct pv_msg_notice *notice);
+/* Appends a JSON string; bytes that are no UTF-8 become '?'. */
+void pv_trail_json_text(struct pv_buf *buf, struct pv_slice text);
+
+/* ---- error.c ---- */
+void pv_error_write(struct pv_session *s, const struct pv_error *error);
+void pv_error_simple(struct pv_error *error, const char *sqlstate, const char *message);
+const char *pv_error_printf(struct pv_arena *arena, const char *format, ...) PV_PRINTF(2, 3);
+/* A server's error or notice as the client may see it; `is_redacted`: code and general words alone. */
+void pv_error_relay(struct pv_session *s, enum pv_server_tag tag, const struct pv_msg_notice *notice,
+                    const struct pv_request *r, const struct pv_run *run);
+
+#endif
