@@ -79,7 +79,7 @@ void pv_db_error(char *error, size_t error_size, const char *format, ...) PV_PRI
 enum pv_status pv_schema_ensure(sqlite3 *sqlite, bool is_creating, char *error, size_t error_size) PV_MUST_CHECK;
 /* PV_OK with an empty `name`: as made. Else the first object that is missing or changed. */
 enum pv_status pv_schema_compare(sqlite3 *sqlite, char *name, size_t name_size) PV_MUST_CHECK;
-/* Definitions of the two views' SELECTs, which the reader puts under its own names. */
+/* Definitions of the two views' SELECTs, with `@.` before each table. */
 extern const char pv_schema_query_log_select[];
 extern const char pv_schema_event_log_select[];
 

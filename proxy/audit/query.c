@@ -172,7 +172,7 @@ attach(struct pv_log_reader *reader, const char *path)
     return status;
 }
 
-/* The log's SELECT names its tables as main.X; here they are under the random name. */
+/* The SELECT names its tables as @.X; here they are under the random name. */
 static enum pv_status
 make_view(struct pv_log_reader *reader, const char *name, const char *select, const char *room_column,
           const struct pv_log_reader_options *options)
@@ -182,10 +182,10 @@ make_view(struct pv_log_reader *reader, const char *name, const char *select, co
     const char *found;
 
     sqlite3_str_appendf(sql, "CREATE TEMP VIEW %s AS ", name);
-    while ((found = strstr(at, "main.")) != NULL) {
+    while ((found = strstr(at, "@.")) != NULL) {
         sqlite3_str_append(sql, at, (int) (found - at));
         sqlite3_str_appendf(sql, "%s.", reader->schema);
-        at = found + 5;
+        at = found + 2;
     }
     sqlite3_str_appendall(sql, at);
     if (options->rooms != NULL) {
@@ -234,7 +234,7 @@ set_up(struct pv_log_reader *reader, const char *path, const struct pv_log_reade
     if (status == PV_OK)
         status = attach(reader, path);
     for (size_t i = 0; status == PV_OK && i < PV_COUNT_OF(shadowed); i++)
-        status = run_text(reader, sqlite3_mprintf("CREATE TEMP VIEW %s AS SELECT NULL AS nothing WHERE 0", shadowed[i]));
+        status = run_text(reader, sqlite3_mprintf("CREATE TEMP VIEW %s AS SELECT NULL AS hidden WHERE 0", shadowed[i]));
     if (status == PV_OK)
         status = make_view(reader, "query_log", pv_schema_query_log_select, "s.room", options);
     if (status == PV_OK)

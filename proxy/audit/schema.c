@@ -3,18 +3,20 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SELECT_QUERY_LOG                                                                                            \
+/* `schema` stands before the tables' names. */
+#define SELECT_QUERY_LOG(schema)                                                                                            \
     "SELECT s.seq AS seq, s.at AS at, s.session AS session, s.room AS room, s.user AS user, s.party AS party, "     \
     "s.client AS client, s.application AS application, s.protocol AS protocol, s.question AS question, "            \
     "s.question_type AS question_type, s.decision AS decision, s.reason AS reason, s.query AS query, "              \
     "s.parameters AS parameters, s.forwarded AS forwarded, s.datasets AS datasets, s.columns AS columns, "          \
     "e.rows AS rows, e.suppressed AS suppressed, e.bytes AS bytes, e.duration_us AS duration_us, "                  \
-    "e.outcome AS outcome, e.sqlstate AS sqlstate FROM main.statement AS s LEFT JOIN main.statement_end AS e ON e.id = s.id"
-#define SELECT_EVENT_LOG \
-    "SELECT seq, at, session, room, user, client, event, detail FROM main.event"
+    "e.outcome AS outcome, e.sqlstate AS sqlstate FROM " schema "statement AS s LEFT JOIN "              \
+    schema "statement_end AS e ON e.id = s.id"
+#define SELECT_EVENT_LOG(schema) \
+    "SELECT seq, at, session, room, user, client, event, detail FROM " schema "event"
 
-const char pv_schema_query_log_select[] = SELECT_QUERY_LOG;
-const char pv_schema_event_log_select[] = SELECT_EVENT_LOG;
+const char pv_schema_query_log_select[] = SELECT_QUERY_LOG("@.");
+const char pv_schema_event_log_select[] = SELECT_EVENT_LOG("@.");
 
 #define APPEND_ONLY(table, words)                                                                               \
     "CREATE TRIGGER " table "_no_update BEFORE UPDATE ON " table " BEGIN SELECT RAISE(ABORT, '" words "'); END;" \
@@ -44,8 +46,8 @@ static const char schema_sql[] =
     " client TEXT, event TEXT NOT NULL, detail TEXT, hash BLOB NOT NULL) STRICT;"
     "CREATE INDEX event_at ON event (at);"
     "CREATE INDEX event_room ON event (room);"
-    "CREATE VIEW query_log AS " SELECT_QUERY_LOG ";"
-    "CREATE VIEW event_log AS " SELECT_EVENT_LOG ";"
+    "CREATE VIEW query_log AS " SELECT_QUERY_LOG("") ";"
+    "CREATE VIEW event_log AS " SELECT_EVENT_LOG("") ";"
     APPEND_ONLY("statement", "the query log is append-only")
     APPEND_ONLY("statement_end", "the query log is append-only")
     APPEND_ONLY("event", "the query log is append-only")
