@@ -216,12 +216,12 @@ put_attribute(struct pv_buf *sql, const char *room, const char *name, const stru
         return true;
     }
     if (type->is_array) {
-        pv_buf_printf(sql, "(SELECT (SELECT CASE WHEN count(*) = 0 THEN '{}'::%s[] WHEN bool_and(y.c IS NOT NULL) THEN "
+        pv_buf_printf(sql, "((SELECT (SELECT CASE WHEN count(*) = 0 THEN '{}'::%s[] WHEN bool_and(y.c IS NOT NULL) THEN "
                            "array_agg(y.c) END FROM (SELECT ", type->name);
         is_known = put_conversion(sql, type);
         pv_buf_printf(sql, " AS c FROM jsonb_array_elements_text(%s) AS x(v)) AS y) FROM ", value_text);
     } else {
-        pv_buf_put_text(sql, "(SELECT ");
+        pv_buf_put_text(sql, "((SELECT ");
         is_known = put_conversion(sql, type);
         pv_buf_printf(sql, " FROM (SELECT %s #>> '{}' AS v FROM ", value_text);
     }
@@ -229,6 +229,8 @@ put_attribute(struct pv_buf *sql, const char *room, const char *name, const stru
     pv_buf_printf(sql, " AS i WHERE jsonb_typeof(%s) = '%s')", value_text, type->is_array ? "array" : "string");
     if (!type->is_array)
         pv_buf_put_text(sql, " AS x)");
+    /* The cast also keeps ANY (…) from reading a sub-select's rows in place of its array. */
+    pv_buf_printf(sql, "::%s%s)", type->name, type->is_array ? "[]" : "");
     pv_buf_clear(&value);
     return is_known;
 }
