@@ -8,6 +8,7 @@
 #include "proxy/audit/journal.h"
 #include "proxy/audit/store.h"
 #include "proxy/base/bytes.h"
+#include "proxy/base/limits.h"
 #include "proxy/base/log.h"
 #include "proxy/console/metrics.h"
 #include "proxy/crypto/mac.h"
