@@ -169,7 +169,7 @@ make_context(void *arg)
     MemoryContext *out = arg;
 
     /* Without a parent it hangs in no thread's tree, so any thread may delete it. */
-    *out = AllocSetContextCreateInternal(NULL, "pgveil", ALLOCSET_SMALL_SIZES);
+    *out = AllocSetContextCreateInternal(NULL, "pgveil", ALLOCSET_DEFAULT_SIZES);
 }
 
 enum pv_status
