@@ -143,6 +143,20 @@ def test_tls_with_channel_binding(tls_veil):
         assert conn.execute("SELECT 1").fetchone() == (1,)
 
 
+def test_the_downgrade_flag_is_seen_where_channel_binding_was_offered(tls_veil):
+    context = ssl.create_default_context(cafile=tls_veil.ca.cert)
+    conn = w.Wire("127.0.0.1", tls_veil.port)
+    conn.start_tls(context)
+    conn.send(w.startup_packet([("user", "alice"), ("database", "tls_room")]))
+    offered = conn.take().body[4:].split(b"\0")
+    assert offered[:2] == [b"SCRAM-SHA-256-PLUS", b"SCRAM-SHA-256"]
+    first = b"y,,n=,r=abcdefghijklmnop"
+    conn.send(w.frame("p", w.z("SCRAM-SHA-256") + len(first).to_bytes(4, "big") + first))
+    message = conn.take()
+    conn.sock.close()
+    assert message.tag == "E" and message.fields["V"] == "FATAL"
+
+
 def test_tls_is_required(tls_veil):
     with pytest.raises(psycopg.OperationalError, match="(?i)ssl|tls"):
         psycopg.connect(**tls_veil.dsn("alice", "tls_room"))

@@ -117,7 +117,7 @@ class Wire:
     def __init__(self, host, port, timeout=10):
         self.sock = socket.create_connection((host, port), timeout)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.buffer = b""
+        self.buffer = bytearray()
         self.parameters = {}
         self.key = None
         self.pid = None
@@ -154,15 +154,15 @@ class Wire:
             except (ConnectionResetError, ssl.SSLEOFError):
                 chunk = b""
             if not chunk:
-                raise Closed(self.buffer)
+                raise Closed(bytes(self.buffer))
             self.buffer += chunk
 
     def take(self):
         self._fill(5)
         size = struct.unpack_from("!i", self.buffer, 1)[0]
         self._fill(size + 1)
-        message = Message(chr(self.buffer[0]), self.buffer[5:size + 1])
-        self.buffer = self.buffer[size + 1:]
+        message = Message(chr(self.buffer[0]), bytes(self.buffer[5:size + 1]))
+        del self.buffer[:size + 1]
         if message.tag == "S":
             name, value = message.body.split(b"\0")[:2]
             self.parameters[name.decode()] = value.decode()
