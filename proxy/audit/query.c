@@ -239,6 +239,9 @@ set_up(struct pv_log_reader *reader, const char *path, const struct pv_log_reade
         status = make_view(reader, "query_log", pv_schema_query_log_select, "s.room", options);
     if (status == PV_OK)
         status = make_view(reader, "event_log", pv_schema_event_log_select, "room", options);
+    /* SQLite declares these two on their first use, which the authorizer could not tell from a CREATE TABLE. */
+    if (status == PV_OK)
+        status = pv_db_exec(reader->sqlite, "SELECT 1 FROM json_each('[]'), json_tree('[]')");
     if (status == PV_OK)
         status = pv_db_prepare(reader->sqlite, "SELECT json_valid(?1)", &reader->is_json);
     reader->timeout_ms = options->timeout_ms;

@@ -108,7 +108,10 @@ pv_schema_ensure(sqlite3 *sqlite, bool is_creating, char *error, size_t error_si
         status = read_number(sqlite, "PRAGMA application_id", &application);
     if (status == PV_OK && objects == 0 && version == 0 && is_creating)
         status = make(sqlite);
-    else if (status == PV_OK && application != PV_DB_APPLICATION_ID) {
+    else if (status == PV_OK && objects == 0 && version == 0 && application == 0) {
+        pv_db_error(error, error_size, "the file is empty, no log was begun in it");
+        return PV_NOTFOUND;
+    } else if (status == PV_OK && application != PV_DB_APPLICATION_ID) {
         pv_db_error(error, error_size, "the file is not a pgveil state file");
         return PV_CORRUPT;
     } else if (status == PV_OK && version != PV_DB_VERSION) {

@@ -570,6 +570,7 @@ killed_writer_leaves_a_sound_log(void **state)
     int64_t lost = 0;
 
     assert_ptr_not_equal(confirmed, MAP_FAILED);
+    pv_journal_close(open_journal(place, (struct pv_journal_options){0}));
     for (int round = 0; round < 10; round++) {
         pid_t child = fork();
         int status;
@@ -591,6 +592,23 @@ killed_writer_leaves_a_sound_log(void **state)
     assert_true(lost > 0);
     assert_true(atomic_load(confirmed) > 100);
     assert_int_equal(munmap(confirmed, sizeof(*confirmed)), 0);
+}
+
+/* What is left of a process that was killed between making the file and its tables. */
+static void
+empty_file_becomes_a_log(void **state)
+{
+    const struct place *place = *state;
+    struct pv_verdict verdict;
+    char error[256];
+    FILE *file = fopen(place->path, "w");
+
+    assert_non_null(file);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(pv_log_verify(place->path, NULL, &verdict, error, sizeof(error)), PV_NOTFOUND);
+    assert_non_null(strstr(error, "empty"));
+    pv_journal_close(open_journal(place, (struct pv_journal_options){.is_serving = true}));
+    assert_sound(place);
 }
 
 static void
@@ -680,6 +698,7 @@ main(void)
         TEST(second_serve_is_told_who_holds_the_state),
         TEST(files_are_the_owners_alone),
         TEST(killed_writer_leaves_a_sound_log),
+        TEST(empty_file_becomes_a_log),
         TEST(only_serving_marks_lost),
         TEST(processes_append_to_one_chain),
     };
