@@ -123,12 +123,14 @@
     X(AlterStatsStmt, "ALTER STATISTICS")
 /* Other kinds that a parse can give and nodes.h does not list. */
 #define OTHER_TABLE(X) \
-    X(XmlExpr) X(XmlSerialize) X(SetToDefault) X(CurrentOfExpr) X(IntoClause) X(IntList) X(OidList) X(MultiAssignRef) \
-    X(RangeTableFunc) X(RangeTableFuncCol) X(IndexElem) X(Constraint) X(ObjectWithArgs) X(InferClause) \
-    X(OnConflictClause) X(CTESearchClause) X(CTECycleClause) X(MergeWhenClause) X(RoleSpec) X(RawStmt)
+    X(XmlExpr) \
+    X(XmlSerialize) X(SetToDefault) X(CurrentOfExpr) X(IntoClause) X(IntList) X(OidList) X(MultiAssignRef) \
+        X(RangeTableFunc) X(RangeTableFuncCol) X(IndexElem) X(Constraint) X(ObjectWithArgs) X(InferClause) \
+            X(OnConflictClause) X(CTESearchClause) X(CTECycleClause) X(MergeWhenClause) X(RoleSpec) X(RawStmt)
 
 /* Members are placed by their own struct, so each list is opened once a kind. */
-#define FIELD(self, field_kind, member) {PV_FIELD_##field_kind, (unsigned) offsetof(self, member), #member, #self "." #member},
+#define FIELD(self, field_kind, member) \
+    {PV_FIELD_##field_kind, (unsigned) offsetof(self, member), #member, #self "." #member},
 #define F_SelectStmt(field_kind, member) FIELD(SelectStmt, field_kind, member)
 #define F_ResTarget(field_kind, member) FIELD(ResTarget, field_kind, member)
 #define F_ColumnRef(field_kind, member) FIELD(ColumnRef, field_kind, member)
@@ -201,7 +203,7 @@ static const struct pv_kind kinds[] = {
 #define KIND(self) [T_##self] = {#self, fields_##self, (unsigned) PV_COUNT_OF(fields_##self) - 1},
     PV_NODE_TABLE(KIND)
 #undef KIND
-    [T_List] = {"List", no_fields, 0},
+        [T_List] = {"List", no_fields, 0},
 };
 
 const struct pv_kind *

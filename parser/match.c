@@ -51,8 +51,7 @@ fail(struct matcher *m, enum pv_status status)
         m->status = status;
 }
 
-static void PV_PRINTF(2, 3)
-differ(struct matcher *m, const char *format, ...)
+static void PV_PRINTF(2, 3) differ(struct matcher *m, const char *format, ...)
 {
     va_list args;
 
@@ -69,13 +68,13 @@ static const char *
 clause_words(const char *where)
 {
     static const char *const words[][2] = {
-        {"targetList", "the select list"},      {"fromClause", "the FROM clause"},
-        {"whereClause", "the WHERE clause"},    {"groupClause", "the GROUP BY clause"},
-        {"havingClause", "the HAVING clause"},  {"windowClause", "the WINDOW clause"},
-        {"sortClause", "the ORDER BY clause"},  {"limitCount", "the LIMIT clause"},
-        {"limitOffset", "the OFFSET clause"},   {"limitOption", "the LIMIT clause"},
-        {"withClause", "the WITH clause"},      {"distinctClause", "the DISTINCT clause"},
-        {"valuesLists", "the VALUES list"},     {"op", "the set operation"},
+        {"targetList", "the select list"},       {"fromClause", "the FROM clause"},
+        {"whereClause", "the WHERE clause"},     {"groupClause", "the GROUP BY clause"},
+        {"havingClause", "the HAVING clause"},   {"windowClause", "the WINDOW clause"},
+        {"sortClause", "the ORDER BY clause"},   {"limitCount", "the LIMIT clause"},
+        {"limitOffset", "the OFFSET clause"},    {"limitOption", "the LIMIT clause"},
+        {"withClause", "the WITH clause"},       {"distinctClause", "the DISTINCT clause"},
+        {"valuesLists", "the VALUES list"},      {"op", "the set operation"},
         {"lockingClause", "the locking clause"}, {"intoClause", "the INTO clause"},
     };
 
@@ -344,9 +343,8 @@ match_relation(struct matcher *m, const struct pv_frame *frame)
 
     if (!same_relation(m, a, b))
         differ(m, "%s has relation \"%.60s\" where the question has another", clause_words(frame->field), b->relname);
-    else if (!pv_names_same(columns_a, columns_b) ||
-             !unify(m, a->alias != NULL ? a->alias->aliasname : a->relname,
-                    b->alias != NULL ? b->alias->aliasname : b->relname))
+    else if (!pv_names_same(columns_a, columns_b) || !unify(m, a->alias != NULL ? a->alias->aliasname : a->relname,
+                                                            b->alias != NULL ? b->alias->aliasname : b->relname))
         differ(m, "%s uses the aliases otherwise than the question", clause_words(frame->field));
 }
 

@@ -13,10 +13,10 @@
 typedef bool (*pv_match_same_relation)(void *ctx, const RangeVar *ours, const RangeVar *theirs);
 
 struct pv_match {
-    Node **captures;     /* captures[n - 1]: what stood for $n, in the client's tree; NULL where $n stands nowhere */
+    Node **captures; /* captures[n - 1]: what stood for $n, in the client's tree; NULL where $n stands nowhere */
     unsigned capture_count;
-    const char **names;  /* the client's output column names, NULL for one without an alias */
-    unsigned name_count; /* of the top-level SELECT's targets (of the first leaf of a set operation) */
+    const char **names;   /* the client's output column names, NULL for one without an alias */
+    unsigned name_count;  /* of the top-level SELECT's targets (of the first leaf of a set operation) */
     char difference[160]; /* when not matched: the first difference in words, as a hint */
     unsigned agreed;      /* nodes that agreed before it: how near it was */
 };

@@ -47,7 +47,7 @@ enum pv_status pv_sql_new_empty(struct pv_sql **out) PV_MUST_CHECK;
 void pv_sql_free(struct pv_sql *sql); /* NULL is fine */
 
 unsigned pv_sql_count(const struct pv_sql *sql);
-Node *pv_sql_stmt(const struct pv_sql *sql, unsigned index);          /* without its RawStmt; lives as long as sql */
+Node *pv_sql_stmt(const struct pv_sql *sql, unsigned index);           /* without its RawStmt; lives as long as sql */
 struct pv_slice pv_sql_text(const struct pv_sql *sql, unsigned index); /* verbatim, outer white space off; borrows */
 
 /*

@@ -18,9 +18,10 @@ void pv_print_text(struct pv_printer *p, const char *text);
 
 /* A self-delimited expression (the grammar's c_expr): in parentheses wherever an operator is outermost. */
 void pv_print_expr(struct pv_printer *p, const Node *node);
-void pv_print_exprs(struct pv_printer *p, const List *list); /* comma between */
-void pv_print_names(struct pv_printer *p, const List *names); /* dotted, each quoted as needed */
+void pv_print_exprs(struct pv_printer *p, const List *list);      /* comma between */
+void pv_print_names(struct pv_printer *p, const List *names);     /* dotted, each quoted as needed */
 void pv_print_name_list(struct pv_printer *p, const List *names); /* comma between */
+void pv_print_a_expr(struct pv_printer *p, const A_Expr *expr);
 void pv_print_operator(struct pv_printer *p, const List *name);
 void pv_print_number(struct pv_printer *p, const A_Const *value); /* a sign and digits, bare */
 void pv_print_type(struct pv_printer *p, const TypeName *type);

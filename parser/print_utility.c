@@ -404,9 +404,9 @@ pv_print_is_utility(const Node *stmt)
 {
     return IsA(stmt, TransactionStmt) || IsA(stmt, VariableSetStmt) || IsA(stmt, VariableShowStmt) ||
            IsA(stmt, PrepareStmt) || IsA(stmt, ExecuteStmt) || IsA(stmt, DeallocateStmt) ||
-           IsA(stmt, DeclareCursorStmt) || IsA(stmt, FetchStmt) || IsA(stmt, ClosePortalStmt) ||
-           IsA(stmt, CopyStmt) || IsA(stmt, ListenStmt) || IsA(stmt, UnlistenStmt) || IsA(stmt, NotifyStmt) ||
-           IsA(stmt, DiscardStmt) || IsA(stmt, ExplainStmt);
+           IsA(stmt, DeclareCursorStmt) || IsA(stmt, FetchStmt) || IsA(stmt, ClosePortalStmt) || IsA(stmt, CopyStmt) ||
+           IsA(stmt, ListenStmt) || IsA(stmt, UnlistenStmt) || IsA(stmt, NotifyStmt) || IsA(stmt, DiscardStmt) ||
+           IsA(stmt, ExplainStmt);
 }
 
 void

@@ -77,8 +77,8 @@ name_len(struct pv_slice text, size_t at)
 
     if (end >= text.len || !starts_name(text.data[end]))
         return 0;
-    while (end < text.len && (starts_name(text.data[end]) || text.data[end] == '$' ||
-                              (text.data[end] >= '0' && text.data[end] <= '9')))
+    while (end < text.len &&
+           (starts_name(text.data[end]) || text.data[end] == '$' || (text.data[end] >= '0' && text.data[end] <= '9')))
         end++;
     return end - at;
 }

@@ -131,7 +131,8 @@ deny(struct walker *w, const Node *node, const char *name)
 }
 
 static enum pv_status
-push_child(struct walker *w, const struct pv_frame *above, Node *parent, const struct pv_field *field, const Node *child)
+push_child(struct walker *w, const struct pv_frame *above, Node *parent, const struct pv_field *field,
+           const Node *child)
 {
     struct pv_frame frame = {child, NULL, parent, field->name, above->depth, above->chain};
 

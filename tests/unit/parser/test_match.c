@@ -158,8 +158,8 @@ close_pair(struct pair *pair)
 static enum pv_status
 match_pair(const struct pair *pair, struct pv_match *match, bool *matched)
 {
-    return pv_match(pv_sql_stmt(pair->ours.sql, 0), pair->ours.name_count, pv_sql_stmt(pair->theirs, 0),
-                    same_relation, NULL, match, matched);
+    return pv_match(pv_sql_stmt(pair->ours.sql, 0), pair->ours.name_count, pv_sql_stmt(pair->theirs, 0), same_relation,
+                    NULL, match, matched);
 }
 
 static void
@@ -220,10 +220,8 @@ says_what_differs(void **state)
          "the select list has column \"full_name\" where the question has another"},
         {{"SELECT a FROM t", "SELECT a FROM u", NULL, NULL},
          "the FROM clause has relation \"u\" where the question has another"},
-        {{"SELECT a FROM t", "SELECT a, b FROM t", NULL, NULL},
-         "the select list has 2 items where the question has 1"},
-        {{"SELECT a FROM t", "SELECT a FROM t LIMIT 1", NULL, NULL},
-         "the LIMIT clause differs"},
+        {{"SELECT a FROM t", "SELECT a, b FROM t", NULL, NULL}, "the select list has 2 items where the question has 1"},
+        {{"SELECT a FROM t", "SELECT a FROM t LIMIT 1", NULL, NULL}, "the LIMIT clause differs"},
         {{"SELECT a FROM t ORDER BY a", "SELECT a FROM t ORDER BY a DESC", NULL, NULL},
          "the ORDER BY clause sorts otherwise than the question"},
     };

@@ -42,8 +42,7 @@ faults_are_worded_as_postgresql_words_them(void **state)
         struct pv_sql *sql = NULL;
         struct pv_sql_error err = {"", "", 0};
 
-        assert_int_equal(pv_sql_parse(pv_slice_cstr(rows[i].text), &pv_sql_limits_default, &sql, &err),
-                         rows[i].status);
+        assert_int_equal(pv_sql_parse(pv_slice_cstr(rows[i].text), &pv_sql_limits_default, &sql, &err), rows[i].status);
         assert_string_equal(err.sqlstate, rows[i].sqlstate);
         assert_string_equal(err.message, rows[i].message);
         assert_int_equal(err.position, rows[i].position);
@@ -65,7 +64,8 @@ limits_come_first(void **state)
     pv_sql_free(sql);
     sql = NULL;
     /* Too long is said before anything about what it holds. */
-    assert_int_equal(pv_sql_parse(pv_slice_cstr("\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"), &limits, &sql, &err), PV_LIMIT);
+    assert_int_equal(pv_sql_parse(pv_slice_cstr("\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"), &limits, &sql, &err),
+                     PV_LIMIT);
     assert_string_equal(err.sqlstate, "54000");
     assert_int_equal(pv_sql_parse(pv_slice_of("SELECT\0", 7), &limits, &sql, &err), PV_INVALID);
     assert_string_equal(err.sqlstate, "22021");
@@ -97,9 +97,10 @@ texts_are_verbatim(void **state)
     struct pv_slice text;
 
     (void) state;
-    assert_int_equal(pv_sql_parse(pv_slice_cstr("\n SELECT 'a;b' -- c\n, 2 ;; /* d */ insert into T values (1);\tBEGIN  "),
-                                  &pv_sql_limits_default, &sql, NULL),
-                     PV_OK);
+    assert_int_equal(
+        pv_sql_parse(pv_slice_cstr("\n SELECT 'a;b' -- c\n, 2 ;; /* d */ insert into T values (1);\tBEGIN  "),
+                     &pv_sql_limits_default, &sql, NULL),
+        PV_OK);
     assert_int_equal(pv_sql_count(sql), PV_COUNT_OF(parts));
     for (unsigned i = 0; i < pv_sql_count(sql); i++) {
         text = pv_sql_text(sql, i);
@@ -190,7 +191,8 @@ parse_many(void *arg)
     for (int i = 0; i < 200; i++) {
         struct pv_sql *sql = NULL;
 
-        if (pv_sql_parse(pv_slice_cstr("SELECT a, b FROM t WHERE c = 'x'"), &pv_sql_limits_default, &sql, NULL) != PV_OK)
+        if (pv_sql_parse(pv_slice_cstr("SELECT a, b FROM t WHERE c = 'x'"), &pv_sql_limits_default, &sql, NULL) !=
+            PV_OK)
             return NULL;
         if (i < 199)
             pv_sql_free(sql);
@@ -287,9 +289,8 @@ templates_have_parameters(void **state)
         struct pv_template made = {NULL, NULL, 0};
         struct pv_sql_error err = {"", "", 0};
         struct pv_buf buf = {0};
-        enum pv_status status =
-            (rows[i].filter ? pv_template_parse_filter : pv_template_parse)(pv_slice_cstr(rows[i].text),
-                                                                           &pv_sql_limits_default, &made, &err);
+        enum pv_status status = (rows[i].filter ? pv_template_parse_filter : pv_template_parse)(
+            pv_slice_cstr(rows[i].text), &pv_sql_limits_default, &made, &err);
 
         assert_int_equal(status, rows[i].printed == NULL ? PV_SYNTAX : PV_OK);
         if (status != PV_OK) {
@@ -316,21 +317,16 @@ template_positions_are_those_of_the_text(void **state)
         bool filter;
         int position;
     } rows[] = {
-        {"SELECT :größe, :b, frm x y z", false, 26},
-        {"SELEC :a", false, 1},
-        {"SELECT é, $1", false, 11},
-        {"SELECT 1 WHERE :a :bcd", false, 19},
-        {"a = :x :y", true, 8},
-        {"a b c", true, 3},
+        {"SELECT :größe, :b, frm x y z", false, 26}, {"SELEC :a", false, 1}, {"SELECT é, $1", false, 11},
+        {"SELECT 1 WHERE :a :bcd", false, 19},       {"a = :x :y", true, 8}, {"a b c", true, 3},
     };
 
     (void) state;
     for (size_t i = 0; i < PV_COUNT_OF(rows); i++) {
         struct pv_template made = {NULL, NULL, 0};
         struct pv_sql_error err = {"", "", 0};
-        enum pv_status status =
-            (rows[i].filter ? pv_template_parse_filter : pv_template_parse)(pv_slice_cstr(rows[i].text),
-                                                                           &pv_sql_limits_default, &made, &err);
+        enum pv_status status = (rows[i].filter ? pv_template_parse_filter : pv_template_parse)(
+            pv_slice_cstr(rows[i].text), &pv_sql_limits_default, &made, &err);
 
         assert_int_equal(status, PV_SYNTAX);
         assert_int_equal(err.position, rows[i].position);

@@ -140,16 +140,55 @@ refuses_by_name(void **state)
 
 /* %s is an operand; each form is a whole expression. */
 static const char *const binary_forms[] = {
-    "%s + %s",  "%s - %s",   "%s * %s",   "%s / %s",  "%s ^ %s",   "%s || %s",         "%s = %s",
-    "%s <> %s", "%s < %s",   "%s >= %s",  "%s -> %s", "%s AND %s", "%s OR %s",         "%s LIKE %s",
-    "%s ~ %s",  "%s @> %s",  "%s ILIKE %s", "%s SIMILAR TO %s", "%s IS DISTINCT FROM %s",
-    "%s AT TIME ZONE %s", "%s OPERATOR(pg_catalog.+) %s", "%s BETWEEN %s AND 9", "%s IN (%s, 3)",
-    "%s = ANY (%s)", "%s LIKE %s ESCAPE 'x'", "%s NOT BETWEEN SYMMETRIC 1 AND %s", "%s NOT IN (SELECT %s)",
+    "%s + %s",
+    "%s - %s",
+    "%s * %s",
+    "%s / %s",
+    "%s ^ %s",
+    "%s || %s",
+    "%s = %s",
+    "%s <> %s",
+    "%s < %s",
+    "%s >= %s",
+    "%s -> %s",
+    "%s AND %s",
+    "%s OR %s",
+    "%s LIKE %s",
+    "%s ~ %s",
+    "%s @> %s",
+    "%s ILIKE %s",
+    "%s SIMILAR TO %s",
+    "%s IS DISTINCT FROM %s",
+    "%s AT TIME ZONE %s",
+    "%s OPERATOR(pg_catalog.+) %s",
+    "%s BETWEEN %s AND 9",
+    "%s IN (%s, 3)",
+    "%s = ANY (%s)",
+    "%s LIKE %s ESCAPE 'x'",
+    "%s NOT BETWEEN SYMMETRIC 1 AND %s",
+    "%s NOT IN (SELECT %s)",
 };
 static const char *const unary_forms[] = {
-    "- %s", "NOT %s", "%s IS NULL", "%s IS NOT TRUE", "%s::int", "%s COLLATE \"C\"", "@ %s", "(%s).x", "(%s)[1]",
-    "CASE WHEN %s THEN 1 END", "f(%s)", "ARRAY[%s]", "(SELECT %s)", "%s IS NORMALIZED", "ROW(%s)", "+ %s",
-    "EXTRACT(year FROM %s)", "CAST(%s AS interval day)", "count(*) FILTER (WHERE %s)", "NULLIF(%s, 1)",
+    "- %s",
+    "NOT %s",
+    "%s IS NULL",
+    "%s IS NOT TRUE",
+    "%s::int",
+    "%s COLLATE \"C\"",
+    "@ %s",
+    "(%s).x",
+    "(%s)[1]",
+    "CASE WHEN %s THEN 1 END",
+    "f(%s)",
+    "ARRAY[%s]",
+    "(SELECT %s)",
+    "%s IS NORMALIZED",
+    "ROW(%s)",
+    "+ %s",
+    "EXTRACT(year FROM %s)",
+    "CAST(%s AS interval day)",
+    "count(*) FILTER (WHERE %s)",
+    "NULLIF(%s, 1)",
 };
 
 static void
@@ -397,9 +436,19 @@ names_and_constants(void **state)
         const char *name;
         const char *quoted;
     } rows[] = {
-        {"a", "a"},         {"a_1", "a_1"},       {"A", "\"A\""},   {"1a", "\"1a\""},   {"select", "\"select\""},
-        {"", "\"\""},       {"a b", "\"a b\""},   {"a\"b", "\"a\"\"b\""}, {"name", "\"name\""}, {"a$b", "\"a$b\""},
-        {"\xC3\xA9", "\"\xC3\xA9\""}, {"between", "\"between\""}, {"_x", "_x"},
+        {"a", "a"},
+        {"a_1", "a_1"},
+        {"A", "\"A\""},
+        {"1a", "\"1a\""},
+        {"select", "\"select\""},
+        {"", "\"\""},
+        {"a b", "\"a b\""},
+        {"a\"b", "\"a\"\"b\""},
+        {"name", "\"name\""},
+        {"a$b", "\"a$b\""},
+        {"\xC3\xA9", "\"\xC3\xA9\""},
+        {"between", "\"between\""},
+        {"_x", "_x"},
     };
     struct pv_buf buf = {0};
 
@@ -419,7 +468,8 @@ names_and_constants(void **state)
     assert_false(pv_sql_is_keyword("selects"));
 }
 
-/* A file of real clients' statements (JSON lines with "sql"), where PV_STATEMENTS_FILE names one: every SELECT prints. */
+/* A file of real clients' statements (JSON lines with "sql"), where PV_STATEMENTS_FILE names one: every SELECT prints.
+ */
 static void
 statements_of_clients_survive(void **state)
 {

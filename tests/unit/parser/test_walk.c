@@ -259,10 +259,18 @@ statements_have_names(void **state)
         const char *text;
         const char *name;
     } rows[] = {
-        {"SELECT 1", "SELECT"}, {"ROLLBACK TO x", "ROLLBACK TO SAVEPOINT"}, {"MOVE 1 IN c", "MOVE"},
-        {"RESET x", "RESET"},   {"SET x = 1", "SET"},                      {"ANALYZE", "ANALYZE"},
-        {"REVOKE a FROM b", "REVOKE"}, {"CREATE TABLE t ()", "CREATE TABLE"}, {"LOCK t", "LOCK"},
-        {"DO 'x'", "DO"},       {"CALL f()", "CALL"},                      {"ALTER SYSTEM SET x = 1", "ALTER SYSTEM"},
+        {"SELECT 1", "SELECT"},
+        {"ROLLBACK TO x", "ROLLBACK TO SAVEPOINT"},
+        {"MOVE 1 IN c", "MOVE"},
+        {"RESET x", "RESET"},
+        {"SET x = 1", "SET"},
+        {"ANALYZE", "ANALYZE"},
+        {"REVOKE a FROM b", "REVOKE"},
+        {"CREATE TABLE t ()", "CREATE TABLE"},
+        {"LOCK t", "LOCK"},
+        {"DO 'x'", "DO"},
+        {"CALL f()", "CALL"},
+        {"ALTER SYSTEM SET x = 1", "ALTER SYSTEM"},
     };
 
     (void) state;
