@@ -237,7 +237,7 @@ pv_make_select(List *targets, List *from, Node *where)
     select->targetList = targets;
     select->fromClause = from;
     select->whereClause = where;
-    select->limitOption = LIMIT_OPTION_COUNT;
+    select->limitOption = LIMIT_OPTION_DEFAULT;
     return select;
 }
 

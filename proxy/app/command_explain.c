@@ -1,0 +1,230 @@
+#include "proxy/app/commands.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "policy/decide.h"
+#include "policy/policy.h"
+#include "proxy/base/arena.h"
+
+/* What the proxy would decide about a statement, from the config alone. */
+
+static int
+usage(const char *words)
+{
+    fprintf(stderr, "pgveil explain: %s\nusage: pgveil explain --room R --user U [--json] SQL   (SQL may be - for standard input)\n",
+            words);
+    return 2;
+}
+
+static bool
+read_input(const char *argument, struct pv_buf *text)
+{
+    ssize_t got;
+
+    if (strcmp(argument, "-") != 0) {
+        pv_buf_put_text(text, argument);
+        return pv_buf_ok(text);
+    }
+    do {
+        uint8_t *room = pv_buf_reserve(text, 65536);
+
+        if (room == NULL)
+            return false;
+        got = read(STDIN_FILENO, room, 65536);
+        if (got > 0)
+            pv_buf_commit(text, (size_t) got);
+    } while (got > 0);
+    return got == 0;
+}
+
+static json_t *
+text_or_null(const char *text)
+{
+    return text == NULL ? json_null() : json_string(text);
+}
+
+static json_t *
+names_array(const struct pv_names *names)
+{
+    json_t *array = json_array();
+
+    for (size_t i = 0; i < names->count; i++)
+        (void) json_array_append_new(array, json_string(names->names[i]));
+    return array;
+}
+
+/* One object for the whole text: denied when any of its statements is, with the first denial. */
+static void
+print_json(const struct pv_decision *decisions, size_t count, const struct pv_decision *answer)
+{
+    json_t *object = json_object();
+    struct pv_buf forwarded = {0};
+    const char *reason = answer->detail != NULL ? answer->detail
+                         : answer->message != NULL ? answer->message
+                                                   : pv_reason_words(answer->reason);
+
+    for (size_t i = 0; i < count && answer->is_allowed; i++)
+        pv_buf_printf(&forwarded, "%s%s", i == 0 ? "" : "; ", decisions[i].forwarded);
+    (void) json_object_set_new(object, "decision", json_string(answer->is_allowed ? "allowed" : "denied"));
+    (void) json_object_set_new(object, "question", text_or_null(answer->question == NULL ? NULL : answer->question->id));
+    (void) json_object_set_new(object, "sqlstate", text_or_null(answer->is_allowed ? NULL : answer->sqlstate));
+    (void) json_object_set_new(object, "code", json_string(pv_reason_code(answer->reason)));
+    (void) json_object_set_new(object, "message", text_or_null(answer->message));
+    (void) json_object_set_new(object, "reason", json_string(reason));
+    (void) json_object_set_new(object, "hint", text_or_null(answer->hint));
+    (void) json_object_set_new(object, "forwarded", text_or_null(answer->is_allowed ? pv_buf_text(&forwarded) : NULL));
+    (void) json_object_set_new(object, "datasets", names_array(&answer->datasets));
+    (void) json_object_set_new(object, "columns", names_array(&answer->columns));
+    (void) json_dumpf(object, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_ENCODE_ANY);
+    putchar('\n');
+    json_decref(object);
+    pv_buf_clear(&forwarded);
+}
+
+static void
+print_names(const char *label, const struct pv_names *names)
+{
+    if (names->count == 0)
+        return;
+    printf("%-11s", label);
+    for (size_t i = 0; i < names->count; i++)
+        printf("%s%s", i == 0 ? "" : ", ", names->names[i]);
+    putchar('\n');
+}
+
+static void
+print_text(const struct pv_decision *decisions, size_t count, const struct pv_decision *answer)
+{
+    printf("%-11s%s\n", "decision:", answer->is_allowed ? "allowed" : "denied");
+    if (answer->question != NULL)
+        printf("%-11s%s\n", "question:", answer->question->id);
+    if (!answer->is_allowed) {
+        printf("%-11s%s %s\n", "error:", answer->sqlstate, answer->message);
+        if (answer->detail != NULL)
+            printf("%-11s%s\n", "detail:", answer->detail);
+        if (answer->hint != NULL)
+            printf("%-11s%s\n", "hint:", answer->hint);
+    }
+    print_names("data sets:", &answer->datasets);
+    print_names("columns:", &answer->columns);
+    for (size_t i = 0; i < count && answer->is_allowed; i++)
+        printf("%-11s%s\n", "forwarded:", decisions[i].forwarded);
+}
+
+static int
+decide(const struct pv_policy *policy, const struct pv_room *room, const char *user, struct pv_slice text, bool is_json)
+{
+    static const char *const path[] = {"public"};
+    struct pv_caller caller = {.policy = policy,
+                               .room = room,
+                               .member = pv_room_member(room, user),
+                               .user = user,
+                               .search_path = {path, 1},
+                               .now_us = (int64_t) time(NULL) * 1000000};
+    struct pv_arena *arena = pv_arena_new(0);
+    struct pv_decision *decisions = NULL;
+    const struct pv_decision *answer;
+    size_t count = 0;
+    int status;
+
+    if (arena == NULL || pv_decide_query(arena, &caller, text, &decisions, &count) != PV_OK) {
+        fprintf(stderr, "pgveil explain: out of memory\n");
+        pv_arena_free(arena);
+        return 2;
+    }
+    answer = &decisions[0];
+    for (size_t i = 0; i < count; i++)
+        if (!decisions[i].is_allowed) {
+            answer = &decisions[i];
+            break;
+        }
+    if (is_json)
+        print_json(decisions, count, answer);
+    else
+        print_text(decisions, count, answer);
+    status = answer->is_allowed ? 0 : 1;
+    pv_arena_free(arena);
+    return status;
+}
+
+static void
+print_faults(const struct pv_faults *faults)
+{
+    for (size_t i = 0; i < pv_faults_total(faults); i++) {
+        const struct pv_fault *fault = pv_faults_at(faults, i);
+
+        if (!fault->is_warning)
+            fprintf(stderr, "%s:%u:%u: %s\n", fault->file, fault->line, fault->column, fault->message);
+    }
+}
+
+static int
+explain(const char *config_path, const char *room_name, const char *user, bool is_json, const struct pv_buf *text)
+{
+    struct pv_faults *faults = pv_faults_new();
+    struct pv_policy *policy = NULL;
+    const struct pv_room *room;
+    int result = 2;
+
+    if (faults == NULL || pv_policy_load(config_path, faults, &policy) != PV_OK) {
+        if (faults != NULL)
+            print_faults(faults);
+        fprintf(stderr, "pgveil explain: the config has faults; see pgveil check\n");
+        pv_faults_free(faults);
+        return 2;
+    }
+    pv_faults_free(faults);
+    room = pv_policy_room(policy, pv_slice_cstr(room_name));
+    if (room == NULL)
+        fprintf(stderr, "pgveil explain: there is no room \"%s\"\n", room_name);
+    else if (pv_room_member(room, user) == NULL)
+        fprintf(stderr, "pgveil explain: user \"%s\" is no member of room \"%s\"\n", user, room_name);
+    else
+        result = decide(policy, room, user, pv_buf_slice(text), is_json);
+    pv_policy_unref(policy);
+    return result;
+}
+
+int
+pv_command_explain(const char *config_path, int argc, char **argv)
+{
+    const char *room = NULL, *user = NULL, *sql = NULL;
+    bool is_json = false;
+    struct pv_buf text = {0};
+    int result;
+
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--json") == 0)
+            is_json = true;
+        else if (strcmp(argv[i], "--room") == 0 && i + 1 < argc)
+            room = argv[++i];
+        else if (strcmp(argv[i], "--user") == 0 && i + 1 < argc)
+            user = argv[++i];
+        else if (strncmp(argv[i], "--room=", 7) == 0)
+            room = argv[i] + 7;
+        else if (strncmp(argv[i], "--user=", 7) == 0)
+            user = argv[i] + 7;
+        else if (argv[i][0] == '-' && argv[i][1] == '-' && argv[i][2] != '\0' && argv[i][2] != ' ')
+            return usage("unknown option, or one without its value");
+        else if (sql == NULL)
+            sql = argv[i];
+        else
+            return usage("one SQL text is wanted, not several");
+    }
+    if (room == NULL || user == NULL)
+        return usage("--room and --user are needed");
+    if (sql == NULL)
+        return usage("the SQL is missing");
+    if (!read_input(sql, &text)) {
+        fprintf(stderr, "pgveil explain: the SQL could not be read\n");
+        pv_buf_clear(&text);
+        return 2;
+    }
+    result = explain(config_path, room, user, is_json, &text);
+    pv_buf_clear(&text);
+    return result;
+}
