@@ -333,6 +333,8 @@ ride_through(const struct place *place, struct pv_journal *journal, void (*break
     struct pv_journal_port *port = pv_journal_port_new(NULL, NULL);
     struct pv_journal_done done[3];
     struct pv_journal_stats stats;
+    enum pv_status status;
+    size_t awaited;
     uint64_t ticket;
 
     assert_int_equal(put_begin(journal, 1, port, NULL, &ticket), PV_OK);
@@ -342,10 +344,13 @@ ride_through(const struct place *place, struct pv_journal *journal, void (*break
     (void) usleep(1100000);
     break_it(place);
     assert_int_equal(put_begin(journal, 3, port, NULL, &ticket), PV_OK);
-    assert_int_equal(put_end(journal, 1, port, NULL, &ticket), PV_OK);
-    assert_int_equal(await_done(port, done, 2), 2);
+    status = put_end(journal, 1, port, NULL, &ticket);
+    awaited = status == PV_OK ? 2 : 1;
+    /* The writer may have found out in between. */
+    assert_true(status == PV_OK || status == PV_IO);
+    assert_int_equal(await_done(port, done, awaited), awaited);
     assert_int_equal(done[0].status, PV_IO);
-    assert_int_equal(done[1].status, PV_IO);
+    assert_int_equal(done[awaited - 1].status, PV_IO);
     assert_true(await_health(journal, true));
     assert_int_equal(put_begin(journal, 4, port, NULL, &ticket), PV_IO);
     assert_int_equal(put_denied(journal, 5, port, &ticket), PV_IO);
@@ -571,7 +576,8 @@ killed_writer_leaves_a_sound_log(void **state)
 
     assert_ptr_not_equal(confirmed, MAP_FAILED);
     pv_journal_close(open_journal(place, (struct pv_journal_options){0}));
-    for (int round = 0; round < 10; round++) {
+    /* On a slow machine a child may be killed before it wrote anything: then there are more rounds. */
+    for (int round = 0; round < 10 || (round < 60 && (lost == 0 || atomic_load(confirmed) < 100)); round++) {
         pid_t child = fork();
         int status;
 
@@ -587,10 +593,10 @@ killed_writer_leaves_a_sound_log(void **state)
         assert_int_equal(raw_number(place, "SELECT count(*) FROM query_log WHERE outcome IS NULL"), 0);
         assert_true(raw_number(place, "SELECT count(*) FROM query_log") >= (int64_t) atomic_load(confirmed));
         assert_sound(place);
+        lost = raw_number(place, "SELECT count(*) FROM query_log WHERE outcome = 'lost' AND rows IS NULL");
     }
-    lost = raw_number(place, "SELECT count(*) FROM query_log WHERE outcome = 'lost' AND rows IS NULL");
     assert_true(lost > 0);
-    assert_true(atomic_load(confirmed) > 100);
+    assert_true(atomic_load(confirmed) >= 100);
     assert_int_equal(munmap(confirmed, sizeof(*confirmed)), 0);
 }
 
