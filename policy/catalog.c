@@ -325,7 +325,7 @@ add_titles(struct maker *maker)
     struct pv_buf sql = {0};
 
     begin_view(&sql, maker, TITLE_VIEW);
-    pv_buf_put_text(&sql, "c.oid AS objoid, '1259'::oid AS classoid, coalesce(a.attnum::integer, 0) AS objsubid, "
+    pv_buf_put_text(&sql, "o.oid AS objoid, o.class AS classoid, coalesce(a.attnum::integer, 0) AS objsubid, "
                           "v.title AS description FROM (VALUES (NULL::text, NULL::text, NULL::text, NULL::text)");
     for (size_t d = 0; d < maker->room->dataset_count; d++) {
         const struct pv_dataset *dataset = &maker->room->datasets[d];
@@ -341,8 +341,10 @@ add_titles(struct maker *maker)
         if (!maker->room->questions[q].is_open)
             put_title(&sql, schema, maker->room->questions[q].id, NULL, maker->room->questions[q].title);
     pv_buf_put_text(&sql, ") AS v(space, relation, attribute, title) JOIN pg_catalog.pg_namespace AS n ON n.nspname = "
-                          "v.space::name JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = "
-                          "v.relation::name LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attname = "
+                          "v.space::name JOIN (SELECT c.oid, c.relnamespace, c.relname, '1259'::oid FROM pg_catalog.pg_class AS c "
+                          "UNION ALL SELECT f.oid, f.pronamespace, f.proname, '1255'::oid FROM pg_catalog.pg_proc AS f) "
+                          "AS o(oid, space, name, class) ON o.space = n.oid AND o.name = v.relation::name LEFT JOIN "
+                          "pg_catalog.pg_attribute AS a ON o.class = '1259'::oid AND a.attrelid = o.oid AND a.attname = "
                           "v.attribute::name WHERE v.attribute IS NULL OR a.attnum > 0");
     return add(maker, PV_MADE_VIEW, TITLE_VIEW, NULL, &sql);
 }

@@ -13,16 +13,15 @@
 #define TAIL_HEX 16u
 
 static void
-make_name(char name[PV_VIEWS_NAME_SIZE], const char *room, const char *separator, const char *rest)
+join_name(char name[PV_VIEWS_NAME_SIZE], const char *const pieces[4])
 {
     struct pv_sha256_state *state = NULL;
-    const char *pieces[] = {"pgveil_", room, separator, rest};
     char head[PV_VIEWS_NAME_SIZE];
     uint8_t digest[PV_SHA256_BYTES];
     size_t len = 0, total = 0;
     static const char hex[] = "0123456789abcdef";
 
-    for (size_t i = 0; i < PV_COUNT_OF(pieces); i++) {
+    for (size_t i = 0; i < 4; i++) {
         size_t piece = strlen(pieces[i]);
         size_t room_left = sizeof(head) - 1 - len;
         size_t take = piece < room_left ? piece : room_left;
@@ -38,7 +37,7 @@ make_name(char name[PV_VIEWS_NAME_SIZE], const char *room, const char *separator
     }
     state = pv_sha256_new();
     pv_assert(state != NULL);
-    for (size_t i = 0; i < PV_COUNT_OF(pieces); i++) {
+    for (size_t i = 0; i < 4; i++) {
         enum pv_status status = pv_sha256_update(state, pv_slice_cstr(pieces[i]));
 
         pv_assert(status == PV_OK);
@@ -56,6 +55,22 @@ make_name(char name[PV_VIEWS_NAME_SIZE], const char *room, const char *separator
         name[len++] = hex[digest[i] & 15u];
     }
     name[len] = '\0';
+}
+
+static void
+make_name(char name[PV_VIEWS_NAME_SIZE], const char *room, const char *separator, const char *rest)
+{
+    const char *const pieces[4] = {"pgveil_", room, separator, rest};
+
+    join_name(name, pieces);
+}
+
+void
+pv_views_cut_name(const char *head, const char *text, char name[PV_VIEWS_NAME_SIZE])
+{
+    const char *const pieces[4] = {head, text, "", ""};
+
+    join_name(name, pieces);
 }
 
 void

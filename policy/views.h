@@ -126,6 +126,14 @@ enum pv_status pv_views_dataset(struct pv_arena *arena, const struct pv_room *ro
                                 const struct pv_source *source, const struct pv_mask_context *context,
                                 struct pv_made *made, const char **words) PV_MUST_CHECK;
 
+/*
+ * How a fixed question shows in the catalogs, in the schema of questions: a view when it has no required parameter,
+ * else a function that returns a table. Shapes: columns and types as the question's own SQL gives them, never a
+ * row. One or two objects a question (layers 50 to 99, resting on the data sets' views); an open one has none. PV_NOMEM.
+ */
+enum pv_status pv_views_questions(struct pv_arena *arena, const struct pv_room *room, struct pv_made **made,
+                                  size_t *count) PV_MUST_CHECK;
+
 /* The private schema's and the helper functions' objects, in the order of making. PV_NOMEM. */
 enum pv_status pv_views_private(struct pv_arena *arena, const struct pv_room *room,
                                 const struct pv_mask_context *context, struct pv_made **made,

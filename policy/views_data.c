@@ -242,25 +242,13 @@ is_word_byte(char c)
            (c & '\x80') != 0;
 }
 
-/*
- * The filter as printed by print.h, with $n replaced by the attributes. That text holds strings in '…' and
- * names in "…" with quotes doubled, and nothing else that hides a `$`.
- */
-static enum pv_status
-put_filter(struct pv_buf *sql, const char *room, const struct pv_row_filter *filter, const struct pv_source *source,
-           size_t *unknown)
+enum pv_status
+pv_views_put_printed(struct pv_buf *sql, const char *text, bool (*put)(void *context, struct pv_buf *sql, size_t number),
+                     void *context)
 {
     char quote = '\0', last = '\0';
 
-    for (size_t i = 0; i < filter->attributes.count; i++) {
-        if (!put_attribute(sql, room, filter->attributes.names[i], &source->attribute_types[i])) {
-            *unknown = i;
-            return PV_INVALID;
-        }
-        pv_buf_put_text(sql, " IS NOT NULL AND ");
-    }
-    pv_buf_put_text(sql, "(");
-    for (const char *at = filter->sql; *at != '\0'; last = *at++) {
+    for (const char *at = text; *at != '\0'; last = *at++) {
         size_t number = 0;
 
         if (quote != '\0') {
@@ -270,16 +258,49 @@ put_filter(struct pv_buf *sql, const char *room, const struct pv_row_filter *fil
         } else if (*at == '$' && !is_word_byte(last) && at[1] >= '1' && at[1] <= '9') {
             for (; at[1] >= '0' && at[1] <= '9'; at++)
                 number = number * 10 + (size_t) (at[1] - '0');
-            if (number > filter->attributes.count)
-                return PV_INTERNAL;
-            if (!put_attribute(sql, room, filter->attributes.names[number - 1], &source->attribute_types[number - 1]))
+            if (!put(context, sql, number))
                 return PV_INTERNAL;
             continue;
         }
         pv_buf_put_u8(sql, (uint8_t) *at);
     }
-    pv_buf_put_text(sql, ")");
     return PV_OK;
+}
+
+struct filter_context {
+    const char *room;
+    const struct pv_row_filter *filter;
+    const struct pv_source *source;
+};
+
+static bool
+put_filter_attribute(void *context, struct pv_buf *sql, size_t number)
+{
+    const struct filter_context *c = context;
+
+    return number <= c->filter->attributes.count &&
+           put_attribute(sql, c->room, c->filter->attributes.names[number - 1], &c->source->attribute_types[number - 1]);
+}
+
+/* Each attribute must be there, whatever the filter makes of a NULL; then the filter with the attributes in it. */
+static enum pv_status
+put_filter(struct pv_buf *sql, const char *room, const struct pv_row_filter *filter, const struct pv_source *source,
+           size_t *unknown)
+{
+    struct filter_context context = {room, filter, source};
+    enum pv_status status;
+
+    for (size_t i = 0; i < filter->attributes.count; i++) {
+        if (!put_attribute(sql, room, filter->attributes.names[i], &source->attribute_types[i])) {
+            *unknown = i;
+            return PV_INVALID;
+        }
+        pv_buf_put_text(sql, " IS NOT NULL AND ");
+    }
+    pv_buf_put_text(sql, "(");
+    status = pv_views_put_printed(sql, filter->sql, put_filter_attribute, &context);
+    pv_buf_put_text(sql, ")");
+    return status;
 }
 
 /* ---- the view ---- */

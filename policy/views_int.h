@@ -11,4 +11,15 @@
 const char *pv_views_published_schema(const struct pv_room *room, size_t i);
 enum pv_status pv_made_finish(struct pv_arena *arena, struct pv_made *made, struct pv_buf *create) PV_MUST_CHECK;
 
+
+/*
+ * Appends text that print.h printed, calling `put` for each $n (n from 1). Such text holds strings in '…' and names in
+ * "…" with quotes doubled, and nothing else that hides a `$`. PV_INTERNAL when `put` says false.
+ */
+enum pv_status pv_views_put_printed(struct pv_buf *sql, const char *text,
+                                    bool (*put)(void *context, struct pv_buf *sql, size_t number),
+                                    void *context) PV_MUST_CHECK;
+/* `head` + `text`, cut to a name's length as views.h says. */
+void pv_views_cut_name(const char *head, const char *text, char name[PV_VIEWS_NAME_SIZE]);
+
 #endif

@@ -7,6 +7,7 @@
 
 #include "parser/sqltext.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +15,8 @@
 #define LAYER_TOGETHER 100u
 /* Everything from this layer up reads the private schema, which is below. */
 #define LAYER_READERS 3u
+/* From here on objects rest on the data sets' views. */
+#define LAYER_QUESTIONS 50u
 
 struct found {
     enum pv_made_kind kind;
@@ -42,7 +45,9 @@ static const char found_sql[] =
     "UNION ALL SELECT CASE c.relkind WHEN 'r' THEN 1 WHEN 'v' THEN 2 ELSE 4 END, n.nspname, c.relname, NULL, "
     " obj_description(c.oid, 'pg_class'), c.relowner, c.relacl, 'relation ' || n.nspname || '.' || c.relname "
     " FROM pg_class c JOIN spaces n ON n.oid = c.relnamespace WHERE c.relkind NOT IN ('i', 'I', 't', 'c') "
-    "UNION ALL SELECT CASE f.prokind WHEN 'f' THEN 3 ELSE 4 END, n.nspname, f.proname, pg_get_function_identity_arguments(f.oid), "
+    "UNION ALL SELECT CASE f.prokind WHEN 'f' THEN 3 ELSE 4 END, n.nspname, f.proname, "
+    " coalesce((SELECT string_agg(format_type(u.typ, NULL), ', ' ORDER BY u.n) FROM unnest(f.proargtypes) WITH ORDINALITY "
+    "  AS u(typ, n)), ''), "
     " obj_description(f.oid, 'pg_proc'), f.proowner, coalesce(f.proacl, acldefault('f', f.proowner)), "
     " 'function ' || n.nspname || '.' || f.proname FROM pg_proc f JOIN spaces n ON n.oid = f.pronamespace "
     "UNION ALL SELECT 4, n.nspname, t.typname, NULL, NULL, t.typowner, NULL, 'type ' || n.nspname || '.' || t.typname "
@@ -203,11 +208,14 @@ make(struct pv_provision *p, const struct pv_made *made, bool is_new)
         if (status != PV_OK)
             return status;
     }
-    pv_buf_put_text(&sql, "REVOKE ALL ON ");
-    put_target(&sql, made->kind == PV_MADE_VIEW ? PV_MADE_TABLE : made->kind, made->schema, made->name, made->arguments);
-    pv_buf_put_text(&sql, " FROM PUBLIC, ");
-    pv_sql_quote_identifier(&sql, p->login);
-    status = pv_provision_step(p, true, &sql, NULL);
+    status = PV_OK;
+    if (made->kind == PV_MADE_FUNCTION || !is_new) { /* anything else begins with no grant to anybody */
+        pv_buf_put_text(&sql, "REVOKE ALL ON ");
+        put_target(&sql, made->kind, made->schema, made->name, made->arguments);
+        pv_buf_put_text(&sql, " FROM PUBLIC, ");
+        pv_sql_quote_identifier(&sql, p->login);
+        status = pv_provision_step(p, true, &sql, NULL);
+    }
     if (status == PV_OK && made->is_readable) {
         pv_buf_put_text(&sql, made->kind == PV_MADE_SCHEMA     ? "GRANT USAGE ON "
                               : made->kind == PV_MADE_FUNCTION ? "GRANT EXECUTE ON "
@@ -227,7 +235,8 @@ make(struct pv_provision *p, const struct pv_made *made, bool is_new)
 }
 
 static enum pv_status
-drop_kind(struct pv_provision *p, const struct found_list *list, enum pv_made_kind kind)
+drop_kind(struct pv_provision *p, const struct found_list *list, enum pv_made_kind kind, unsigned layer_min,
+          unsigned layer_end)
 {
     struct pv_buf sql = {0};
     bool is_first = true;
@@ -237,7 +246,7 @@ drop_kind(struct pv_provision *p, const struct found_list *list, enum pv_made_ki
     for (size_t i = 0; i < list->count; i++) {
         const struct found *item = &list->items[i];
 
-        if (!item->is_dropped || item->kind != kind)
+        if (!item->is_dropped || item->kind != kind || item->layer < layer_min || item->layer >= layer_end)
             continue;
         pv_buf_put_text(&sql, is_first ? words[kind] : ", ");
         is_first = false;
@@ -251,11 +260,17 @@ drop_kind(struct pv_provision *p, const struct found_list *list, enum pv_made_ki
     return is_first ? PV_OK : pv_provision_step(p, true, &sql, NULL);
 }
 
-/* One DROP a kind, since those of a kind may rest on each other; functions rest on views, never the reverse. */
+/* One DROP a row, since those of a row may rest on each other: from the top down. */
 static enum pv_status
 drop_marked(struct pv_provision *p, const struct found_list *list)
 {
-    static const enum pv_made_kind order[] = {PV_MADE_FUNCTION, PV_MADE_VIEW, PV_MADE_TABLE, PV_MADE_SCHEMA};
+    static const struct {
+        enum pv_made_kind kind;
+        unsigned layer_min, layer_end;
+    } order[] = {
+        {PV_MADE_FUNCTION, LAYER_READERS, UINT_MAX}, {PV_MADE_VIEW, 0, UINT_MAX}, {PV_MADE_FUNCTION, 0, LAYER_READERS},
+        {PV_MADE_TABLE, 0, UINT_MAX},                {PV_MADE_SCHEMA, 0, UINT_MAX},
+    };
     enum pv_status status = PV_OK;
 
     for (size_t i = 0; i < list->count; i++) {
@@ -269,7 +284,7 @@ drop_marked(struct pv_provision *p, const struct found_list *list)
                                          p->room->name, list->items[j].words);
     }
     for (size_t i = 0; i < PV_COUNT_OF(order) && status == PV_OK; i++)
-        status = drop_kind(p, list, order[i]);
+        status = drop_kind(p, list, order[i].kind, order[i].layer_min, order[i].layer_end);
     return status;
 }
 
@@ -291,42 +306,54 @@ refuse_foreign(struct pv_provision *p, const struct found_list *list, const stru
     return PV_OK;
 }
 
-/* Marks what has to go: unwanted, changed, or resting on what is changed. */
+/* What an object's going takes with it. */
+struct fallout {
+    bool is_base, is_data, is_body;
+};
+
+static void
+note_drop(struct fallout *fallout, unsigned layer)
+{
+    fallout->is_base |= layer < LAYER_READERS;
+    fallout->is_data |= layer >= LAYER_READERS && layer < LAYER_QUESTIONS;
+    fallout->is_body |= layer >= LAYER_TOGETHER;
+}
+
+static bool
+is_hit(const struct fallout *fallout, const struct found *item)
+{
+    return (fallout->is_base && (item->layer >= LAYER_READERS || item->kind == PV_MADE_VIEW)) ||
+           (fallout->is_data && item->layer >= LAYER_QUESTIONS && item->layer < LAYER_TOGETHER) ||
+           (fallout->is_body && item->layer >= LAYER_TOGETHER);
+}
+
+/* Marks what has to go: unwanted, changed, or resting on what goes. A schema stays: its grants and mark are set in place. */
 static void
 mark_drops(const struct pv_provision *p, const struct found_list *list, const struct pv_made *made, size_t count)
 {
-    bool is_private_new = false, is_body_new = false;
+    struct fallout fallout = {0};
 
     for (size_t i = 0; i < count; i++) {
         struct found *found = find_one(list, &made[i]);
 
-        if (found != NULL && is_as_wanted(p, found, &made[i]))
+        if (made[i].kind == PV_MADE_SCHEMA || (found != NULL && is_as_wanted(p, found, &made[i])))
             continue;
-        if (made[i].kind == PV_MADE_SCHEMA)
-            continue; /* its grants and mark are set again in place */
         if (found != NULL)
             found->is_dropped = true;
-        is_private_new |= made[i].layer < LAYER_READERS && made[i].kind != PV_MADE_FUNCTION;
-        is_body_new |= made[i].layer >= LAYER_TOGETHER;
+        note_drop(&fallout, made[i].layer);
     }
     for (size_t i = 0; i < list->count; i++) {
         struct found *item = &list->items[i];
 
-        if (!item->is_ours)
+        if (!item->is_ours || item->is_wanted)
             continue;
-        if (!item->is_wanted) {
-            item->is_dropped = true;
-            is_body_new |= item->layer >= LAYER_TOGETHER;
-        }
+        item->is_dropped = true;
+        if (item->kind != PV_MADE_SCHEMA)
+            note_drop(&fallout, item->layer);
     }
-    for (size_t i = 0; i < list->count; i++) {
-        struct found *item = &list->items[i];
-
-        if (item->is_ours && item->kind != PV_MADE_SCHEMA &&
-            ((is_private_new && (item->layer >= LAYER_READERS || item->kind == PV_MADE_VIEW)) ||
-             (is_body_new && item->layer >= LAYER_TOGETHER)))
-            item->is_dropped = true;
-    }
+    for (size_t i = 0; i < list->count; i++)
+        if (list->items[i].is_ours && list->items[i].kind != PV_MADE_SCHEMA && is_hit(&fallout, &list->items[i]))
+            list->items[i].is_dropped = true;
 }
 
 enum pv_status
