@@ -13,21 +13,21 @@ setup-build setup-demo setup-test setup-clients setup-docker: setup-%:
 .PHONY: demo
 demo:
 	@tests/setup build demo
-	@$(MAKE) --no-print-directory $(JOBS) all
+	@$(MAKE) -s --no-print-directory $(JOBS) all
 	@demo/run
 
 # One step after another: the counts of each, then the sum.
 .PHONY: test
 test:
 	@tests/setup build test
-	@tests/tally "build=$(MAKE) --no-print-directory $(JOBS) all" \
-	    "lint=$(MAKE) --no-print-directory lint" \
-	    "unit=$(MAKE) --no-print-directory $(JOBS) unit-programs && $(MAKE) --no-print-directory -k unit" \
-	    "clang=$(MAKE) --no-print-directory $(JOBS) CC=clang all unit-programs" \
-	    "unit-asan=$(MAKE) --no-print-directory $(JOBS) FLAVOR=asan all unit-programs && $(MAKE) --no-print-directory -k FLAVOR=asan unit" \
-	    "wire=$(MAKE) --no-print-directory wire" \
-	    "integration=$(MAKE) --no-print-directory integration" \
-	    "fuzz=$(MAKE) --no-print-directory fuzz"
+	@tests/tally "build=$(MAKE) -s --no-print-directory $(JOBS) all" \
+	    "lint=$(MAKE) -s --no-print-directory lint" \
+	    "unit=$(MAKE) -s --no-print-directory $(JOBS) unit-programs && $(MAKE) -s --no-print-directory -k unit" \
+	    "clang=$(MAKE) -s --no-print-directory $(JOBS) CC=clang all unit-programs" \
+	    "unit-asan=$(MAKE) -s --no-print-directory $(JOBS) FLAVOR=asan all unit-programs && $(MAKE) -s --no-print-directory -k FLAVOR=asan unit" \
+	    "wire=$(MAKE) -s --no-print-directory wire" \
+	    "integration=$(MAKE) -s --no-print-directory integration" \
+	    "fuzz=$(MAKE) -s --no-print-directory fuzz"
 
 .PHONY: lint
 lint:
@@ -45,8 +45,8 @@ integration:
 # The same suite against the sanitized binary.
 .PHONY: integration-asan
 integration-asan:
-	@$(MAKE) --no-print-directory $(JOBS) FLAVOR=asan all
-	@PGVEIL_BIN=build/asan/pgveil $(MAKE) --no-print-directory integration
+	@$(MAKE) -s --no-print-directory $(JOBS) FLAVOR=asan all
+	@PGVEIL_BIN=build/asan/pgveil $(MAKE) -s --no-print-directory integration
 
 # Transcripts over the session engine: tests/wire/test_*.c, each a cmocka program.
 WIRE_BIN := $(patsubst tests/wire/%.c,$(BUILD)/wire/%,$(wildcard tests/wire/test_*.c))
@@ -61,7 +61,7 @@ wire: $(WIRE_BIN)
 .PHONY: fuzz fuzz-programs
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(FUZZ_BUILD)/bin/%,$(wildcard tests/fuzz/fuzz_*.c))
 fuzz:
-	@$(MAKE) --no-print-directory $(JOBS) FLAVOR=fuzz CC=clang BUILD=$(FUZZ_BUILD) fuzz-programs
+	@$(MAKE) -s --no-print-directory $(JOBS) FLAVOR=fuzz CC=clang BUILD=$(FUZZ_BUILD) fuzz-programs
 	@tests/fuzz/run $(FUZZ_BUILD)/bin $(FUZZ_SECONDS)
 fuzz-programs: $(FUZZ_BIN)
 # The highest layer that each links, so that a lower target does not wait for the whole.
@@ -78,7 +78,7 @@ $(foreach f,$(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)),$(
 .PHONY: test-clients
 test-clients:
 	@tests/setup build test clients
-	@$(MAKE) --no-print-directory $(JOBS) all
+	@$(MAKE) -s --no-print-directory $(JOBS) all
 	@tests/tally "clients=$(PYTEST) -q tests/clients"
 
 # The container image, built and started; slow, so not part of `make test`.

@@ -521,7 +521,6 @@ def test_cancel_of_an_idle_session_does_not_hit_the_next_statement(wire, veil):
 
 def test_a_slow_reader_stops_its_server_and_not_the_proxy(wire):
     conn = wire()
-    conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
     conn.send(w.query("SELECT * FROM questions.many_rows(n => 6)"))
     other = wire()
     for _ in range(20):

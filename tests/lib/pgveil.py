@@ -90,7 +90,7 @@ class Pgveil:
     def passwd(self, password, user):
         key = (password, user)
         if key not in self._verifiers:
-            done = self.run("passwd", "--user", user, stdin=password + "\n")
+            done = run_binary("passwd", stdin=password + "\n")
             if done.returncode != 0:
                 raise RuntimeError("pgveil passwd: " + done.stderr)
             self._verifiers[key] = done.stdout.strip()
