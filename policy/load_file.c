@@ -126,7 +126,7 @@ pv_set_secret_file(struct pv_doc *doc, const struct pv_located *value, void *fie
     if (fd < 0)
         return;
     if ((info.st_mode & (S_IRGRP | S_IWGRP | S_IROTH | S_IWOTH)) != 0)
-        pv_load_fault(doc, value, "\"%s\" is a secret that group or others can read or write (mode %04o): chmod 600 it",
+        pv_load_fault(doc, value, "\"%s\" is a secret file that group or others can read or write (mode %04o): chmod 600 it",
                       pv_located_string(value), (unsigned) info.st_mode & 07777u);
     else if (strcmp(value->key, "password_file") == 0 || strcmp(value->key, "secret_file") == 0)
         check_secret(doc, value, fd, &info);

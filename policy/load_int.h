@@ -31,6 +31,9 @@ struct pv_snapshot {
     struct pv_snapshot *next; /* waiting for its owner to reap it */
 };
 
+/* Of the arenas of snapshots and documents. Tests make it small, so that each piece is an allocation that may fail. */
+extern size_t pv_load_block_bytes;
+
 struct pv_snapshot *pv_snapshot_new(void) PV_MUST_CHECK;
 void pv_snapshot_free(struct pv_snapshot *snapshot);
 

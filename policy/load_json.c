@@ -251,7 +251,7 @@ pv_doc_open(struct pv_doc *doc, struct pv_load *load, const char *file, const ch
     doc->load = load;
     doc->file = file;
     doc->dir = dir;
-    doc->scratch = pv_arena_new(16384);
+    doc->scratch = pv_arena_new(pv_load_block_bytes);
     if (doc->scratch != NULL)
         doc->shown_dir = pv_arena_strndup(doc->scratch, file, slash == NULL ? 0 : (size_t) (slash - file) + 1);
     if (doc->scratch == NULL || doc->shown_dir == NULL) {

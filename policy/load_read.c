@@ -429,11 +429,11 @@ pv_set_word(struct pv_doc *doc, const struct pv_located *value, void *field, con
     for (int i = 0; key->words[i] != NULL; i++) {
         if (strcmp(key->words[i], pv_located_string(value)) == 0) {
             *(int *) field = i;
-            pv_buf_clear(&list);
             return;
         }
-        pv_buf_printf(&list, "%s\"%s\"", i == 0 ? "" : key->words[i + 1] == NULL ? " or " : ", ", key->words[i]);
     }
+    for (int i = 0; key->words[i] != NULL; i++)
+        pv_buf_printf(&list, "%s\"%s\"", i == 0 ? "" : key->words[i + 1] == NULL ? " or " : ", ", key->words[i]);
     if (pv_buf_ok(&list))
         pv_load_fault(doc, value, "\"%s\" must be %s, not \"%s\"", value->key, pv_buf_text(&list),
                       pv_located_string(value));

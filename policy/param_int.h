@@ -63,4 +63,7 @@ enum pv_status pv_binary_scalar(struct pv_arena *arena, enum pv_param_kind kind,
 enum pv_status pv_binary_array(struct pv_arena *arena, struct pv_slice value, const struct pv_param_type **type,
                                struct pv_items *items) PV_MUST_CHECK;
 
+/* param_regex.c: does the pattern match the text from end to end? Thread-safe. */
+bool pv_regex_matches(const void *regex, const char *text);
+
 #endif

@@ -9,13 +9,15 @@
 
 #include <string.h>
 
+size_t pv_load_block_bytes = 65536;
+
 static pthread_mutex_t waiting_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct pv_snapshot *waiting;
 
 struct pv_snapshot *
 pv_snapshot_new(void)
 {
-    struct pv_arena *arena = pv_arena_new(65536);
+    struct pv_arena *arena = pv_arena_new(pv_load_block_bytes);
     struct pv_snapshot *snapshot = pv_calloc(1, sizeof(*snapshot));
 
     if (arena == NULL || snapshot == NULL) {
