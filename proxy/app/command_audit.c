@@ -29,7 +29,8 @@ enum { DONE = 0, ANSWER_NO = 1, CANNOT = 2 };
 #define ERROR_SIZE 512u
 
 static const char usage[] =
-    "usage: pgveil audit list [--room ROOM] [--user USER] [--decision allowed|denied] [--since TIME] [--limit N] [--json]\n"
+    "usage: pgveil audit list [--room ROOM] [--user USER] [--decision allowed|denied] [--since TIME] [--limit N] "
+    "[--json]\n"
     "       pgveil audit show [--json] SEQ\n"
     "       pgveil audit query [--json] SQL      read-only SQL over the views query_log and event_log\n"
     "       pgveil audit verify [--head FILE]    checks the hash chain, and that it holds a head signed earlier\n"
@@ -41,7 +42,8 @@ static const char usage[] =
 static int
 misused(const char *words, const char *what)
 {
-    (void) fprintf(stderr, "pgveil audit: %s%s%s\n%s", words, what == NULL ? "" : ": ", what == NULL ? "" : what, usage);
+    (void) fprintf(stderr, "pgveil audit: %s%s%s\n%s", words, what == NULL ? "" : ": ", what == NULL ? "" : what,
+                   usage);
     return CANNOT;
 }
 
@@ -134,16 +136,21 @@ static bool
 parse_options(const struct form *form, int argc, char **argv, struct options *options)
 {
     static const struct option longs[] = {
-        {"room", required_argument, NULL, 'r'},  {"user", required_argument, NULL, 'u'},
-        {"decision", required_argument, NULL, 'd'}, {"since", required_argument, NULL, 's'},
-        {"limit", required_argument, NULL, 'l'}, {"json", no_argument, NULL, 'j'},
-        {"head", required_argument, NULL, 'H'},  {"format", required_argument, NULL, 'f'},
+        {"room", required_argument, NULL, 'r'},
+        {"user", required_argument, NULL, 'u'},
+        {"decision", required_argument, NULL, 'd'},
+        {"since", required_argument, NULL, 's'},
+        {"limit", required_argument, NULL, 'l'},
+        {"json", no_argument, NULL, 'j'},
+        {"head", required_argument, NULL, 'H'},
+        {"format", required_argument, NULL, 'f'},
         {NULL, 0, NULL, 0},
     };
     int letter;
 
     *options = (struct options){.filter.limit = LIST_LIMIT_DEFAULT};
-    /* getopt keeps its place in a global; 0 starts it anew. It leaves "audit list" out of its messages, so ours are used. */
+    /* getopt keeps its place in a global; 0 starts it anew. It leaves "audit list" out of its messages, so ours are
+     * used. */
     optind = 0;
     opterr = 0;
     while ((letter = getopt_long(argc, argv, ":", longs, NULL)) != -1) {
@@ -420,7 +427,7 @@ open_reader(const char *state_path)
 static int
 run_list(const char *state_path, const struct options *options)
 {
-    static const char *const names[] = {"seq",     "at",   "room",   "user",  "decision", "question",
+    static const char *const names[] = {"seq",     "at",   "room",     "user",   "decision", "question",
                                         "outcome", "rows", "sqlstate", "reason", "query"};
     struct output output = {.shape = options->is_json ? AS_ARRAY : AS_TABLE,
                             .names = names,

@@ -16,8 +16,9 @@ const char pv_db_head_sql[] = "SELECT seq, hash FROM (" NEWEST("statement") " UN
 static const char hash_at_sql[] = "SELECT hash FROM statement WHERE seq = ?1 UNION ALL SELECT hash FROM statement_end"
                                   " WHERE seq = ?1 UNION ALL SELECT hash FROM event WHERE seq = ?1";
 
-static const char lost_sql[] = "SELECT s.id FROM statement AS s WHERE s.seq > (SELECT value FROM meta WHERE name = 'swept')"
-                               " AND NOT EXISTS (SELECT 1 FROM statement_end AS e WHERE e.id = s.id) ORDER BY s.seq";
+static const char lost_sql[] =
+    "SELECT s.id FROM statement AS s WHERE s.seq > (SELECT value FROM meta WHERE name = 'swept')"
+    " AND NOT EXISTS (SELECT 1 FROM statement_end AS e WHERE e.id = s.id) ORDER BY s.seq";
 
 /* ---- Small tools ---- */
 
@@ -130,8 +131,8 @@ check_grown(struct pv_db *db)
     if (db->committed.seq == 0)
         return PV_OK;
     if (db->current.seq <= db->committed.seq) {
-        bool is_same = db->current.seq == db->committed.seq &&
-                       memcmp(db->current.hash, db->committed.hash, PV_SHA256_BYTES) == 0;
+        bool is_same =
+            db->current.seq == db->committed.seq && memcmp(db->current.hash, db->committed.hash, PV_SHA256_BYTES) == 0;
 
         return is_same ? PV_OK : PV_CORRUPT;
     }
@@ -224,7 +225,7 @@ prepare_all(struct pv_db *db)
         const char *sql;
         sqlite3_stmt **statement;
     } rows[] = {
-        {"BEGIN IMMEDIATE", &db->begin}, {"COMMIT", &db->commit},         {"ROLLBACK", &db->rollback},
+        {"BEGIN IMMEDIATE", &db->begin}, {"COMMIT", &db->commit},     {"ROLLBACK", &db->rollback},
         {pv_db_head_sql, &db->head},     {hash_at_sql, &db->hash_at},
     };
     enum pv_status status = PV_OK;
@@ -369,7 +370,9 @@ pv_db_open_reading(const char *path, sqlite3 **sqlite, char *error, size_t error
         return PV_OK;
     }
     pv_db_error(error, error_size, "cannot read the query log %s: %s", path,
-                words[0] != '\0' ? words : made == NULL ? pv_status_words(status) : sqlite3_errmsg(made));
+                words[0] != '\0' ? words
+                : made == NULL   ? pv_status_words(status)
+                                 : sqlite3_errmsg(made));
     (void) sqlite3_close(made);
     return status;
 }
@@ -410,8 +413,8 @@ bind(sqlite3_stmt *insert, int index, const struct pv_value *value)
     case PV_VALUE_INT:
         return pv_db_status(sqlite3_bind_int64(insert, index, value->number));
     case PV_VALUE_TEXT:
-        return pv_db_status(sqlite3_bind_text64(insert, index, (const char *) value->data, value->len, SQLITE_STATIC,
-                                                SQLITE_UTF8));
+        return pv_db_status(
+            sqlite3_bind_text64(insert, index, (const char *) value->data, value->len, SQLITE_STATIC, SQLITE_UTF8));
     case PV_VALUE_BLOB:
         return pv_db_status(sqlite3_bind_blob64(insert, index, value->data, value->len, SQLITE_STATIC));
     }

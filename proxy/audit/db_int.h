@@ -66,7 +66,8 @@ enum pv_status pv_db_exec(sqlite3 *sqlite, const char *sql) PV_MUST_CHECK;
 enum pv_status pv_db_step(sqlite3_stmt *statement) PV_MUST_CHECK;
 enum pv_status pv_db_head_read(sqlite3_stmt *head, struct pv_db_head *result) PV_MUST_CHECK;
 extern const char pv_db_head_sql[];
-/* For reading alone; a copy on a read-only disk too. Begins a read transaction, so that all that follows sees one state. */
+/* For reading alone; a copy on a read-only disk too. Begins a read transaction, so that all that follows sees one
+ * state. */
 enum pv_status pv_db_open_reading(const char *path, sqlite3 **sqlite, char *error, size_t error_size) PV_MUST_CHECK;
 /* The URI under which that opened it; freed with sqlite3_free. */
 char *pv_db_reading_uri(const char *path, bool is_immutable) PV_MUST_CHECK;

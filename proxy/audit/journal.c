@@ -571,9 +571,8 @@ destroy(struct pv_journal *journal)
 static enum pv_status
 set_up(struct pv_journal *journal, char *error, size_t error_size)
 {
-    const struct pv_db_options options = {.is_creating = true,
-                                          .is_relaxed = journal->options.is_relaxed,
-                                          .busy_ms = journal->options.busy_ms};
+    const struct pv_db_options options = {
+        .is_creating = true, .is_relaxed = journal->options.is_relaxed, .busy_ms = journal->options.busy_ms};
     uint64_t id = 0;
     enum pv_status status = PV_OK;
 

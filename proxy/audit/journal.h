@@ -35,7 +35,8 @@ struct pv_journal_options {
 enum pv_status pv_journal_open(const char *path, const struct pv_journal_options *options, struct pv_journal **journal,
                                char *error, size_t error_size) PV_MUST_CHECK;
 
-/* Writes what is queued (one last attempt if the log is failing), completes every ticket, ends the thread. NULL is fine. */
+/* Writes what is queued (one last attempt if the log is failing), completes every ticket, ends the thread. NULL is
+ * fine. */
 void pv_journal_close(struct pv_journal *journal);
 
 /*
@@ -86,8 +87,9 @@ struct pv_journal_stats {
 
 void pv_journal_stats(const struct pv_journal *journal, struct pv_journal_stats *stats);
 
-/* One record in a transaction of its own, for commands; on disk when it returns PV_OK. Makes the log where it is missing. */
-enum pv_status pv_journal_append_once(const char *path, const struct pv_record *record, char *error, size_t error_size)
-    PV_MUST_CHECK;
+/* One record in a transaction of its own, for commands; on disk when it returns PV_OK. Makes the log where it is
+ * missing. */
+enum pv_status pv_journal_append_once(const char *path, const struct pv_record *record, char *error,
+                                      size_t error_size) PV_MUST_CHECK;
 
 #endif

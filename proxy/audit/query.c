@@ -33,18 +33,87 @@ struct pv_log_reader {
 /* ---- The authorizer ---- */
 
 static const char *const functions[] = {
-    "abs",         "avg",         "ceil",        "ceiling",      "changes",      "char",         "coalesce",
-    "concat",      "count",       "cume_dist",   "date",         "datetime",     "dense_rank",   "first_value",
-    "floor",       "format",      "glob",        "group_concat", "hex",          "ifnull",       "iif",
-    "instr",       "json",        "json_array",  "json_array_length", "json_each", "json_extract", "json_group_array",
-    "json_group_object", "json_object", "json_quote", "json_tree", "json_type",  "json_valid",   "julianday",
-    "lag",         "last_value",  "lead",        "length",       "like",         "likelihood",   "likely",
-    "ln",          "log",         "log10",       "log2",         "lower",        "ltrim",        "max",
-    "min",         "mod",         "nth_value",   "ntile",        "nullif",       "percent_rank", "pow",
-    "power",       "printf",      "quote",       "rank",         "replace",      "round",        "row_number",
-    "rtrim",       "sign",        "sqrt",        "strftime",     "substr",       "substring",    "sum",
-    "time",        "total",       "trim",        "trunc",        "typeof",       "unicode",      "unixepoch",
-    "unlikely",    "upper",       "->",          "->>",
+    "abs",
+    "avg",
+    "ceil",
+    "ceiling",
+    "changes",
+    "char",
+    "coalesce",
+    "concat",
+    "count",
+    "cume_dist",
+    "date",
+    "datetime",
+    "dense_rank",
+    "first_value",
+    "floor",
+    "format",
+    "glob",
+    "group_concat",
+    "hex",
+    "ifnull",
+    "iif",
+    "instr",
+    "json",
+    "json_array",
+    "json_array_length",
+    "json_each",
+    "json_extract",
+    "json_group_array",
+    "json_group_object",
+    "json_object",
+    "json_quote",
+    "json_tree",
+    "json_type",
+    "json_valid",
+    "julianday",
+    "lag",
+    "last_value",
+    "lead",
+    "length",
+    "like",
+    "likelihood",
+    "likely",
+    "ln",
+    "log",
+    "log10",
+    "log2",
+    "lower",
+    "ltrim",
+    "max",
+    "min",
+    "mod",
+    "nth_value",
+    "ntile",
+    "nullif",
+    "percent_rank",
+    "pow",
+    "power",
+    "printf",
+    "quote",
+    "rank",
+    "replace",
+    "round",
+    "row_number",
+    "rtrim",
+    "sign",
+    "sqrt",
+    "strftime",
+    "substr",
+    "substring",
+    "sum",
+    "time",
+    "total",
+    "trim",
+    "trunc",
+    "typeof",
+    "unicode",
+    "unixepoch",
+    "unlikely",
+    "upper",
+    "->",
+    "->>",
 };
 
 /* Tables whose columns may be read: the views, what lies under them, and JSON arrays taken apart. */
@@ -52,8 +121,8 @@ static const char *const readable[] = {"query_log", "event_log", "statement", "s
                                        "event",     "json_each", "json_tree"};
 
 /* Tables of which not even the number of rows is told. */
-static const char *const shadowed[] = {"statement", "statement_end", "event", "meta", "secret",
-                                       "approval",  "consent",       "budget"};
+static const char *const shadowed[] = {"statement", "statement_end", "event",   "meta",
+                                       "secret",    "approval",      "consent", "budget"};
 
 static bool
 is_one_of(const char *name, const char *const *names, size_t count)
@@ -64,7 +133,8 @@ is_one_of(const char *name, const char *const *names, size_t count)
     return false;
 }
 
-/* SQLite asks with an empty column where a FROM item is named and no column of it is read; a CTE is such an item too. */
+/* SQLite asks with an empty column where a FROM item is named and no column of it is read; a CTE is such an item too.
+ */
 static bool
 may_count(const char *table)
 {
@@ -94,8 +164,7 @@ authorize(void *context, int action, const char *first, const char *second, cons
     case SQLITE_RECURSIVE:
         return SQLITE_OK;
     case SQLITE_READ:
-        if (second != NULL && second[0] == '\0' ? may_count(first)
-                                                : is_one_of(first, readable, PV_COUNT_OF(readable)))
+        if (second != NULL && second[0] == '\0' ? may_count(first) : is_one_of(first, readable, PV_COUNT_OF(readable)))
             return SQLITE_OK;
         return refuse(reader, "only query_log and event_log can be read");
     case SQLITE_FUNCTION:
@@ -156,8 +225,8 @@ static enum pv_status
 attach(struct pv_log_reader *reader, const char *path)
 {
     char *uri = pv_db_reading_uri(path, false);
-    enum pv_status status = uri == NULL ? PV_NOMEM
-                                        : run_text(reader, sqlite3_mprintf("ATTACH %Q AS %s", uri, reader->schema));
+    enum pv_status status =
+        uri == NULL ? PV_NOMEM : run_text(reader, sqlite3_mprintf("ATTACH %Q AS %s", uri, reader->schema));
 
     sqlite3_free(uri);
     if (status == PV_OK)
@@ -203,9 +272,12 @@ limit(sqlite3 *sqlite)
     static const struct {
         int id, most;
     } rows[] = {
-        {SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX},       {SQLITE_LIMIT_SQL_LENGTH, PV_QUERY_BYTES_DEFAULT},
-        {SQLITE_LIMIT_ATTACHED, 1},                   {SQLITE_LIMIT_COMPOUND_SELECT, 100},
-        {SQLITE_LIMIT_COLUMN, ROW_CELLS_MAX},         {SQLITE_LIMIT_VDBE_OP, 1000000},
+        {SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX},
+        {SQLITE_LIMIT_SQL_LENGTH, PV_QUERY_BYTES_DEFAULT},
+        {SQLITE_LIMIT_ATTACHED, 1},
+        {SQLITE_LIMIT_COMPOUND_SELECT, 100},
+        {SQLITE_LIMIT_COLUMN, ROW_CELLS_MAX},
+        {SQLITE_LIMIT_VDBE_OP, 1000000},
         {SQLITE_LIMIT_WORKER_THREADS, 0},
     };
 
@@ -411,7 +483,9 @@ pv_log_list(struct pv_log_reader *reader, const struct pv_log_filter *filter, pv
     (void) snprintf(sql, sizeof(sql), "SELECT * FROM query_log WHERE 1%s%s%s%s ORDER BY seq DESC LIMIT ?4",
                     filter->room == NULL ? "" : " AND room = ?1", filter->user == NULL ? "" : " AND user = ?2",
                     filter->has_since ? " AND at >= ?3" : "",
-                    filter->decision == NULL ? "" : is_denied ? " AND decision = 'denied'" : " AND decision = 'allowed'");
+                    filter->decision == NULL ? ""
+                    : is_denied              ? " AND decision = 'denied'"
+                                             : " AND decision = 'allowed'");
     status = pv_db_prepare(reader->sqlite, sql, &statement);
     if (status != PV_OK)
         return status;
@@ -423,8 +497,8 @@ pv_log_list(struct pv_log_reader *reader, const struct pv_log_filter *filter, pv
         pv_record_time_format(filter->since_us, since);
         bind_text(statement, 3, since);
     }
-    (void) sqlite3_bind_int64(statement, 4, filter->limit == 0 || filter->limit > INT64_MAX ? -1
-                                                                                            : (int64_t) filter->limit);
+    (void) sqlite3_bind_int64(statement, 4,
+                              filter->limit == 0 || filter->limit > INT64_MAX ? -1 : (int64_t) filter->limit);
     status = read_rows(reader, statement, false, take, context);
     (void) sqlite3_finalize(statement);
     return status;
@@ -492,8 +566,7 @@ is_rest_empty(struct pv_log_reader *reader, const char *rest)
     while (*rest != '\0') {
         sqlite3_stmt *more = NULL;
         const char *next = rest;
-        bool is_statement =
-            sqlite3_prepare_v3(reader->sqlite, rest, -1, 0, &more, &next) != SQLITE_OK || more != NULL;
+        bool is_statement = sqlite3_prepare_v3(reader->sqlite, rest, -1, 0, &more, &next) != SQLITE_OK || more != NULL;
 
         (void) sqlite3_finalize(more);
         if (is_statement)
@@ -514,11 +587,12 @@ prepare_only(struct pv_log_reader *reader, const char *sql, sqlite3_stmt **state
     reader->refused = NULL;
     rc = sqlite3_prepare_v3(reader->sqlite, sql, -1, 0, statement, &rest);
     if (rc != SQLITE_OK) {
-        enum pv_status status = reader->refused != NULL         ? PV_DENIED
-                                : (rc & 0xff) == SQLITE_ERROR   ? PV_SYNTAX
-                                                                : pv_db_status(rc);
+        enum pv_status status = reader->refused != NULL       ? PV_DENIED
+                                : (rc & 0xff) == SQLITE_ERROR ? PV_SYNTAX
+                                                              : pv_db_status(rc);
 
-        pv_db_error(error, error_size, "%s", reader->refused != NULL ? reader->refused : sqlite3_errmsg(reader->sqlite));
+        pv_db_error(error, error_size, "%s",
+                    reader->refused != NULL ? reader->refused : sqlite3_errmsg(reader->sqlite));
         return status;
     }
     if (*statement == NULL) {
@@ -550,8 +624,8 @@ pv_log_query(struct pv_log_reader *reader, const char *sql, pv_row_take take, vo
     if (status == PV_OK) {
         status = read_rows(reader, statement, true, take, context);
         if (status != PV_OK)
-            pv_db_error(error, error_size, "%s", status == PV_LIMIT ? "the query took too long"
-                                                                    : sqlite3_errmsg(reader->sqlite));
+            pv_db_error(error, error_size, "%s",
+                        status == PV_LIMIT ? "the query took too long" : sqlite3_errmsg(reader->sqlite));
     }
     (void) sqlite3_finalize(statement);
     (void) sqlite3_set_authorizer(reader->sqlite, NULL, NULL);

@@ -64,8 +64,8 @@ enum pv_status pv_log_export(struct pv_log_reader *reader, pv_row_take take, voi
  * One SELECT. PV_SYNTAX, PV_DENIED (touches what it may not), PV_LIMIT (timeout); `error` gets the words.
  * `take` is called once before the first row with cells NULL, so that an empty result has names too.
  */
-enum pv_status pv_log_query(struct pv_log_reader *reader, const char *sql, pv_row_take take, void *context,
-                            char *error, size_t error_size) PV_MUST_CHECK;
+enum pv_status pv_log_query(struct pv_log_reader *reader, const char *sql, pv_row_take take, void *context, char *error,
+                            size_t error_size) PV_MUST_CHECK;
 
 /* ---- Formats: each appends to a buffer, which the caller empties as it likes ---- */
 

@@ -22,7 +22,11 @@ enum pv_record_kind {
 enum pv_record_protocol { PV_RECORD_SIMPLE, PV_RECORD_EXTENDED };
 
 /* Whether groups were left out of a result. */
-enum pv_suppressed { PV_SUPPRESSED_UNKNOWN, PV_SUPPRESSED_NONE, PV_SUPPRESSED_SOME }; /* unknown: no threshold applied */
+enum pv_suppressed {
+    PV_SUPPRESSED_UNKNOWN,
+    PV_SUPPRESSED_NONE,
+    PV_SUPPRESSED_SOME
+}; /* unknown: no threshold applied */
 
 /* Columns: name, word in the log. */
 #define PV_OUTCOME_TABLE(X) \
@@ -46,8 +50,8 @@ struct pv_statement_begin {
     const char *question, *question_type;
     bool is_allowed;
     const char *reason;
-    bool has_query;        /* false: no text could be read, and `reason` says why */
-    struct pv_slice query; /* as the client sent it */
+    bool has_query;         /* false: no text could be read, and `reason` says why */
+    struct pv_slice query;  /* as the client sent it */
     const char *parameters; /* JSON array; NULL where parameters are not logged */
     const char *forwarded;  /* SQL that goes to the database; NULL: nothing does */
     const char *datasets;   /* JSON array of names */
@@ -55,10 +59,10 @@ struct pv_statement_begin {
 };
 
 struct pv_statement_end {
-    uint64_t id;     /* of the begin; in a WHOLE record not looked at */
-    int64_t at_us;   /* 0: now */
-    uint64_t rows;   /* that reached the client */
-    uint64_t bytes;  /* of the result's messages as sent to the client */
+    uint64_t id;    /* of the begin; in a WHOLE record not looked at */
+    int64_t at_us;  /* 0: now */
+    uint64_t rows;  /* that reached the client */
+    uint64_t bytes; /* of the result's messages as sent to the client */
     uint64_t duration_us;
     enum pv_suppressed suppressed;
     enum pv_outcome outcome;

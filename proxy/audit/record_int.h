@@ -21,7 +21,7 @@ struct pv_value {
 };
 
 /* The chained tables. Columns between seq and hash; the tag opens a row's canonical bytes. */
-#define PV_STATEMENT_COLUMNS                                                                                     \
+#define PV_STATEMENT_COLUMNS \
     "id, at, session, room, user, party, client, application, protocol, question, question_type, decision, " \
     "reason, query, parameters, forwarded, datasets, columns"
 #define PV_STATEMENT_END_COLUMNS "id, at, rows, suppressed, bytes, duration_us, outcome, sqlstate"
@@ -48,8 +48,8 @@ struct pv_entry {
     uint64_t ticket;
     enum pv_status status;      /* of the writing */
     enum pv_status done_status; /* of the completion, which a later attempt does not change */
-    _Atomic int refs; /* the queue's and the port's */
-    size_t size;      /* of the block */
+    _Atomic int refs;           /* the queue's and the port's */
+    size_t size;                /* of the block */
     enum pv_record_kind kind;
     bool is_kept;
     size_t value_count;

@@ -4,27 +4,26 @@
 #include <string.h>
 
 /* `schema` stands before the tables' names. */
-#define SELECT_QUERY_LOG(schema)                                                                                            \
-    "SELECT s.seq AS seq, s.at AS at, s.session AS session, s.room AS room, s.user AS user, s.party AS party, "     \
-    "s.client AS client, s.application AS application, s.protocol AS protocol, s.question AS question, "            \
-    "s.question_type AS question_type, s.decision AS decision, s.reason AS reason, s.query AS query, "              \
-    "s.parameters AS parameters, s.forwarded AS forwarded, s.datasets AS datasets, s.columns AS columns, "          \
-    "e.rows AS rows, e.suppressed AS suppressed, e.bytes AS bytes, e.duration_us AS duration_us, "                  \
-    "e.outcome AS outcome, e.sqlstate AS sqlstate FROM " schema "statement AS s LEFT JOIN "              \
-    schema "statement_end AS e ON e.id = s.id"
-#define SELECT_EVENT_LOG(schema) \
-    "SELECT seq, at, session, room, user, client, event, detail FROM " schema "event"
+#define SELECT_QUERY_LOG(schema) \
+    "SELECT s.seq AS seq, s.at AS at, s.session AS session, s.room AS room, s.user AS user, s.party AS party, " \
+    "s.client AS client, s.application AS application, s.protocol AS protocol, s.question AS question, " \
+    "s.question_type AS question_type, s.decision AS decision, s.reason AS reason, s.query AS query, " \
+    "s.parameters AS parameters, s.forwarded AS forwarded, s.datasets AS datasets, s.columns AS columns, " \
+    "e.rows AS rows, e.suppressed AS suppressed, e.bytes AS bytes, e.duration_us AS duration_us, " \
+    "e.outcome AS outcome, e.sqlstate AS sqlstate FROM " schema "statement AS s LEFT JOIN " schema \
+    "statement_end AS e ON e.id = s.id"
+#define SELECT_EVENT_LOG(schema) "SELECT seq, at, session, room, user, client, event, detail FROM " schema "event"
 
 const char pv_schema_query_log_select[] = SELECT_QUERY_LOG("@.");
 const char pv_schema_event_log_select[] = SELECT_EVENT_LOG("@.");
 
-#define APPEND_ONLY(table, words)                                                                               \
+#define APPEND_ONLY(table, words) \
     "CREATE TRIGGER " table "_no_update BEFORE UPDATE ON " table " BEGIN SELECT RAISE(ABORT, '" words "'); END;" \
     "CREATE TRIGGER " table "_no_delete BEFORE DELETE ON " table " BEGIN SELECT RAISE(ABORT, '" words "'); END;"
 
 /* An approval, a consent or a secret that changes is counted, so that serve sees it (store.h, pv_store_changes). */
-#define COUNTED(table, verb)                                                                 \
-    "CREATE TRIGGER " table "_counts_" verb " AFTER " verb " ON " table                       \
+#define COUNTED(table, verb) \
+    "CREATE TRIGGER " table "_counts_" verb " AFTER " verb " ON " table \
     " BEGIN UPDATE meta SET value = value + 1 WHERE name = 'changes'; END;"
 
 static const char schema_sql[] =
@@ -47,10 +46,10 @@ static const char schema_sql[] =
     "CREATE INDEX event_at ON event (at);"
     "CREATE INDEX event_room ON event (room);"
     "CREATE VIEW query_log AS " SELECT_QUERY_LOG("") ";"
-    "CREATE VIEW event_log AS " SELECT_EVENT_LOG("") ";"
-    APPEND_ONLY("statement", "the query log is append-only")
-    APPEND_ONLY("statement_end", "the query log is append-only")
-    APPEND_ONLY("event", "the query log is append-only")
+                                                     "CREATE VIEW event_log AS " SELECT_EVENT_LOG("") ";" APPEND_ONLY(
+                                                         "statement", "the query log is append-only")
+                                                         APPEND_ONLY("statement_end", "the query log is append-only")
+                                                             APPEND_ONLY("event", "the query log is append-only")
     /* Beside the log. */
     "CREATE TABLE secret (scope TEXT NOT NULL, name TEXT NOT NULL, secret BLOB NOT NULL, PRIMARY KEY (scope, name))"
     " STRICT, WITHOUT ROWID;"
@@ -63,11 +62,9 @@ static const char schema_sql[] =
     " signature BLOB NOT NULL, fingerprint TEXT) STRICT;"
     "CREATE INDEX consent_subject ON consent (room, kind, subject, party);"
     "CREATE TABLE budget (key TEXT NOT NULL, period TEXT NOT NULL, runs INTEGER NOT NULL, PRIMARY KEY (key, period))"
-    " STRICT, WITHOUT ROWID;"
-    APPEND_ONLY("approval", "approvals are only ever added")
-    APPEND_ONLY("consent", "consent is only ever added")
-    COUNTED("secret", "INSERT") COUNTED("secret", "UPDATE") COUNTED("secret", "DELETE")
-    COUNTED("approval", "INSERT") COUNTED("consent", "INSERT");
+    " STRICT, WITHOUT ROWID;" APPEND_ONLY("approval", "approvals are only ever added")
+        APPEND_ONLY("consent", "consent is only ever added") COUNTED("secret", "INSERT") COUNTED("secret", "UPDATE")
+            COUNTED("secret", "DELETE") COUNTED("approval", "INSERT") COUNTED("consent", "INSERT");
 
 static enum pv_status
 read_number(sqlite3 *sqlite, const char *sql, int64_t *number)
@@ -125,7 +122,8 @@ pv_schema_ensure(sqlite3 *sqlite, bool is_creating, char *error, size_t error_si
 }
 
 /* Every object of ours, as SQLite keeps its text; indexes that SQLite makes itself have none. */
-#define OBJECTS_SQL "SELECT type || ' ' || name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT GLOB 'sqlite_*' ORDER BY 1"
+#define OBJECTS_SQL \
+    "SELECT type || ' ' || name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT GLOB 'sqlite_*' ORDER BY 1"
 
 static bool
 is_same_object(sqlite3_stmt *a, sqlite3_stmt *b)

@@ -23,13 +23,15 @@ void pv_store_close(struct pv_store *store); /* NULL is fine */
  */
 enum pv_status pv_store_changes(struct pv_store *store, uint64_t *changes) PV_MUST_CHECK;
 
-/* ---- Secrets. `scope` is a room's name or another name space; bytes of any kind. Appended to `out`; wipe it after use. */
+/* ---- Secrets. `scope` is a room's name or another name space; bytes of any kind. Appended to `out`; wipe it after
+ * use. */
 
-enum pv_status pv_store_secret_get(struct pv_store *store, const char *scope, const char *name, struct pv_buf *out)
-    PV_MUST_CHECK; /* PV_NOTFOUND */
-enum pv_status pv_store_secret_put(struct pv_store *store, const char *scope, const char *name, struct pv_slice secret)
-    PV_MUST_CHECK; /* replaces */
-/* The secret, made of `len` random bytes where it is missing; two processes get the same one. `as_hex`: 2 * len hex digits. */
+enum pv_status pv_store_secret_get(struct pv_store *store, const char *scope, const char *name,
+                                   struct pv_buf *out) PV_MUST_CHECK; /* PV_NOTFOUND */
+enum pv_status pv_store_secret_put(struct pv_store *store, const char *scope, const char *name,
+                                   struct pv_slice secret) PV_MUST_CHECK; /* replaces */
+/* The secret, made of `len` random bytes where it is missing; two processes get the same one. `as_hex`: 2 * len hex
+ * digits. */
 enum pv_status pv_store_secret_ensure(struct pv_store *store, const char *scope, const char *name, size_t len,
                                       bool as_hex, struct pv_buf *out) PV_MUST_CHECK;
 /* NULL name: every secret of the scope. PV_OK also when there was none. */
@@ -39,10 +41,10 @@ enum pv_status pv_store_secret_remove(struct pv_store *store, const char *scope,
 
 struct pv_approval {
     const char *room, *question, *party;
-    int64_t at_us;              /* 0 when adding: now */
-    struct pv_slice text;       /* what was signed */
+    int64_t at_us;        /* 0 when adding: now */
+    struct pv_slice text; /* what was signed */
     struct pv_slice signature;
-    const char *fingerprint;    /* of the key */
+    const char *fingerprint; /* of the key */
 };
 
 enum pv_status pv_store_approval_add(struct pv_store *store, const struct pv_approval *approval) PV_MUST_CHECK;
@@ -60,9 +62,9 @@ struct pv_consent {
     const char *subject; /* question or data set; NULL for the whole room */
     const char *party;
     bool is_withdrawn;
-    int64_t at_us;            /* 0 when adding: now */
+    int64_t at_us;             /* 0 when adding: now */
     struct pv_slice signature; /* may be empty */
-    const char *fingerprint;  /* may be NULL */
+    const char *fingerprint;   /* may be NULL */
 };
 
 enum pv_status pv_store_consent_add(struct pv_store *store, const struct pv_consent *consent) PV_MUST_CHECK;
@@ -84,7 +86,7 @@ struct pv_store_budget {
  */
 enum pv_status pv_store_budgets_reserve(struct pv_store *store, const struct pv_store_budget *budgets, size_t count,
                                         size_t *spent) PV_MUST_CHECK;
-enum pv_status pv_store_budget_used(struct pv_store *store, const char *key, const char *period, uint64_t *runs)
-    PV_MUST_CHECK;
+enum pv_status pv_store_budget_used(struct pv_store *store, const char *key, const char *period,
+                                    uint64_t *runs) PV_MUST_CHECK;
 
 #endif

@@ -53,8 +53,8 @@ cursor_next(struct cursor *cursor)
 static enum pv_status
 cursor_open(struct cursor *cursor, sqlite3 *sqlite, enum pv_table_id id)
 {
-    char *sql = sqlite3_mprintf("SELECT seq, %s, hash FROM main.%s ORDER BY seq", pv_tables[id].columns,
-                                pv_tables[id].name);
+    char *sql =
+        sqlite3_mprintf("SELECT seq, %s, hash FROM main.%s ORDER BY seq", pv_tables[id].columns, pv_tables[id].name);
     enum pv_status status = sql == NULL ? PV_NOMEM : pv_db_prepare(sqlite, sql, &cursor->statement);
 
     sqlite3_free(sql);
@@ -168,8 +168,8 @@ find_origin(struct check *check, const struct cursor *cursor, const struct pv_va
         for (uint64_t i = 0; status == PV_OK && *origin == 0 && i <= hashes->count; i++) {
             const uint8_t *before = i == hashes->count ? check->hash : hashes->hash[i];
 
-            status = pv_canonical(&check->canonical, before, cursor->table->tag, seq, values,
-                                  cursor->table->column_count);
+            status =
+                pv_canonical(&check->canonical, before, cursor->table->tag, seq, values, cursor->table->column_count);
             if (status == PV_OK)
                 status = pv_sha256(pv_buf_slice(&check->canonical), hash);
             if (status == PV_OK && has_hash(hashes, hash))
@@ -277,7 +277,8 @@ check_head(struct check *check)
         find_fault(check, PV_FAULT_HEAD, check->seq + 1, words);
     } else {
         (void) snprintf(words, sizeof(words),
-                        "head mismatch: record %" PRIu64 " has another hash than the signed head: the log was rewritten",
+                        "head mismatch: record %" PRIu64
+                        " has another hash than the signed head: the log was rewritten",
                         check->head->seq);
         find_fault(check, PV_FAULT_HEAD, check->head->seq, words);
     }

@@ -36,16 +36,17 @@ struct pv_verdict {
     uint64_t records;    /* checked */
     uint64_t head_seq;   /* newest */
     uint8_t head_hash[PV_SHA256_BYTES];
-    char words[256];     /* one line for people */
+    char words[256]; /* one line for people */
 };
 
-/* PV_OK: the verdict is filled, with or without a fault. Reads a copy too; `head` may be NULL, else `path`.pub must be there. */
+/* PV_OK: the verdict is filled, with or without a fault. Reads a copy too; `head` may be NULL, else `path`.pub must be
+ * there. */
 enum pv_status pv_log_verify(const char *path, const struct pv_log_head *head, struct pv_verdict *verdict, char *error,
                              size_t error_size) PV_MUST_CHECK;
 
 /* Signs the newest head with `path`.key. */
-enum pv_status pv_log_head_sign(const char *path, struct pv_log_head *head, char *error, size_t error_size)
-    PV_MUST_CHECK;
+enum pv_status pv_log_head_sign(const char *path, struct pv_log_head *head, char *error,
+                                size_t error_size) PV_MUST_CHECK;
 /* One JSON object on one line, with its line's end: {"seq", "hash", "at", "key", "signature"}. */
 void pv_log_head_format(const struct pv_log_head *head, struct pv_buf *out);
 /* Strict: PV_INVALID. */

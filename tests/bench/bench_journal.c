@@ -39,7 +39,8 @@ put_one(struct pv_journal *journal, struct pv_journal_port *port)
         .query = pv_slice_cstr("SELECT c.region, count(DISTINCT c.customer_id) AS reached FROM public.customers c JOIN"
                                " ads.impressions i USING (customer_id) WHERE i.seen_on >= '2024-06-01' GROUP BY 1"),
         .parameters = "[\"2024-06-01\"]",
-        .forwarded = "SELECT c.region, count(DISTINCT c.customer_id) AS reached FROM pv.c JOIN pv.i USING (customer_id)",
+        .forwarded =
+            "SELECT c.region, count(DISTINCT c.customer_id) AS reached FROM pv.c JOIN pv.i USING (customer_id)",
         .datasets = "[\"public.customers\", \"ads.impressions\"]",
         .columns = "[\"public.customers.region\", \"public.customers.customer_id\", \"ads.impressions.seen_on\"]",
     };
@@ -87,11 +88,13 @@ measure(struct pv_journal *journal, size_t group, size_t rounds, bool is_relaxed
         }
     }
     pv_journal_stats(journal, &after);
-    printf("%-8s group %3zu: %8.2f us a record, %5.2f of it in put; %.1f records a transaction\n",
+    printf("%-8s group %3zu: %8.2f us a record, %5.2f of it in put; %.1f records a transaction, %.2f us each in it\n",
            is_relaxed ? "relaxed" : "strict", group, (now_us() - began_us) / (double) (group * rounds),
            put_us / (double) (group * rounds),
            (double) (after.records - before.records) /
-               (double) (after.batches > before.batches ? after.batches - before.batches : 1));
+               (double) (after.batches > before.batches ? after.batches - before.batches : 1),
+           (double) (after.flush_us_sum - before.flush_us_sum) /
+               (double) (after.records > before.records ? after.records - before.records : 1));
     pv_journal_port_free(port);
     (void) close(ends[0]);
     (void) close(ends[1]);

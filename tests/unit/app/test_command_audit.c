@@ -89,7 +89,8 @@ lists_a_table_and_json(void **state)
     /* Newest first. */
     assert_true(denied < strstr(run.out, "alice"));
     assert_memory_equal(run.out, "seq", 3);
-    run = RUN(*state, "list", "--json", "--decision", "denied", "--room=retail", "--limit", "5", "--since", "2020-01-01");
+    run =
+        RUN(*state, "list", "--json", "--decision", "denied", "--room=retail", "--limit", "5", "--since", "2020-01-01");
     assert_int_equal(run.status, 0);
     assert_memory_equal(run.out, "[\n{\"seq\": 3, ", 13);
     assert_non_null(strstr(run.out, "\"outcome\": \"failed\", \"sqlstate\": \"42501\"}\n]\n"));
@@ -180,9 +181,19 @@ static void
 misuse_exits_2(void **state)
 {
     static const char *const rows[][4] = {
-        {"nonsense"}, {"list", "extra"}, {"list", "--nonsense"}, {"list", "--limit", "many"},
-        {"list", "--decision", "maybe"}, {"list", "--since", "yesterday"}, {"list", "--limit"}, {"show"},
-        {"show", "one"}, {"show", "-1"}, {"query"}, {"head", "--json"}, {"verify", "--head", "/nonexistent"},
+        {"nonsense"},
+        {"list", "extra"},
+        {"list", "--nonsense"},
+        {"list", "--limit", "many"},
+        {"list", "--decision", "maybe"},
+        {"list", "--since", "yesterday"},
+        {"list", "--limit"},
+        {"show"},
+        {"show", "one"},
+        {"show", "-1"},
+        {"query"},
+        {"head", "--json"},
+        {"verify", "--head", "/nonexistent"},
         {"export", "--format", "xml"},
     };
 
@@ -202,8 +213,8 @@ main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, log_make, place_remove)
     const struct CMUnitTest tests[] = {
-        TEST(lists_a_table_and_json), TEST(shows_one), TEST(queries), TEST(exports), TEST(verifies_with_a_head),
-        TEST(misuse_exits_2),
+        TEST(lists_a_table_and_json), TEST(shows_one),      TEST(queries), TEST(exports),
+        TEST(verifies_with_a_head),   TEST(misuse_exits_2),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

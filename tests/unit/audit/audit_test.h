@@ -37,7 +37,7 @@ place_make(void **state)
 {
     struct place *place = calloc(1, sizeof(*place));
 
-    pv_log_level_set((enum pv_log_level) (PV_LOG_ERROR + 1));
+    pv_log_level_set((enum pv_log_level)(PV_LOG_ERROR + 1));
     (void) snprintf(place->folder, sizeof(place->folder), "/tmp/pgveil-audit-XXXXXX");
     if (mkdtemp(place->folder) == NULL)
         return -1;
@@ -148,7 +148,8 @@ put_denied(struct pv_journal *journal, uint64_t id, struct pv_journal_port *port
 static UNUSED enum pv_status
 put_event(struct pv_journal *journal, const char *word)
 {
-    const struct pv_event event = {.session = 7, .room = "retail", .user = "alice", .event = word, .detail = "{\"n\": 1}"};
+    const struct pv_event event = {
+        .session = 7, .room = "retail", .user = "alice", .event = word, .detail = "{\"n\": 1}"};
     const struct pv_record record = {.kind = PV_RECORD_EVENT, .event = &event};
     uint64_t ticket = 0;
 

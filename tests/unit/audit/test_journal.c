@@ -45,14 +45,33 @@ static void
 view_has_the_promised_columns(void **state)
 {
     static const char *const names[] = {
-        "seq",      "at",            "session",  "room",   "user",  "party",      "client",     "application",
-        "protocol", "question",      "question_type", "decision", "reason", "query", "parameters", "forwarded",
-        "datasets", "columns",       "rows",     "suppressed", "bytes", "duration_us", "outcome", "sqlstate"};
-    static const char *const values[] = {
-        "1", "2026-01-01T00:00:00.000002Z", "7", "retail", "alice", "acme", "127.0.0.1:50000", "psql", "extended",
-        "overlap", "analytical", "allowed", NULL, "SELECT region, count(*) FROM public.customers GROUP BY 1",
-        "[\"2024-01-01\", null]", "SELECT 1", "[\"public.customers\"]", "[\"public.customers.region\"]", "3", "some",
-        "120", "450", "completed", NULL};
+        "seq",      "at",       "session",       "room",       "user",   "party",       "client",     "application",
+        "protocol", "question", "question_type", "decision",   "reason", "query",       "parameters", "forwarded",
+        "datasets", "columns",  "rows",          "suppressed", "bytes",  "duration_us", "outcome",    "sqlstate"};
+    static const char *const values[] = {"1",
+                                         "2026-01-01T00:00:00.000002Z",
+                                         "7",
+                                         "retail",
+                                         "alice",
+                                         "acme",
+                                         "127.0.0.1:50000",
+                                         "psql",
+                                         "extended",
+                                         "overlap",
+                                         "analytical",
+                                         "allowed",
+                                         NULL,
+                                         "SELECT region, count(*) FROM public.customers GROUP BY 1",
+                                         "[\"2024-01-01\", null]",
+                                         "SELECT 1",
+                                         "[\"public.customers\"]",
+                                         "[\"public.customers.region\"]",
+                                         "3",
+                                         "some",
+                                         "120",
+                                         "450",
+                                         "completed",
+                                         NULL};
     struct pv_journal *journal = open_journal(*state, (struct pv_journal_options){0});
     const struct place *place = *state;
     sqlite3 *sqlite = NULL;
@@ -86,10 +105,12 @@ denied_statement_is_whole(void **state)
     assert_int_equal(put_denied(journal, 1, NULL, &ticket), PV_OK);
     assert_int_equal(put_event(journal, "login_failed"), PV_OK);
     pv_journal_close(journal);
-    assert_int_equal(raw_number(*state, "SELECT count(*) FROM query_log WHERE decision = 'denied' AND outcome = 'failed'"
-                                        " AND rows = 0 AND sqlstate = '42501' AND datasets = '[]' AND seq = 1"),
+    assert_int_equal(raw_number(*state,
+                                "SELECT count(*) FROM query_log WHERE decision = 'denied' AND outcome = 'failed'"
+                                " AND rows = 0 AND sqlstate = '42501' AND datasets = '[]' AND seq = 1"),
                      1);
-    assert_int_equal(raw_number(*state, "SELECT seq FROM event_log WHERE event = 'login_failed' AND room = 'retail'"), 3);
+    assert_int_equal(raw_number(*state, "SELECT seq FROM event_log WHERE event = 'login_failed' AND room = 'retail'"),
+                     3);
     assert_sound(*state);
 }
 
@@ -294,11 +315,8 @@ text_is_kept_as_it_came(void **state)
         size_t len;
         const char *type;
     } rows[] = {
-        {"SELECT 1", 8, "text"},
-        {"", 0, "text"},
-        {"S\xC3\xA9lect", 7, "text"},
-        {"S\xE9lect", 6, "blob"},
-        {"a\0b", 3, "blob"},
+        {"SELECT 1", 8, "text"},  {"", 0, "text"},     {"S\xC3\xA9lect", 7, "text"},
+        {"S\xE9lect", 6, "blob"}, {"a\0b", 3, "blob"},
     };
     struct pv_journal *journal = open_journal(*state, (struct pv_journal_options){0});
     char sql[160];
@@ -537,7 +555,8 @@ files_are_the_owners_alone(void **state)
     pv_journal_close(journal);
 }
 
-/* A child writes begins and ends as fast as it can until it is killed, and tells over a shared page what was completed. */
+/* A child writes begins and ends as fast as it can until it is killed, and tells over a shared page what was completed.
+ */
 static void
 write_until_killed(const struct place *place, _Atomic uint64_t *confirmed)
 {

@@ -102,8 +102,8 @@ shows_statements_ends_and_events(void **state)
         uint64_t seq;
         enum pv_status status;
         const char *want;
-    } rows[] = {{1, PV_OK, "1 "}, {2, PV_OK, "1 "}, {12, PV_OK, "12 "}, {13, PV_NOTFOUND, ""}, {0, PV_NOTFOUND, ""},
-                {UINT64_MAX, PV_NOTFOUND, ""}};
+    } rows[] = {{1, PV_OK, "1 "},      {2, PV_OK, "1 "},     {12, PV_OK, "12 "},
+                {13, PV_NOTFOUND, ""}, {0, PV_NOTFOUND, ""}, {UINT64_MAX, PV_NOTFOUND, ""}};
     struct pv_log_reader *reader = open_reader(*state, NULL);
 
     for (size_t i = 0; i < PV_COUNT_OF(rows); i++) {
@@ -130,7 +130,8 @@ static const struct {
     {"WITH x AS (SELECT room, count(*) AS n FROM query_log GROUP BY 1) SELECT n FROM x ORDER BY 1", PV_OK, "1 5 "},
     {"WITH x AS (SELECT 1) SELECT count(*) FROM x", PV_OK, "1 "},
     {"SELECT DISTINCT j.value FROM query_log, json_each(columns) AS j", PV_OK, "public.customers.region "},
-    {"SELECT q.seq FROM query_log q JOIN event_log e USING (session) WHERE e.event = 'login' AND q.seq < 4", PV_OK, "1 3 "},
+    {"SELECT q.seq FROM query_log q JOIN event_log e USING (session) WHERE e.event = 'login' AND q.seq < 4", PV_OK,
+     "1 3 "},
     {"WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 3) SELECT n FROM r", PV_OK, "1 2 3 "},
     {"SELECT row_number() OVER (ORDER BY seq DESC) FROM query_log LIMIT 2", PV_OK, "1 2 "},
     {"", PV_SYNTAX, NULL},
@@ -254,8 +255,10 @@ long_queries_end_in_time(void **state)
     struct pv_buf out = {0};
     char error[256];
 
-    assert_int_equal(pv_log_query(reader, "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT"
-                                          " count(*) FROM r", take_first, &out, error, sizeof(error)),
+    assert_int_equal(pv_log_query(reader,
+                                  "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT"
+                                  " count(*) FROM r",
+                                  take_first, &out, error, sizeof(error)),
                      PV_LIMIT);
     assert_int_equal(pv_log_query(reader, "SELECT 1", take_first, &out, error, sizeof(error)), PV_OK);
     pv_buf_clear(&out);
@@ -306,8 +309,10 @@ json_nests_and_escapes(void **state)
     struct pv_buf out = {0};
     char error[256];
 
-    assert_int_equal(pv_log_query(reader, "SELECT seq, reason, query, parameters, datasets, 1.5 AS x, 1e999 AS y FROM"
-                                          " query_log WHERE seq = 11", take_json, &out, error, sizeof(error)),
+    assert_int_equal(pv_log_query(reader,
+                                  "SELECT seq, reason, query, parameters, datasets, 1.5 AS x, 1e999 AS y FROM"
+                                  " query_log WHERE seq = 11",
+                                  take_json, &out, error, sizeof(error)),
                      PV_OK);
     assert_string_equal(pv_buf_text(&out),
                         "{\"seq\": 11, \"reason\": null, \"query\": \"SELECT \\\"a\\\",\\n\\t'\\u001B[31m'\", "
@@ -325,17 +330,25 @@ formats_are_exact(void **state)
         const char *json, *csv, *lines;
     } rows[] = {
         {{{.kind = PV_CELL_NULL}, {.kind = PV_CELL_INT, .number = -3}, {.kind = PV_CELL_REAL, .real = 0.1}},
-         "{\"a\": null, \"b,c\": -3, \"d\": 0.1}", ",-3,0.1\r\n", "a    \nb,c  -3\nd    0.1\n"},
+         "{\"a\": null, \"b,c\": -3, \"d\": 0.1}",
+         ",-3,0.1\r\n",
+         "a    \nb,c  -3\nd    0.1\n"},
         {{{.kind = PV_CELL_TEXT, .bytes = {(const uint8_t *) "", 0}},
           {.kind = PV_CELL_TEXT, .bytes = {(const uint8_t *) "x\"y", 3}},
           {.kind = PV_CELL_TEXT, .bytes = {(const uint8_t *) "l\r\nm", 4}}},
-         "{\"a\": \"\", \"b,c\": \"x\\\"y\", \"d\": \"l\\r\\nm\"}", "\"\",\"x\"\"y\",\"l\r\nm\"\r\n",
+         "{\"a\": \"\", \"b,c\": \"x\\\"y\", \"d\": \"l\\r\\nm\"}",
+         "\"\",\"x\"\"y\",\"l\r\nm\"\r\n",
          "a    \nb,c  x\"y\nd    l\\x0D\\nm\n"},
         {{{.kind = PV_CELL_JSON, .bytes = {(const uint8_t *) "[1]", 3}},
-          {.kind = PV_CELL_BLOB, .bytes = {(const uint8_t *) "\xFF" "a", 2}},
+          {.kind = PV_CELL_BLOB,
+           .bytes = {(const uint8_t *) "\xFF"
+                                       "a",
+                     2}},
           {.kind = PV_CELL_TEXT, .bytes = {(const uint8_t *) "\xE2\x80\xAE\xC2\x9B\xC3\xA9", 7}}},
          "{\"a\": [1], \"b,c\": \"\\\\xFFa\", \"d\": \"\xE2\x80\xAE\xC2\x9B\xC3\xA9\"}",
-         "[1],\xFF" "a,\xE2\x80\xAE\xC2\x9B\xC3\xA9\r\n", "a    [1]\nb,c  \\xFFa\nd    \\xE2\\x80\\xAE\\xC2\\x9B\xC3\xA9\n"},
+         "[1],\xFF"
+         "a,\xE2\x80\xAE\xC2\x9B\xC3\xA9\r\n",
+         "a    [1]\nb,c  \\xFFa\nd    \\xE2\\x80\\xAE\\xC2\\x9B\xC3\xA9\n"},
     };
     struct pv_buf out = {0};
 
@@ -395,15 +408,9 @@ main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, log_make, place_remove)
     const struct CMUnitTest tests[] = {
-        TEST(lists_filter),
-        TEST(shows_statements_ends_and_events),
-        TEST(sql_is_held_to_the_views),
-        TEST(rooms_are_kept_apart),
-        TEST(long_queries_end_in_time),
-        TEST(searches_use_their_indexes),
-        TEST(json_nests_and_escapes),
-        cmocka_unit_test(formats_are_exact),
-        TEST(live_log_and_odd_path_are_read),
+        TEST(lists_filter),           TEST(shows_statements_ends_and_events), TEST(sql_is_held_to_the_views),
+        TEST(rooms_are_kept_apart),   TEST(long_queries_end_in_time),         TEST(searches_use_their_indexes),
+        TEST(json_nests_and_escapes), cmocka_unit_test(formats_are_exact),    TEST(live_log_and_odd_path_are_read),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,7 +21,7 @@ log_make(void **state)
     return 0;
 }
 
-#define DROP                                                                                                     \
+#define DROP \
     "DROP TRIGGER statement_no_update; DROP TRIGGER statement_no_delete; DROP TRIGGER statement_end_no_update;" \
     "DROP TRIGGER statement_end_no_delete; DROP TRIGGER event_no_update; DROP TRIGGER event_no_delete;"
 
@@ -55,7 +55,8 @@ static const struct {
     {SWAP("statement", 4, 6), PV_FAULT_REORDERED, 4},
     {SWAP("statement_end", 5, 21), PV_FAULT_REORDERED, 5},
     {"UPDATE statement SET id = 99 WHERE seq = 4; UPDATE statement SET id = 2 WHERE seq = 6;"
-     "UPDATE statement SET id = 3 WHERE seq = 4", PV_FAULT_CHANGED, 4},
+     "UPDATE statement SET id = 3 WHERE seq = 4",
+     PV_FAULT_CHANGED, 4},
     {"UPDATE statement SET seq = 1 WHERE seq = 2", PV_FAULT_REORDERED, 1},
     {"UPDATE event SET seq = 23 WHERE seq = 24", PV_FAULT_CHANGED, 23},
 };
@@ -144,9 +145,10 @@ cut_tail_is_found_by_the_head(void **state)
     assert_int_equal(verdict.fault, PV_FAULT_HEAD);
     assert_int_equal(verdict.seq, 23);
     /* Put back in its place the trigger leaves no trace; the head alone tells. */
-    raw(*state, "CREATE TRIGGER event_no_delete BEFORE DELETE ON event BEGIN SELECT RAISE(ABORT, 'the query log is "
-                "append-only'); END; CREATE TRIGGER statement_end_no_delete BEFORE DELETE ON statement_end BEGIN SELECT "
-                "RAISE(ABORT, 'the query log is append-only'); END;");
+    raw(*state,
+        "CREATE TRIGGER event_no_delete BEFORE DELETE ON event BEGIN SELECT RAISE(ABORT, 'the query log is "
+        "append-only'); END; CREATE TRIGGER statement_end_no_delete BEFORE DELETE ON statement_end BEGIN SELECT "
+        "RAISE(ABORT, 'the query log is append-only'); END;");
     assert_int_equal(verify(*state, NULL).fault, PV_FAULT_NONE);
     assert_int_equal(verify(*state, &head).fault, PV_FAULT_HEAD);
 }
