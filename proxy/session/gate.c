@@ -71,10 +71,10 @@ judge_under(struct pv_session *s, struct pv_slice text, const uint32_t *oids, si
         judged->decisions = pv_arena_alloc(judged->arena, sizeof(*judged->decisions));
         judged->count = 1;
         if (judged->decisions != NULL)
-            status = s->env->judge->parse(judged->arena, &caller, judged->text, judged->oids, judged->oid_count,
+            status = s->judge->parse(judged->arena, &caller, judged->text, judged->oids, judged->oid_count,
                                      judged->decisions);
     } else {
-        status = s->env->judge->query(judged->arena, &caller, judged->text, &judged->decisions, &judged->count);
+        status = s->judge->query(judged->arena, &caller, judged->text, &judged->decisions, &judged->count);
     }
     if (status == PV_OK && !s->has_stalled_inside)
         return judged;

@@ -140,7 +140,7 @@ pv_request_poison(struct pv_session *s, struct pv_request *r, const struct pv_er
 {
     struct pv_msg_parse parse = {pv_slice_of("", 0), pv_slice_of("", 0), 0, NULL};
     struct pv_msg_bind bind = {pv_slice_of("", 0), pv_slice_cstr(PV_POISON_NAME), 0, NULL, 0, NULL, 0, NULL};
-    char text[48];
+    char text[64];
     enum pv_status status;
 
     r->is_poison = true;
@@ -163,7 +163,8 @@ pv_request_poison(struct pv_session *s, struct pv_request *r, const struct pv_er
     }
     pv_buf_clear(&r->bytes);
     /* A string alone is no statement: 42601 before anything else is looked at, in every state of the session. */
-    (void) snprintf(text, sizeof(text), "'denied %llu'", (unsigned long long) pv_statement_id_next());
+    (void) snprintf(text, sizeof(text), "'denied %llu.%llu'", (unsigned long long) s->id,
+                    (unsigned long long) ++s->denial_count);
     if (r->kind == PV_REQUEST_QUERY) {
         status = pv_msg_text_write(&r->bytes, PV_CLIENT_QUERY, pv_slice_cstr(text));
     } else if (r->kind == PV_REQUEST_SYNC) {

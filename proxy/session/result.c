@@ -295,8 +295,9 @@ relay_error(struct pv_session *s, struct pv_request *r, const struct pv_msg_noti
 
     copy_sqlstate(sqlstate, notice);
     memcpy(s->segment_sqlstate, sqlstate, sizeof(sqlstate));
-    if ((run != NULL && run->effective != NULL && run->effective->is_redacted) ||
-        (r->named != NULL && r->named->facts.is_redacted))
+    if (strcmp(sqlstate, "57014") != 0 &&
+        ((run != NULL && run->effective != NULL && run->effective->is_redacted) ||
+         (r->named != NULL && r->named->facts.is_redacted)))
         pv_trail_database_error(s, run, notice);
     if (run != NULL)
         pv_trail_end(s, run, strcmp(sqlstate, "57014") == 0 ? PV_OUTCOME_CANCELLED : PV_OUTCOME_FAILED, sqlstate);

@@ -340,6 +340,7 @@ pv_session_new(const struct pv_session_env *env, struct pv_policy *policy, void 
         return NULL;
     s->env = env;
     s->host = env->host;
+    s->judge = env->judge == NULL ? &pv_session_judge_policy : env->judge;
     s->host_context = host_context;
     s->id = session_id;
     s->is_unix_socket = is_unix_socket;

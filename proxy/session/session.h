@@ -57,7 +57,7 @@ extern const struct pv_session_judge pv_session_judge_policy; /* policy/decide.c
 /* What sessions of one process share; outlives them. */
 struct pv_session_env {
     const struct pv_session_host *host;
-    const struct pv_session_judge *judge;
+    const struct pv_session_judge *judge; /* NULL: pv_session_judge_policy */
     bool has_tls;                       /* a certificate is configured: answer SSLRequest with S */
     struct pv_slice tls_endpoint_hash;  /* tls-server-end-point of our certificate, for SCRAM-PLUS */
     struct pv_slice mock_secret;        /* for SCRAM towards unknown users */

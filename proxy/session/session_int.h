@@ -189,6 +189,7 @@ enum { PV_REPORTED_COUNT = 0 PV_REPORTED_TABLE(PV_X) };
 struct pv_session {
     const struct pv_session_env *env;
     const struct pv_session_host *host;
+    const struct pv_session_judge *judge;
     void *host_context;
     struct pv_policy *policy;
     uint64_t id;
@@ -251,6 +252,7 @@ struct pv_session {
     size_t described_count, described_size;
     struct pv_track track;
     uint64_t statement_count;
+    uint64_t denial_count; /* poisoned texts say session.number, to be found in the server's log */
     bool has_stalled_inside; /* a lookup met a name whose fate hangs on replies still to come */
     const struct pv_run *looking_runs; /* runs made so far of the message at hand */
     size_t looking_count;

@@ -254,7 +254,7 @@ judge_settings(struct pv_session *s)
 
         memset(&decision, 0, sizeof(decision));
         pv_gate_caller(s, &caller, names);
-        if (s->env->judge->setting(s->arena, &caller, s->settings[i].name, s->settings[i].value, &decision) != PV_OK) {
+        if (s->judge->setting(s->arena, &caller, s->settings[i].name, s->settings[i].value, &decision) != PV_OK) {
             pv_session_fail(s, PV_NOMEM);
             return false;
         }

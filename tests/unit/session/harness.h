@@ -1,0 +1,481 @@
+/*
+ * A session with a host, a judge and a policy of the test's own. The judge knows a
+ * toy language: DENY… is denied, SYNTAX… does not parse, ASK… is a question with a threshold, one parameter
+ * n (1 to 10), 5 rows at most and one second, GEN… is allowed under generation 1 alone, TEXT… is
+ * forwarded with another text in each generation, transaction and naming commands are what they say; all else is an
+ * allowed SELECT. What is forwarded is the text behind "F ".
+ */
+#ifndef HARNESS_H
+#define HARNESS_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "policy/decide.h"
+#include "policy/param.h"
+#include "proxy/base/arena.h"
+#include "proxy/base/bytes.h"
+#include "proxy/session/session.h"
+#include "proxy/session/session_int.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NOW INT64_C(1700000000000000)
+
+/* ---- Policy ---- */
+
+struct world {
+    struct pv_policy policies[3]; /* generation 1, 2, and 3, where the member is gone */
+    struct pv_room rooms[2];
+    struct pv_user users[3];
+    struct pv_member member;
+    struct pv_upstream upstream;
+    struct pv_question question;
+    struct pv_parameter parameter;
+    const struct pv_parameter *parameters[1];
+    uint32_t oids[1];
+};
+
+static struct world world;
+
+static inline void
+world_make(void)
+{
+    static const char *const roles[] = {"analyst"};
+    bool is_array;
+
+    memset(&world, 0, sizeof(world));
+    world.upstream = (struct pv_upstream) {.name = "main", .host = "h", .port = 1, .dbname = "d", .user = "u"};
+    world.member = (struct pv_member) {"alice", "acme", roles, 1};
+    world.rooms[0] = (struct pv_room) {.name = "room", .upstream = &world.upstream, .timezone = "UTC",
+                                       .members = &world.member, .member_count = 1};
+    world.rooms[1] = (struct pv_room) {.name = "room", .upstream = &world.upstream, .timezone = "UTC"};
+    world.users[0] = (struct pv_user) {.name = "alice", .cert_cn = "alice"};
+    world.users[1] = (struct pv_user) {.name = "bob", .cert_cn = "bob"};
+    for (size_t i = 0; i < 3; i++) {
+        struct pv_policy *policy = &world.policies[i];
+
+        atomic_init(&policy->refs, 1);
+        policy->generation = i + 1;
+        policy->users = world.users;
+        policy->user_count = 2;
+        policy->rooms = &world.rooms[i == 2 ? 1 : 0];
+        policy->room_count = 1;
+        policy->config.query_bytes_max = 4096;
+        policy->config.login_timeout_ms = 15000;
+        policy->config.is_logging_parameters = true;
+    }
+    world.parameter = (struct pv_parameter) {.name = "n", .type = pv_param_type_find("integer", &is_array),
+                                             .minimum = "1", .maximum = "10"};
+    world.parameters[0] = &world.parameter;
+    world.oids[0] = 23;
+    world.question = (struct pv_question) {.id = "q", .type = PV_QUESTION_ANALYTICAL, .minimum_entities = 5,
+                                           .max_rows = 5, .timeout_ms = 1000, .parameters = &world.parameter,
+                                           .parameter_count = 1};
+}
+
+/* ---- Judge ---- */
+
+static bool
+starts(const char *text, const char *word)
+{
+    return strncasecmp(text, word, strlen(word)) == 0;
+}
+
+static const char *
+word_after(struct pv_arena *arena, const char *text, size_t skip)
+{
+    const char *at = text;
+    size_t len;
+
+    for (size_t i = 0; i < skip; i++) {
+        at += strcspn(at, " ");
+        at += strspn(at, " ");
+    }
+    len = strcspn(at, " ;");
+    return pv_arena_strndup(arena, at, len);
+}
+
+static void
+deny(struct pv_decision *decision, enum pv_reason reason, const char *sqlstate, const char *message)
+{
+    decision->is_allowed = false;
+    decision->reason = reason;
+    decision->sqlstate = sqlstate;
+    decision->message = message;
+}
+
+static void
+judge_ask(struct pv_decision *decision)
+{
+    decision->question = &world.question;
+    decision->is_redacted = true;
+    decision->timeout_ms = 1000;
+    if (decision->text.len > 0 && memchr(decision->text.data, '$', decision->text.len) != NULL) {
+        decision->parameters = world.parameters;
+        decision->parameter_oids = world.oids;
+        decision->parameter_count = 1;
+    }
+}
+
+static void
+judge_words(struct pv_arena *arena, const struct pv_caller *caller, const char *text, struct pv_decision *decision)
+{
+    static const struct {
+        const char *words;
+        enum pv_statement_kind kind;
+        size_t name_at; /* word that is the name; 0: none */
+    } rows[] = {
+        {"BEGIN", PV_KIND_BEGIN, 0},
+        {"COMMIT", PV_KIND_COMMIT, 0},
+        {"ROLLBACK TO", PV_KIND_ROLLBACK_TO, 2},
+        {"ROLLBACK", PV_KIND_ROLLBACK, 0},
+        {"SAVEPOINT", PV_KIND_SAVEPOINT, 1},
+        {"RELEASE", PV_KIND_RELEASE, 1},
+        {"PREPARE", PV_KIND_PREPARE, 1},
+        {"EXECUTE", PV_KIND_EXECUTE, 1},
+        {"DEALLOCATE ALL", PV_KIND_DEALLOCATE_ALL, 0},
+        {"DEALLOCATE", PV_KIND_DEALLOCATE, 1},
+        {"DECLARE", PV_KIND_DECLARE, 1},
+        {"FETCH", PV_KIND_FETCH, 1},
+        {"CLOSE", PV_KIND_CLOSE, 1},
+        {"DISCARD ALL", PV_KIND_DISCARD_ALL, 0},
+        {"RESET ALL", PV_KIND_RESET_ALL, 0},
+        {"COPY", PV_KIND_COPY_OUT, 0},
+    };
+
+    decision->kind = PV_KIND_SELECT;
+    for (size_t i = 0; i < PV_COUNT_OF(rows); i++) {
+        if (!starts(text, rows[i].words))
+            continue;
+        decision->kind = rows[i].kind;
+        if (rows[i].name_at > 0)
+            decision->name = word_after(arena, text, rows[i].name_at);
+        break;
+    }
+    if (decision->kind == PV_KIND_EXECUTE && caller->prepared(caller->context, decision->name) == NULL)
+        deny(decision, PV_REASON_NO_PREPARED, "26000", "prepared statement does not exist");
+    if (starts(text, "SET ") || starts(text, "SET LOCAL ")) {
+        bool is_local = starts(text, "SET LOCAL ");
+
+        decision->kind = is_local ? PV_KIND_SET_LOCAL : PV_KIND_SET;
+        decision->setting = word_after(arena, text, is_local ? 2 : 1);
+        decision->value = word_after(arena, text, is_local ? 4 : 3);
+    }
+    if (starts(text, "SHOW ")) {
+        decision->kind = PV_KIND_SHOW;
+        decision->setting = word_after(arena, text, 1);
+        decision->show_value = caller->search_path.count > 0 ? caller->search_path.names[0] : "";
+    }
+}
+
+static void
+judge_text(struct pv_arena *arena, const struct pv_caller *caller, struct pv_slice text, struct pv_decision *decision)
+{
+    const char *copy = pv_arena_strndup(arena, (const char *) text.data, text.len);
+
+    memset(decision, 0, sizeof(*decision));
+    decision->text = text;
+    decision->is_allowed = true;
+    decision->forwarded = pv_arena_printf(arena, "F %s", copy);
+    judge_words(arena, caller, copy, decision);
+    if (text.len == 0) {
+        decision->kind = PV_KIND_EMPTY;
+        decision->forwarded = "";
+    } else if (starts(copy, "DENY")) {
+        deny(decision, PV_REASON_NOT_A_QUESTION, "42501", "not approved");
+        decision->detail = "why";
+        decision->hint = "what";
+    } else if (starts(copy, "SYNTAX")) {
+        decision->kind = PV_KIND_INVALID;
+        deny(decision, PV_REASON_SYNTAX, "42601", "syntax error");
+        decision->position = 1;
+    } else if (starts(copy, "GEN") && caller->policy->generation != 1) {
+        deny(decision, PV_REASON_NOT_A_QUESTION, "42501", "no more");
+    } else if (starts(copy, "TEXT")) {
+        decision->forwarded = pv_arena_printf(arena, "F%u %s", (unsigned) caller->policy->generation, copy);
+    } else if (strstr(copy, "ASK") != NULL) {
+        judge_ask(decision);
+    }
+}
+
+static enum pv_status
+toy_query(struct pv_arena *arena, const struct pv_caller *caller, struct pv_slice text, struct pv_decision **decisions,
+          size_t *count)
+{
+    struct pv_decision *all = pv_arena_alloc(arena, 64 * sizeof(*all));
+    size_t made = 0, at = 0;
+
+    if (all == NULL)
+        return PV_NOMEM;
+    while (at <= text.len && made < 64) {
+        size_t end = at;
+
+        while (end < text.len && text.data[end] != ';')
+            end++;
+        while (at < end && text.data[at] == ' ')
+            at++;
+        if (end > at || (made == 0 && end == text.len))
+            judge_text(arena, caller, pv_slice_of(text.data + at, end - at), &all[made++]);
+        at = end + 1;
+    }
+    if (made == 0)
+        judge_text(arena, caller, pv_slice_of("", 0), &all[made++]);
+    *decisions = all;
+    *count = made;
+    return PV_OK;
+}
+
+static enum pv_status
+toy_parse(struct pv_arena *arena, const struct pv_caller *caller, struct pv_slice text, const uint32_t *declared_oids,
+          size_t declared_count, struct pv_decision *decision)
+{
+    (void) declared_oids;
+    (void) declared_count;
+    judge_text(arena, caller, text, decision);
+    return PV_OK;
+}
+
+static enum pv_status
+toy_setting(struct pv_arena *arena, const struct pv_caller *caller, const char *name, const char *value,
+            struct pv_decision *decision)
+{
+    (void) arena;
+    (void) caller;
+    memset(decision, 0, sizeof(*decision));
+    decision->is_allowed = strcmp(name, "role") != 0;
+    decision->sqlstate = "42501";
+    decision->message = "the setting is not one that a client may change";
+    decision->setting = name;
+    decision->value = value;
+    return PV_OK;
+}
+
+static const struct pv_session_judge toy_judge = {toy_query, toy_parse, toy_setting};
+
+/* ---- Host ---- */
+
+struct stage {
+    struct pv_session *session;
+    struct pv_session_env env;
+    struct pv_buf client, server; /* everything sent, not yet compared */
+    struct pv_buf log;            /* one line a record */
+    int64_t now_us;
+    uint64_t ticket;      /* of the last record */
+    bool is_log_manual;   /* tickets complete when the test says so */
+    bool is_log_refusing; /* record() fails at once */
+    bool is_closed, is_server_asked, is_tls_started, is_paused;
+    unsigned cancels, cancel_requests;
+    uint32_t key_pid;
+    size_t key_len;
+};
+
+static void
+stage_to_client(void *context, struct pv_slice bytes)
+{
+    pv_buf_put_slice(&((struct stage *) context)->client, bytes);
+}
+
+static void
+stage_to_server(void *context, struct pv_slice bytes)
+{
+    pv_buf_put_slice(&((struct stage *) context)->server, bytes);
+}
+
+static void
+stage_start_tls(void *context)
+{
+    ((struct stage *) context)->is_tls_started = true;
+}
+
+static void
+stage_open_server(void *context, const struct pv_room *room)
+{
+    assert_non_null(room);
+    ((struct stage *) context)->is_server_asked = true;
+}
+
+static void
+stage_cancel_server(void *context)
+{
+    ((struct stage *) context)->cancels++;
+}
+
+static void
+stage_cancel_request(void *context, uint32_t pid, struct pv_slice key)
+{
+    (void) pid;
+    (void) key;
+    ((struct stage *) context)->cancel_requests++;
+}
+
+static void
+stage_register_key(void *context, uint32_t pid, struct pv_slice key)
+{
+    ((struct stage *) context)->key_pid = pid;
+    ((struct stage *) context)->key_len = key.len;
+}
+
+static void
+log_begin(struct pv_buf *log, const struct pv_statement_begin *begin)
+{
+    pv_buf_printf(log, "%s %.*s", begin->is_allowed ? "allowed" : "denied", begin->has_query ? (int) begin->query.len : 1,
+                  begin->has_query ? (const char *) begin->query.data : "-");
+    if (begin->parameters != NULL)
+        pv_buf_printf(log, " %s", begin->parameters);
+    if (begin->question != NULL)
+        pv_buf_printf(log, " question=%s", begin->question);
+}
+
+static enum pv_status
+stage_record(void *context, const struct pv_record *record, uint64_t *ticket)
+{
+    struct stage *stage = context;
+    static const char *const suppressed[] = {"", " none", " some"};
+    static const char *const outcomes[] = {"completed", "failed", "cancelled", "lost"};
+
+    if (stage->is_log_refusing)
+        return PV_IO;
+    if (record->kind == PV_RECORD_EVENT) {
+        pv_buf_printf(&stage->log, "event %s %s\n", record->event->event,
+                      record->event->detail == NULL ? "" : record->event->detail);
+    } else {
+        pv_buf_put_text(&stage->log, record->kind == PV_RECORD_BEGIN ? "begin " : record->kind == PV_RECORD_END ? "end" : "whole ");
+        if (record->begin != NULL)
+            log_begin(&stage->log, record->begin);
+        if (record->end != NULL)
+            pv_buf_printf(&stage->log, " %s rows=%llu%s%s%s", outcomes[record->end->outcome],
+                          (unsigned long long) record->end->rows, suppressed[record->end->suppressed],
+                          record->end->sqlstate == NULL ? "" : " ",
+                          record->end->sqlstate == NULL ? "" : record->end->sqlstate);
+        pv_buf_put_u8(&stage->log, '\n');
+    }
+    *ticket = stage->is_log_manual ? ++stage->ticket : 0;
+    return PV_OK;
+}
+
+static void
+stage_random(void *context, void *bytes, size_t len)
+{
+    (void) context;
+    memset(bytes, 0x4B, len);
+}
+
+static void
+stage_pause(void *context, bool is_paused)
+{
+    ((struct stage *) context)->is_paused = is_paused;
+}
+
+static void
+stage_close(void *context)
+{
+    ((struct stage *) context)->is_closed = true;
+}
+
+static const struct pv_session_host stage_host = {
+    stage_to_client, stage_to_server,    stage_start_tls,    stage_open_server, stage_cancel_server, stage_cancel_request,
+    stage_register_key, stage_record, stage_random, stage_pause, stage_close,
+};
+
+static inline void
+stage_open(struct stage *stage)
+{
+    memset(stage, 0, sizeof(*stage));
+    world_make();
+    stage->now_us = NOW;
+    stage->env.host = &stage_host;
+    stage->env.judge = &toy_judge;
+    stage->env.has_tls = true;
+    stage->env.mock_secret = pv_slice_of("mock", 4);
+    stage->env.is_strict = true;
+    stage->session = pv_session_new(&stage->env, &world.policies[0], stage, 7, "10.0.0.1:5", false, NOW);
+    assert_non_null(stage->session);
+}
+
+static inline void
+stage_close_all(struct stage *stage)
+{
+    pv_session_free(stage->session);
+    pv_buf_clear(&stage->client);
+    pv_buf_clear(&stage->server);
+    pv_buf_clear(&stage->log);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(atomic_load(&world.policies[i].refs), 1);
+}
+
+static inline void
+stage_client(struct stage *stage, const void *data, size_t len)
+{
+    pv_session_client_bytes(stage->session, stage->now_us, pv_slice_of(data, len));
+}
+
+static inline void
+stage_server(struct stage *stage, const void *data, size_t len)
+{
+    pv_session_server_bytes(stage->session, stage->now_us, pv_slice_of(data, len));
+}
+
+static inline void
+stage_startup(struct stage *stage, uint32_t version, const char *const *pairs, size_t count)
+{
+    struct pv_msg_startup_param params[16];
+    struct pv_msg_startup startup = {version, count, params};
+    struct pv_buf out = {0};
+
+    for (size_t i = 0; i < count; i++) {
+        params[i].name = pv_slice_cstr(pairs[2 * i]);
+        params[i].value = pv_slice_cstr(pairs[2 * i + 1]);
+    }
+    assert_int_equal(pv_msg_startup_write(&out, &startup), PV_OK);
+    stage_client(stage, pv_buf_slice(&out).data, pv_buf_len(&out));
+    pv_buf_clear(&out);
+}
+
+static inline void
+stage_server_open(struct stage *stage)
+{
+    static const char *const names[] = {"server_version", "client_encoding", "is_superuser", "secret_guc"};
+    static const char *const values[] = {"15.20", "UTF8", "on", "hidden"};
+    static const uint8_t key[32] = {1};
+    struct pv_server_facts facts = {4711, names, values, 4, {key, sizeof(key)}};
+
+    pv_session_server_open(stage->session, stage->now_us, &facts);
+}
+
+/* Logs in alice by certificate, with these settings, and drops what was said so far. */
+static inline void
+stage_login(struct stage *stage, uint32_t version)
+{
+    static const char *const pairs[] = {"user", "alice", "database", "room", "application_name", "app"};
+    static const char setup_reply[] = "T\0\0\0\6\0\0"
+                                      "D\0\0\0\6\0\0"
+                                      "C\0\0\0\15SELECT 1\0"
+                                      "C\0\0\0\15SELECT 1\0"
+                                      "Z\0\0\0\5I";
+
+    stage_open(stage);
+    pv_session_client_tls(stage->session, stage->now_us, pv_slice_of("hash", 4), "alice");
+    stage_startup(stage, version, pairs, 3);
+    assert_true(stage->is_server_asked);
+    stage_server_open(stage);
+    stage_server(stage, setup_reply, sizeof(setup_reply) - 1);
+    assert_false(stage->is_closed);
+}
+
+static inline void
+stage_forget(struct stage *stage)
+{
+    pv_buf_clear(&stage->client);
+    pv_buf_clear(&stage->server);
+    pv_buf_clear(&stage->log);
+}
+
+#endif
