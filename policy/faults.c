@@ -81,6 +81,8 @@ grow(struct pv_faults *faults)
     return true;
 }
 
+static char *format_text(const char *format, va_list args) PV_PRINTF(1, 0);
+
 static char *
 format_text(const char *format, va_list args)
 {

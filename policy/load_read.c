@@ -8,6 +8,9 @@
 
 /* ---- faults ------------------------------------------------------------- */
 
+static void say(struct pv_doc *doc, unsigned line, unsigned column, bool is_warning, const char *format, va_list args)
+    PV_PRINTF(5, 0);
+
 static void
 say(struct pv_doc *doc, unsigned line, unsigned column, bool is_warning, const char *format, va_list args)
 {
