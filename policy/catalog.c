@@ -121,10 +121,9 @@ static bool
 put_by_rule(struct pv_buf *sql, const struct maker *maker, const char *column, size_t len)
 {
     static const char schema_rule[] = "(SELECT s.published FROM {cat}.pgveil_space AS s WHERE s.physical::text = t.";
-    static const char catalog_rule[] = "CASE WHEN t.";
 
     if (ends_with(column, len, "_catalog") || (len == 12 && memcmp(column, "catalog_name", 12) == 0)) {
-        put_filled(sql, maker, catalog_rule, sizeof(catalog_rule) - 1);
+        pv_buf_put_text(sql, "CASE WHEN t.");
         pv_buf_put(sql, column, len);
         pv_buf_put_text(sql, " IS NOT NULL THEN ");
         pv_sql_quote_literal(sql, maker->room->name);
@@ -144,21 +143,19 @@ put_by_rule(struct pv_buf *sql, const struct maker *maker, const char *column, s
     return false;
 }
 
-/* The type that the system's own view gives a column of information_schema: kept by a cast. */
+/* A column that is exchanged keeps the type that it has in information_schema. */
 static void
-put_info_column(struct pv_buf *sql, const struct maker *maker, const struct pv_catalog_recipe *recipe, const char *column,
-                size_t len, const char *override, size_t override_len)
+put_info_column(struct pv_buf *sql, const struct maker *maker, const char *column, size_t len, const char *override,
+                size_t override_len)
 {
-    static const char *const yes_or_no[] = {"is_", NULL};
     const char *type = "information_schema.sql_identifier";
     struct pv_buf value = {0};
 
-    (void) recipe;
     if (override != NULL)
         put_filled(&value, maker, override, override_len);
     else if (!put_by_rule(&value, maker, column, len))
         goto plain;
-    if (len > 3 && memcmp(column, yes_or_no[0], 3) == 0)
+    if (len > 3 && memcmp(column, "is_", 3) == 0)
         type = "information_schema.yes_or_no";
     else if (ends_with(column, len, "_type") || ends_with(column, len, "_default") || ends_with(column, len, "_definition"))
         type = "information_schema.character_data";
@@ -189,7 +186,7 @@ put_columns(struct pv_buf *sql, const struct maker *maker, const struct pv_catal
 
         pv_buf_put_text(sql, at == columns ? "" : ", ");
         if (is_info) {
-            put_info_column(sql, maker, recipe, at, len, override, override_len);
+            put_info_column(sql, maker, at, len, override, override_len);
         } else if (override != NULL) {
             put_filled(sql, maker, override, override_len);
         } else {
@@ -233,15 +230,15 @@ add_relation(struct maker *maker, const struct pv_catalog_relation *relation)
     const struct pv_catalog_recipe *recipe = relation->recipe;
     struct pv_buf qualified = {0};
     struct pv_buf sql = {0};
-    const char *columns = NULL;
+    const char *columns;
 
     pv_buf_printf(&qualified, "%s.%s", relation->relation.schema, relation->relation.name);
-    if (pv_buf_text(&qualified) != NULL)
-        columns = pv_catalog_column_list(pv_buf_text(&qualified));
-    if (columns == NULL) {
+    if (pv_buf_text(&qualified) == NULL) {
         pv_buf_clear(&qualified);
-        return PV_INTERNAL;
+        return PV_NOMEM;
     }
+    columns = pv_catalog_column_list(pv_buf_text(&qualified));
+    pv_assert(columns != NULL);
     begin_view(&sql, maker, relation->physical_name);
     put_columns(&sql, maker, relation, columns);
     pv_buf_put_text(&sql, " FROM ");
