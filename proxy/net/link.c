@@ -152,7 +152,8 @@ arm_one(struct event *event, bool is_wanted, bool *is_armed, const struct timeva
 static void
 arm(struct pv_link *link)
 {
-    const struct timeval timeout = {link->is_shut ? LINGER_MS / 1000 : 1, 0};
+    /* A little more than LINGER_MS, so that the first look is not a moment too early. */
+    const struct timeval timeout = {1, 20000};
     bool wants_read = !link->is_paused || link->write_wants_read;
     bool wants_write = (pv_buf_len(&link->held) > 0 && !link->write_wants_read) || link->read_wants_write;
 

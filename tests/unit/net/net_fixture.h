@@ -26,7 +26,6 @@ struct side {
     struct pv_link *link;
     struct pv_buf got;
     unsigned eof_count, tls_count, drained_count;
-    bool is_first_tls; /* start TLS when the first byte says so */
     uint8_t first;
     char words[160];
     bool is_closing; /* finish the link at the next bytes */
