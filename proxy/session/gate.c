@@ -391,8 +391,9 @@ push_setup(struct pv_session *s, const char *only, bool is_apart)
 void
 pv_gate_identity_after(struct pv_session *s, enum pv_request_kind kind, const struct pv_decision *decision)
 {
+    /* A Sync of ours inside a segment of the client's would end what an earlier error skips. */
     if (pv_gate_is_reset(decision))
-        push_setup(s, only_of(decision), kind == PV_REQUEST_QUERY);
+        push_setup(s, only_of(decision), kind == PV_REQUEST_QUERY && !s->is_segment_open);
 }
 
 /*
@@ -405,7 +406,7 @@ pv_gate_refresh_identity(struct pv_session *s)
     struct pv_buf sql = {0};
     enum pv_status status;
 
-    if (!s->is_identity_stale || (s->tail != NULL && s->tail->kind != PV_REQUEST_SYNC && s->tail->kind != PV_REQUEST_QUERY))
+    if (!s->is_identity_stale || s->is_segment_open)
         return;
     status = pv_identity_sql(s->room, s->user, s->account->attributes, s->account->attribute_count, s->server_pid,
                              pv_buf_slice(&s->identity_key), &sql);

@@ -76,6 +76,10 @@ pv_request_push(struct pv_session *s, struct pv_request *r)
     if (s->unsent == NULL)
         s->unsent = r;
     s->request_count++;
+    if (r->kind == PV_REQUEST_SYNC)
+        s->is_segment_open = false;
+    else if (r->kind != PV_REQUEST_QUERY && r->kind != PV_REQUEST_FLUSH)
+        s->is_segment_open = true;
     s->unsent_bytes += pv_buf_len(&r->bytes);
     if (r->is_poison && r->kind != PV_REQUEST_QUERY)
         s->is_doomed = true;
@@ -126,6 +130,7 @@ pv_request_skip(struct pv_session *s)
     }
     if (s->head == NULL)
         s->is_doomed = true;
+    s->is_stalled = false; /* a Query that the message at hand waited for may have been skipped */
     start_clock(s);
 }
 

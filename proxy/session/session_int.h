@@ -241,6 +241,7 @@ struct pv_session {
     struct pv_request *head, *tail, *unsent;
     size_t request_count;
     bool is_doomed;       /* a message of this segment is bound to fail: all until Sync is dropped */
+    bool is_segment_open; /* extended messages since the last Sync */
     bool is_cancel_pending;
     char segment_sqlstate[6]; /* of the error that skips the segment; "" none */
     size_t server_row_left;   /* of a DataRow or CopyData that streams */
