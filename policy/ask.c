@@ -5,7 +5,7 @@
 #include "policy/decide_int.h"
 #include "policy/param.h"
 #include "policy/question_int.h"
-#include "policy/views.h"
+#include "policy/threshold.h"
 
 /* Asking a fixed question: by its statement, or by its name as a relation. What is forwarded is its own tree. */
 
@@ -159,63 +159,20 @@ edit_param(void *context, Node *node, bool *is_entered)
     return pv_make_cast(value, copyObject(instance->question->plan->types[((ParamRef *) node)->number - 1]));
 }
 
-static const char *
-position_name(struct pv_trial *trial, size_t i)
-{
-    const char *name = pv_arena_printf(trial->arena, "c%zu", i + 1);
-
-    return name == NULL ? "c" : name;
-}
-
-/* SELECT q.c1 AS name, ... FROM (question) AS q(c1, ...), with the row guard where there is a bound. */
+/* The arguments in, then the caller's names and the row guard around. */
 static void
-wrap(void *context)
+fill(void *context)
 {
     struct instance *instance = context;
     const struct pv_question *question = instance->question;
     const struct pv_relation *relation = &question->relation;
-    List *targets = NIL, *columns = NIL;
-    SelectStmt *inner = (SelectStmt *) instance->tree;
-    Node *guard = NULL;
+    const char **names = palloc0((relation->column_count + 1) * sizeof(*names));
 
     pv_tree_mutate(&instance->tree, edit_param, instance);
-    inner = (SelectStmt *) instance->tree;
-    for (size_t i = 0; i < relation->column_count; i++) {
-        const char *column = position_name(instance->trial, i);
-        const char *name = instance->names == NULL || instance->names[i] == NULL ? relation->columns[i]
-                                                                                  : instance->names[i];
-
-        columns = lappend(columns, makeString(pstrdup(column)));
-        targets = lappend(targets, pv_make_target(name, pv_make_column("q", column)));
-    }
-    if (question->max_rows > 0) {
-        char schema[PV_VIEWS_NAME_SIZE];
-        FuncCall *number = pv_make_call("pg_catalog", "row_number", NIL);
-        WindowDef *over = makeNode(WindowDef);
-        ColumnRef *all = makeNode(ColumnRef);
-        A_Const *yes = makeNode(A_Const);
-
-        over->frameOptions = FRAMEOPTION_DEFAULTS;
-        over->location = -1;
-        number->over = over;
-        all->fields = list_make2(makeString(pstrdup("p")), makeNode(A_Star));
-        all->location = -1;
-        yes->val.boolval.type = T_Boolean;
-        yes->val.boolval.boolval = true;
-        yes->location = -1;
-        pv_views_catalog_schema(instance->trial->caller->room->name, schema);
-        inner = pv_make_select(
-            list_make2(pv_make_target(NULL, (Node *) all), pv_make_target(NULL, (Node *) number)),
-            list_make1(pv_make_subselect(inner, pv_make_alias("p", NIL))), NULL);
-        columns = lappend(columns, makeString(pstrdup("row_number")));
-        guard = pv_make_case(
-            pv_make_operator("<=", pv_make_column("q", "row_number"), pv_make_integer((int64_t) question->max_rows)),
-            (Node *) yes,
-            (Node *) pv_make_call(schema, PV_VIEWS_ROW_GUARD_FUNCTION,
-                                  list_make1(pv_make_type_cast(pv_make_integer((int64_t) question->max_rows), "int8"))));
-    }
-    instance->tree = (Node *) pv_make_select(
-        targets, list_make1(pv_make_subselect(inner, pv_make_alias("q", columns))), guard);
+    for (size_t i = 0; i < relation->column_count; i++)
+        names[i] = instance->names == NULL || instance->names[i] == NULL ? relation->columns[i] : instance->names[i];
+    instance->tree = (Node *) pv_guarded_query(instance->trial->caller->room->name, (SelectStmt *) instance->tree,
+                                               names, relation->column_count, question->max_rows);
 }
 
 static enum pv_status
@@ -229,7 +186,7 @@ instantiate(struct pv_trial *trial, const struct pv_question *question, const st
     if (status != PV_OK)
         return status;
     before = pv_sql_enter(trial->sql);
-    status = pv_sql_guard(wrap, &instance, NULL);
+    status = pv_sql_guard(fill, &instance, NULL);
     pv_sql_leave(before);
     if (status == PV_OK)
         *query = (SelectStmt *) instance.tree;

@@ -1,17 +1,696 @@
-#include "policy/decide_int.h"
+#include <string.h>
 
-/* Open questions: any SELECT over their data sets that keeps the analysis rule of each. */
+#include "parser/walk.h"
+#include "policy/functions.h"
+#include "policy/rule_int.h"
+#include "policy/threshold.h"
+#include "proxy/base/limits.h"
+
+/*
+ * Open questions: any SELECT over their data sets that keeps the analysis rule of each. The judgement goes
+ * level by level: what passes rows, what aggregates them, what only reads what has been released.
+ */
+
+enum pv_status
+pv_rule_deny(struct pv_rule_trial *rule, const struct pv_dataset *dataset, int location, const char *rule_name,
+             const char *format, ...)
+{
+    va_list args;
+    const char *words;
+
+    va_start(args, format);
+    words = pv_arena_vprintf(rule->trial->arena, format, args);
+    va_end(args);
+    (void) pv_deny_question(rule->trial, PV_REASON_RULE, location, "Data set \"%s\" (owner %s), rule %s: %s.",
+                            dataset->key, dataset->owner, rule_name, words == NULL ? "" : words);
+    return PV_DENIED;
+}
+
+static void
+hint_columns(struct pv_trial *trial, const struct pv_dataset *dataset)
+{
+    const struct pv_analysis_rule *rule = dataset->rule;
+    const struct pv_names *outputs = rule->type == PV_RULE_LIST ? &rule->list_columns : &rule->dimension_columns;
+    const char *text = "";
+
+    for (size_t i = 0; i < outputs->count && text != NULL; i++)
+        text = pv_arena_printf(trial->arena, "%s%s%s", text, i == 0 ? "" : ", ", outputs->names[i]);
+    if (text == NULL)
+        return;
+    if (rule->type == PV_RULE_LIST)
+        pv_deny_hint(trial, "Output and compare: %s.", text);
+    else
+        pv_deny_hint(trial, "Group by: %s; aggregate with count(*), count(DISTINCT ...) of join columns%s.", text,
+                     rule->aggregate_count > 0 ? " and the listed aggregates" : "");
+}
+
+size_t
+pv_level_number(const struct pv_resolution *resolution, const struct pv_level *level)
+{
+    for (size_t i = 0; i < resolution->level_count; i++)
+        if (resolution->levels[i] == level)
+            return i;
+    return 0;
+}
+
+static enum pv_status
+deny_clause(struct pv_rule_trial *rule, const char *words)
+{
+    return pv_deny_question(rule->trial, PV_REASON_RULE, -1, "%s", words);
+}
+
+/* ---- aggregates of a level ----------------------------------------------------------- */
+
+struct output_check {
+    struct pv_rule_trial *rule;
+    struct pv_level *level;
+    bool is_having;
+    enum pv_status status;
+};
+
+static const char *
+aggregate_name(const FuncCall *call)
+{
+    const char *name = strVal(llast(call->funcname));
+
+    if (strcmp(name, "count") == 0)
+        return call->agg_distinct ? "count_distinct" : "count";
+    if (strcmp(name, "sum") == 0)
+        return call->agg_distinct ? "sum_distinct" : "sum";
+    if (strcmp(name, "avg") == 0)
+        return call->agg_distinct ? "avg_distinct" : "avg";
+    return NULL;
+}
+
+static enum pv_status
+check_aggregate(struct pv_rule_trial *rule, FuncCall *call)
+{
+    const char *name = aggregate_name(call);
+    enum pv_status status = PV_OK;
+    ListCell *cell;
+
+    if (call->over != NULL)
+        return deny_clause(rule, "Window functions are not allowed.");
+    if (name == NULL)
+        return pv_deny_question(rule->trial, PV_REASON_RULE, call->location,
+                                "Aggregate \"%s\" tells single values and is not allowed over data columns.",
+                                strVal(llast(call->funcname)));
+    if (call->agg_order != NIL || call->agg_within_group || call->func_variadic)
+        return deny_clause(rule, "ORDER BY, WITHIN GROUP and VARIADIC are not allowed in an aggregate over data.");
+    if (!call->agg_star && list_length(call->args) != 1)
+        return pv_deny_question(rule->trial, PV_REASON_RULE, call->location, "Aggregate \"%s\" takes one column.", name);
+    foreach (cell, call->args) {
+        /* count(1) is count(*). */
+        if (status == PV_OK && !pv_rule_is_constant(lfirst(cell)))
+            status = pv_rule_value(rule, lfirst(cell), PV_USE_AGGREGATE, name);
+        else if (status == PV_OK && strcmp(name, "count") != 0)
+            status = deny_clause(rule, "An aggregate other than count needs a column.");
+    }
+    if (status == PV_OK && call->agg_filter != NULL)
+        status = pv_rule_value(rule, call->agg_filter, PV_USE_CONDITION, NULL);
+    return status;
+}
+
+/* Equal to one of GROUP BY's items, through positions and output names. */
+static enum pv_status
+is_grouped(struct pv_rule_trial *rule, const struct pv_level *level, Node *expr, bool *is_found)
+{
+    ListCell *cell;
+    enum pv_status status = PV_OK;
+
+    *is_found = false;
+    foreach (cell, level->stmt->groupClause) {
+        if (status == PV_OK && !*is_found && lfirst(cell) != NULL)
+            status = pv_tree_equal(lfirst(cell), expr, is_found);
+    }
+    (void) rule;
+    return status;
+}
+
+/*
+ * What stands outside of aggregates at an aggregating level is grouped, so it is made of dimensions; in HAVING it
+ * meets literals.
+ */
+static enum pv_walk
+visit_output(void *context, Node *node, const struct pv_walk_at *at)
+{
+    struct output_check *check = context;
+
+    (void) at;
+    if (IsA(node, SubLink)) {
+        check->status = deny_clause(check->rule, "A sub-query in an expression over data is not allowed.");
+        return PV_WALK_STOP;
+    }
+    if (IsA(node, FuncCall)) {
+        const struct pv_function *function = pv_function_find(strVal(llast(((FuncCall *) node)->funcname)));
+
+        if (function != NULL && (function->class == PV_FN_AGGREGATE || ((FuncCall *) node)->over != NULL)) {
+            check->status = check_aggregate(check->rule, (FuncCall *) node);
+            return check->status == PV_OK ? PV_WALK_SKIP : PV_WALK_STOP;
+        }
+        if (function == NULL || function->class != PV_FN_SCALAR) {
+            check->status = deny_clause(check->rule, "Set-returning and catalog functions are not allowed over data.");
+            return PV_WALK_STOP;
+        }
+    }
+    if (!IsA(node, List) && !IsA(node, CaseWhen) && !IsA(node, TypeName) && !pv_rule_is_constant(node) &&
+        !pv_tree_has_aggregate(node)) {
+        check->status =
+            pv_rule_value(check->rule, node, check->is_having ? PV_USE_CONDITION : PV_USE_GROUP, NULL);
+        return check->status == PV_OK ? PV_WALK_SKIP : PV_WALK_STOP;
+    }
+    return PV_WALK_ON;
+}
+
+static enum pv_status
+check_output(struct pv_rule_trial *rule, struct pv_level *level, Node *expr, bool is_having)
+{
+    struct output_check check = {rule, level, is_having, PV_OK};
+    bool is_group = false;
+    enum pv_status status;
+
+    if (expr == NULL)
+        return PV_OK;
+    status = is_grouped(rule, level, expr, &is_group);
+    if (status != PV_OK || is_group)
+        return status; /* GROUP BY's items are judged by themselves */
+    status = pv_tree_walk(expr, &pv_sql_limits_default, visit_output, &check, NULL);
+    return check.status != PV_OK ? check.status : status;
+}
+
+/* ---- GROUP BY ---------------------------------------------------------------------------- */
+
+static enum pv_status check_group_items(struct pv_rule_trial *rule, struct pv_level *level, List *items);
+
+static enum pv_status
+check_group_item(struct pv_rule_trial *rule, struct pv_level *level, Node *item)
+{
+    if (IsA(item, GroupingSet))
+        return check_group_items(rule, level, ((GroupingSet *) item)->content);
+    if (IsA(item, A_Const) && ((A_Const *) item)->val.node.type == T_Integer) {
+        int position = ((A_Const *) item)->val.ival.ival;
+
+        if (position < 1 || (size_t) position > level->output_count)
+            return PV_OK; /* PostgreSQL says what is wrong */
+        if (level->outputs[position - 1].expr == NULL)
+            return deny_clause(rule, "GROUP BY a position needs named columns, not \"*\".");
+        item = level->outputs[position - 1].expr;
+        if (pv_rule_is_constant(item))
+            return PV_OK;
+    }
+    return pv_rule_value(rule, item, PV_USE_GROUP, NULL);
+}
+
+static enum pv_status
+check_group_items(struct pv_rule_trial *rule, struct pv_level *level, List *items)
+{
+    ListCell *cell;
+    enum pv_status status = PV_OK;
+
+    if (++rule->depth > PV_QUERY_LEVELS_MAX)
+        return pv_deny(rule->trial, PV_REASON_TOO_DEEP, "54001", -1, "statement is nested too deeply");
+    foreach (cell, items)
+        if (status == PV_OK)
+            status = check_group_item(rule, level, lfirst(cell));
+    rule->depth--;
+    return status;
+}
+
+/* A position in GROUP BY names an output: what that is has been judged as a group. */
+static bool
+is_grouped_position(const struct pv_level *level, size_t output)
+{
+    ListCell *cell;
+
+    foreach (cell, level->stmt->groupClause) {
+        const A_Const *item = lfirst(cell);
+
+        if (IsA(item, A_Const) && item->val.node.type == T_Integer && item->val.ival.ival == (int) output + 1)
+            return true;
+        if (IsA(item, ColumnRef) && list_length(((const ColumnRef *) item)->fields) == 1 &&
+            IsA(linitial(((const ColumnRef *) item)->fields), String) &&
+            strcmp(strVal(linitial(((const ColumnRef *) item)->fields)), level->outputs[output].name) == 0 &&
+            level->outputs[output].expr != NULL && !IsA(level->outputs[output].expr, ColumnRef))
+            return true;
+    }
+    return false;
+}
+
+/* ---- levels ---------------------------------------------------------------------------------- */
+
+static enum pv_status classify(struct pv_rule_trial *rule, struct pv_level *level, enum pv_level_class *class);
+
+static enum pv_status
+check_sort(struct pv_rule_trial *rule, struct pv_level *level)
+{
+    ListCell *cell;
+    enum pv_status status = PV_OK;
+
+    foreach (cell, level->stmt->sortClause) {
+        SortBy *sort = lfirst(cell);
+        const struct pv_reference *reference =
+            IsA(sort->node, ColumnRef) ? pv_resolution_reference(rule->resolution, (ColumnRef *) sort->node) : NULL;
+
+        if (status != PV_OK || IsA(sort->node, A_Const) || (reference != NULL && reference->is_output))
+            continue;
+        status = check_output(rule, level, sort->node, false);
+    }
+    return status;
+}
+
+static enum pv_status
+check_aggregating(struct pv_rule_trial *rule, struct pv_level *level)
+{
+    enum pv_status status = check_group_items(rule, level, level->stmt->groupClause);
+
+    for (size_t i = 0; i < level->output_count && status == PV_OK; i++) {
+        if (level->outputs[i].expr == NULL)
+            return deny_clause(rule, "\"*\" gives rows; name the dimensions and aggregates.");
+        if (!is_grouped_position(level, i))
+            status = check_output(rule, level, level->outputs[i].expr, false);
+    }
+    if (status == PV_OK)
+        status = check_output(rule, level, level->stmt->havingClause, true);
+    return status == PV_OK ? check_sort(rule, level) : status;
+}
+
+/* A level that passes rows on: nothing may pick, order or thin them. */
+static enum pv_status
+check_passing(struct pv_rule_trial *rule, struct pv_level *level)
+{
+    const SelectStmt *stmt = level->stmt;
+
+    if (rule->is_list && level == rule->resolution->top) {
+        enum pv_status status = PV_OK;
+
+        for (size_t i = 0; i < level->output_count && status == PV_OK; i++) {
+            if (level->outputs[i].expr != NULL) {
+                status = pv_rule_value(rule, level->outputs[i].expr, PV_USE_LIST, NULL);
+            } else {
+                /* A star: each of its columns by itself. */
+                struct pv_column_at base = pv_rule_plain_column(rule, level->outputs[i].column);
+                const struct pv_dataset *dataset = base.rte == NULL ? NULL : pv_rte_dataset(base.rte);
+
+                if (dataset == NULL)
+                    return deny_clause(rule, "\"*\" over a derived table is not allowed; name the columns.");
+                if (!pv_names_hold(&dataset->rule->list_columns, dataset->relation.columns[base.index]))
+                    return pv_rule_deny(rule, dataset, -1, "list_columns", "column \"%s\" may not be output",
+                                        dataset->relation.columns[base.index]);
+            }
+        }
+        return status;
+    }
+    if (stmt->distinctClause != NIL)
+        return deny_clause(rule, "DISTINCT over rows is not allowed; use count(DISTINCT ...) or GROUP BY.");
+    if (stmt->limitCount != NULL || stmt->limitOffset != NULL)
+        return deny_clause(rule, "LIMIT and OFFSET over rows would pick single ones; put LIMIT after the aggregation.");
+    if (stmt->sortClause != NIL)
+        return deny_clause(rule, "ORDER BY over rows is not allowed; order the aggregated result.");
+    return PV_OK;
+}
+
+static enum pv_walk
+visit_released(void *context, Node *node, const struct pv_walk_at *at)
+{
+    struct output_check *check = context;
+
+    (void) at;
+    if (IsA(node, FuncCall) && ((FuncCall *) node)->over != NULL) {
+        check->status = deny_clause(check->rule, "Window functions are not allowed.");
+        return PV_WALK_STOP;
+    }
+    if (IsA(node, SelectStmt)) {
+        size_t count = check->rule->resolution->level_count;
+
+        for (size_t i = 0; i < count; i++)
+            if (check->rule->resolution->levels[i]->stmt == (SelectStmt *) node) {
+                enum pv_level_class class;
+
+                check->status = classify(check->rule, check->rule->resolution->levels[i], &class);
+                if (check->status == PV_OK && class == PV_LEVEL_RAW)
+                    check->status = deny_clause(check->rule, "A sub-query that gives rows of a data set is not allowed.");
+                return check->status == PV_OK ? PV_WALK_SKIP : PV_WALK_STOP;
+            }
+        check->status = deny_clause(check->rule, "A sub-query could not be resolved.");
+        return PV_WALK_STOP;
+    }
+    return PV_WALK_ON;
+}
+
+static enum pv_status
+walk_released(struct pv_rule_trial *rule, struct pv_level *level, Node *tree)
+{
+    struct output_check check = {rule, level, false, PV_OK};
+    enum pv_status status;
+
+    if (tree == NULL)
+        return PV_OK;
+    status = pv_tree_walk(tree, &pv_sql_limits_default, visit_released, &check, NULL);
+    return check.status != PV_OK ? check.status : status;
+}
+
+/* A level over released results: free, but for groups that are no dimensions. */
+static enum pv_status
+check_released(struct pv_rule_trial *rule, struct pv_level *level)
+{
+    SelectStmt *stmt = level->stmt;
+    enum pv_status status = check_group_items(rule, level, stmt->groupClause);
+
+    if (status == PV_OK)
+        status = walk_released(rule, level, (Node *) stmt->targetList);
+    if (status == PV_OK)
+        status = walk_released(rule, level, stmt->whereClause);
+    if (status == PV_OK)
+        status = walk_released(rule, level, stmt->havingClause);
+    if (status == PV_OK)
+        status = walk_released(rule, level, (Node *) stmt->sortClause);
+    if (status == PV_OK && stmt->windowClause != NIL)
+        status = deny_clause(rule, "Window functions are not allowed.");
+    return status;
+}
+
+static enum pv_status
+classify_set_operation(struct pv_rule_trial *rule, struct pv_level *level, enum pv_level_class *class)
+{
+    enum pv_level_class left, right;
+    enum pv_status status;
+
+    if (level->stmt->op != SETOP_UNION || !level->stmt->all)
+        return deny_clause(rule, "Set operations other than UNION ALL are not allowed.");
+    status = classify(rule, level->left, &left);
+    if (status == PV_OK)
+        status = classify(rule, level->right, &right);
+    if (status != PV_OK)
+        return status;
+    if (left == PV_LEVEL_RAW || right == PV_LEVEL_RAW)
+        return deny_clause(rule, "UNION ALL joins aggregated results, not rows of data sets.");
+    *class = left == PV_LEVEL_RELEASED || right == PV_LEVEL_RELEASED ? PV_LEVEL_RELEASED : PV_LEVEL_CONSTANT;
+    return PV_OK;
+}
+
+static enum pv_status
+classify_from(struct pv_rule_trial *rule, struct pv_level *level, bool seen[4])
+{
+    for (size_t i = 0; i < level->rte_count; i++) {
+        const struct pv_rte *rte = level->rtes[i];
+        enum pv_level_class class = PV_LEVEL_CONSTANT;
+
+        if (rte->kind == PV_RTE_JOIN)
+            continue;
+        if (pv_rte_dataset(rte) != NULL) {
+            class = PV_LEVEL_RAW;
+        } else if (rte->relation != NULL) {
+            return pv_deny_question(rule->trial, PV_REASON_RULE, -1,
+                                    "\"%s.%s\" cannot stand in one statement with data sets.", rte->relation->schema,
+                                    rte->relation->name);
+        } else if (rte->level != NULL) {
+            enum pv_status status = classify(rule, rte->level, &class);
+
+            if (status != PV_OK)
+                return status;
+        }
+        seen[class] = true;
+    }
+    return PV_OK;
+}
+
+static enum pv_status
+classify_plain(struct pv_rule_trial *rule, struct pv_level *level, enum pv_level_class *class)
+{
+    bool seen[4] = {false};
+    bool aggregates = pv_level_aggregates(level);
+    enum pv_status status = classify_from(rule, level, seen);
+
+    if (status != PV_OK)
+        return status;
+    if (level->stmt->limitOffset != NULL && (seen[PV_LEVEL_RAW] || seen[PV_LEVEL_RELEASED]))
+        return deny_clause(rule, "OFFSET is not allowed.");
+    if (seen[PV_LEVEL_RAW] && (seen[PV_LEVEL_RELEASED] || seen[PV_LEVEL_CONSTANT]))
+        return deny_clause(rule, "Rows of data sets can be joined with rows of data sets only, "
+                                 "not with values, functions or aggregated results.");
+    if (!seen[PV_LEVEL_RAW]) {
+        *class = seen[PV_LEVEL_RELEASED] ? PV_LEVEL_RELEASED : PV_LEVEL_CONSTANT;
+        return check_released(rule, level);
+    }
+    if (level->stmt->windowClause != NIL)
+        return deny_clause(rule, "Window functions are not allowed.");
+    status = pv_rule_joins(rule, level);
+    if (status != PV_OK)
+        return status;
+    *class = aggregates ? PV_LEVEL_RELEASED : PV_LEVEL_RAW;
+    if (!aggregates)
+        return check_passing(rule, level);
+    if (level->stmt->distinctClause != NIL && linitial(level->stmt->distinctClause) != NULL)
+        return deny_clause(rule, "DISTINCT ON is not allowed.");
+    return check_aggregating(rule, level);
+}
+
+static enum pv_status
+classify(struct pv_rule_trial *rule, struct pv_level *level, enum pv_level_class *class)
+{
+    size_t number = pv_level_number(rule->resolution, level);
+    enum pv_status status;
+
+    if (rule->classes[number] != PV_LEVEL_UNKNOWN) {
+        *class = rule->classes[number];
+        return PV_OK;
+    }
+    if (rule->is_visiting[number] || rule->depth > PV_QUERY_LEVELS_MAX)
+        return deny_clause(rule, "Recursive queries are not allowed.");
+    rule->is_visiting[number] = true;
+    rule->depth++;
+    if (level->left != NULL)
+        status = classify_set_operation(rule, level, class);
+    else
+        status = classify_plain(rule, level, class);
+    rule->depth--;
+    rule->is_visiting[number] = false;
+    if (status == PV_OK)
+        rule->classes[number] = *class;
+    return status;
+}
+
+/* ---- the whole statement ------------------------------------------------------------------------ */
+
+static enum pv_status
+check_datasets(struct pv_rule_trial *rule)
+{
+    const struct pv_resolution *resolution = rule->resolution;
+
+    rule->is_list = true;
+    for (size_t i = 0; i < resolution->relation_count; i++) {
+        const struct pv_dataset *dataset = pv_rte_dataset(resolution->relations[i]);
+
+        if (dataset == NULL)
+            return deny_clause(rule, "Catalogs and questions cannot stand in one statement with data sets.");
+        if (dataset->rule == NULL)
+            return pv_deny_question(rule->trial, PV_REASON_RULE, -1,
+                                    "Data set \"%s\" has no analysis rule: it takes part in fixed questions only.",
+                                    dataset->key);
+        if (dataset->rule->type != PV_RULE_LIST)
+            rule->is_list = false;
+        if (dataset->rule->is_join_required) {
+            bool is_joined = false;
+
+            for (size_t k = 0; k < resolution->relation_count; k++) {
+                const struct pv_dataset *other = pv_rte_dataset(resolution->relations[k]);
+
+                is_joined |= other != NULL && strcmp(other->owner, dataset->owner) != 0;
+            }
+            if (!is_joined)
+                return pv_rule_deny(rule, dataset, -1, "join_required",
+                                    "it must be joined with another party's data set");
+        }
+    }
+    return PV_OK;
+}
+
+/* join_required holds at every level that draws the data set: the other party's rows stand beside it. */
+static enum pv_status
+check_join_required(struct pv_rule_trial *rule)
+{
+    const struct pv_resolution *resolution = rule->resolution;
+
+    for (size_t i = 0; i < resolution->relation_count; i++) {
+        const struct pv_rte *rte = resolution->relations[i];
+        const struct pv_dataset *dataset = pv_rte_dataset(rte);
+        bool is_joined = false;
+
+        if (!dataset->rule->is_join_required)
+            continue;
+        for (size_t k = 0; k < rte->home->rte_count; k++) {
+            const struct pv_dataset *other = pv_rte_dataset(rte->home->rtes[k]);
+            const struct pv_rte *beside = rte->home->rtes[k];
+
+            is_joined |= other != NULL && strcmp(other->owner, dataset->owner) != 0;
+            is_joined |= beside->level != NULL && beside != rte;
+        }
+        if (!is_joined && pv_level_aggregates(rte->home))
+            return pv_rule_deny(rule, dataset, -1, "join_required", "it must be joined with another party's data set");
+    }
+    return PV_OK;
+}
+
+struct disallowed {
+    struct pv_rule_trial *rule;
+    enum pv_status status;
+};
+
+static void check_disallowed_column(struct disallowed *check, struct pv_column_at column);
+
+static enum pv_walk
+visit_disallowed(void *context, Node *node, const struct pv_walk_at *at)
+{
+    struct disallowed *check = context;
+
+    (void) at;
+    if (IsA(node, FuncCall)) {
+        const struct pv_function *function = pv_function_find(strVal(llast(((FuncCall *) node)->funcname)));
+
+        if (function != NULL && function->class == PV_FN_AGGREGATE)
+            return PV_WALK_SKIP;
+    }
+    if (IsA(node, ColumnRef)) {
+        const struct pv_reference *reference =
+            pv_resolution_reference(check->rule->resolution, (ColumnRef *) node);
+
+        if (reference != NULL && !reference->is_output)
+            check_disallowed_column(check, reference->column);
+        return check->status == PV_OK ? PV_WALK_SKIP : PV_WALK_STOP;
+    }
+    return PV_WALK_ON;
+}
+
+static void
+check_disallowed_level(struct disallowed *check, const struct pv_level *level, uint32_t index)
+{
+    enum pv_status status = PV_OK;
+
+    if (check->status != PV_OK)
+        return;
+    if (++check->rule->depth > PV_QUERY_LEVELS_MAX) {
+        check->status = deny_clause(check->rule, "The statement is nested too deeply.");
+        return;
+    }
+    if (level->left != NULL) {
+        check_disallowed_level(check, level->left, index);
+        check_disallowed_level(check, level->right, index);
+    } else if (index < level->output_count) {
+        if (level->outputs[index].expr == NULL)
+            check_disallowed_column(check, level->outputs[index].column);
+        else
+            status = pv_tree_walk(level->outputs[index].expr, &pv_sql_limits_default, visit_disallowed, check, NULL);
+    }
+    if (status != PV_OK && check->status == PV_OK)
+        check->status = status;
+    check->rule->depth--;
+}
+
+static void
+check_disallowed_column(struct disallowed *check, struct pv_column_at column)
+{
+    const struct pv_dataset *dataset = pv_rte_dataset(column.rte);
+
+    if (column.index == PV_WHOLE_ROW) {
+        for (uint32_t i = 0; i < column.rte->column_count; i++)
+            check_disallowed_column(check, (struct pv_column_at){column.rte, i});
+    } else if (column.rte->kind == PV_RTE_JOIN) {
+        const struct pv_join_column *at = &column.rte->join_columns[column.index];
+
+        if (at->left.rte != NULL)
+            check_disallowed_column(check, at->left);
+        if (at->right.rte != NULL)
+            check_disallowed_column(check, at->right);
+    } else if (dataset != NULL) {
+        const char *name = dataset->relation.columns[column.index];
+
+        if (check->status == PV_OK && pv_names_hold(&dataset->rule->disallowed_output_columns, name))
+            check->status = pv_rule_deny(check->rule, dataset, -1, "disallowed_output_columns",
+                                         "column \"%s\" may be used and never output", name);
+    } else if (column.rte->level != NULL) {
+        check_disallowed_level(check, column.rte->level, column.index);
+    }
+}
+
+static enum pv_status
+judge(struct pv_rule_trial *rule)
+{
+    const struct pv_resolution *resolution = rule->resolution;
+    struct disallowed disallowed = {rule, PV_OK};
+    enum pv_level_class class = PV_LEVEL_CONSTANT;
+    enum pv_status status = check_datasets(rule);
+
+    if (status == PV_OK)
+        status = check_join_required(rule);
+    if (status == PV_OK && resolution->has_lateral)
+        status = deny_clause(rule, "LATERAL is not allowed.");
+    if (status == PV_OK && resolution->has_recursion)
+        status = deny_clause(rule, "Recursive queries are not allowed.");
+    if (status == PV_OK)
+        status = classify(rule, resolution->top, &class);
+    if (status == PV_OK && class == PV_LEVEL_RAW && !rule->is_list) {
+        (void) deny_clause(rule, "Rows of a data set would reach the result: "
+                                 "every output column is an aggregate or a grouped dimension.");
+        status = PV_DENIED;
+    }
+    /* Every level is judged, also one that nothing reads (an unused WITH query). */
+    for (size_t i = 0; i < resolution->level_count && status == PV_OK; i++)
+        status = classify(rule, resolution->levels[i], &class);
+    for (uint32_t i = 0; i < resolution->top->output_count && status == PV_OK; i++) {
+        check_disallowed_level(&disallowed, resolution->top, i);
+        status = disallowed.status;
+    }
+    if (status == PV_DENIED && rule->trial->decision->hint == NULL)
+        for (size_t i = 0; i < resolution->relation_count; i++) {
+            const struct pv_dataset *dataset = pv_rte_dataset(resolution->relations[i]);
+
+            if (dataset != NULL && dataset->rule != NULL) {
+                hint_columns(rule->trial, dataset);
+                break;
+            }
+        }
+    return status;
+}
+
+static bool
+covers(const struct pv_question *question, const struct pv_resolution *resolution)
+{
+    for (size_t i = 0; i < resolution->relation_count; i++) {
+        const struct pv_dataset *dataset = pv_rte_dataset(resolution->relations[i]);
+        bool is_listed = false;
+
+        for (size_t k = 0; k < question->dataset_count && !is_listed; k++)
+            is_listed = question->datasets[k] == dataset;
+        if (!is_listed && dataset != NULL)
+            return false;
+    }
+    return true;
+}
 
 enum pv_status
 pv_ask_open(struct pv_trial *trial, const struct pv_resolution *resolution, Node **select)
 {
     const struct pv_room *room = trial->caller->room;
+    struct pv_rule_trial rule = {.trial = trial, .resolution = resolution};
+    enum pv_status status;
 
-    (void) resolution;
-    (void) select;
-    for (size_t i = 0; i < room->question_count; i++)
-        if (room->questions[i].is_open && pv_question_admits(&room->questions[i], trial->caller->member))
-            return pv_deny_question(trial, PV_REASON_UNAVAILABLE, -1,
-                                    "Open question \"%s\" is not available yet.", room->questions[i].id);
-    return PV_NOTFOUND;
+    for (size_t i = 0; i < room->question_count && rule.question == NULL; i++)
+        if (room->questions[i].is_open && covers(&room->questions[i], resolution) &&
+            pv_question_admits(&room->questions[i], trial->caller->member))
+            rule.question = &room->questions[i];
+    if (rule.question == NULL)
+        return PV_NOTFOUND;
+    trial->decision->hint = NULL;
+    rule.classes = pv_arena_alloc(trial->arena, (resolution->level_count + 1) * sizeof(*rule.classes));
+    rule.is_visiting = pv_arena_alloc(trial->arena, (resolution->level_count + 1) * sizeof(*rule.is_visiting));
+    if (rule.classes == NULL || rule.is_visiting == NULL)
+        return PV_NOMEM;
+    status = pv_allow_tree(trial, *select, PV_ALLOW_DATA);
+    if (status == PV_OK)
+        status = judge(&rule);
+    if (status == PV_OK)
+        status = pv_ask_standing(trial, rule.question);
+    if (status == PV_OK)
+        status = pv_substitute(trial, resolution, select);
+    return status == PV_OK ? pv_rule_enforce(&rule, select) : status;
 }

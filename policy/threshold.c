@@ -44,8 +44,8 @@ visit_aggregate(void *context, Node *node, const struct pv_walk_at *at)
     return PV_WALK_ON;
 }
 
-static bool
-has_aggregate(Node *tree)
+bool
+pv_tree_has_aggregate(Node *tree)
 {
     bool found = false;
 
@@ -61,11 +61,22 @@ pv_level_aggregates(const struct pv_level *level)
 
     if (level->left != NULL || select->valuesLists != NIL)
         return false;
-    return select->groupClause != NIL || select->havingClause != NULL || has_aggregate((Node *) select->targetList) ||
-           has_aggregate((Node *) select->sortClause);
+    return select->groupClause != NIL || select->havingClause != NULL || pv_tree_has_aggregate((Node *) select->targetList) ||
+           pv_tree_has_aggregate((Node *) select->sortClause);
 }
 
 /* ---- adding one ------------------------------------------------------------------- */
+
+static Node *
+make_true(void)
+{
+    A_Const *yes = makeNode(A_Const);
+
+    yes->val.boolval.type = T_Boolean;
+    yes->val.boolval.boolval = true;
+    yes->location = -1;
+    return (Node *) yes;
+}
 
 void
 pv_threshold_add(const char *room, SelectStmt *select, Node *entity, uint64_t minimum)
@@ -78,17 +89,55 @@ pv_threshold_add(const char *room, SelectStmt *select, Node *entity, uint64_t mi
     count->agg_distinct = true;
     pv_views_catalog_schema(room, schema);
     enough = pv_make_operator(">=", (Node *) count, pv_make_integer((int64_t) minimum));
-    if (passes == NULL) {
-        A_Const *yes = makeNode(A_Const);
-
-        yes->val.boolval.type = T_Boolean;
-        yes->val.boolval.boolval = true;
-        yes->location = -1;
-        passes = (Node *) yes;
-    }
+    if (passes == NULL)
+        passes = make_true();
     /* The threshold comes first: nothing else is evaluated for a group that is left out. */
     select->havingClause = pv_make_case(
         enough, passes, (Node *) pv_make_call(schema, PV_VIEWS_SUPPRESSED_FUNCTION, NIL));
+}
+
+/* SELECT p.*, row_number() OVER () FROM (query) AS p */
+static SelectStmt *
+numbered(SelectStmt *query)
+{
+    FuncCall *number = pv_make_call("pg_catalog", "row_number", NIL);
+    WindowDef *over = makeNode(WindowDef);
+    ColumnRef *all = makeNode(ColumnRef);
+
+    over->frameOptions = FRAMEOPTION_DEFAULTS;
+    over->location = -1;
+    number->over = over;
+    all->fields = list_make2(makeString(pstrdup("p")), makeNode(A_Star));
+    all->location = -1;
+    return pv_make_select(list_make2(pv_make_target(NULL, (Node *) all), pv_make_target(NULL, (Node *) number)),
+                          list_make1(pv_make_subselect(query, pv_make_alias("p", NIL))), NULL);
+}
+
+SelectStmt *
+pv_guarded_query(const char *room, SelectStmt *query, const char *const *names, size_t count, uint64_t max_rows)
+{
+    List *targets = NIL, *columns = NIL;
+    Node *guard = NULL;
+
+    for (size_t i = 0; i < count; i++) {
+        char column[32];
+
+        (void) snprintf(column, sizeof(column), "c%zu", i + 1);
+        columns = lappend(columns, makeString(pstrdup(column)));
+        targets = lappend(targets, pv_make_target(names[i], pv_make_column("q", column)));
+    }
+    if (max_rows > 0) {
+        char schema[PV_VIEWS_NAME_SIZE];
+        Node *bound = pv_make_type_cast(pv_make_integer((int64_t) max_rows), "int8");
+
+        pv_views_catalog_schema(room, schema);
+        query = numbered(query);
+        columns = lappend(columns, makeString(pstrdup("row_number")));
+        guard = pv_make_case(
+            pv_make_operator("<=", pv_make_column("q", "row_number"), pv_make_integer((int64_t) max_rows)), make_true(),
+            (Node *) pv_make_call(schema, PV_VIEWS_ROW_GUARD_FUNCTION, list_make1(bound)));
+    }
+    return pv_make_select(targets, list_make1(pv_make_subselect(query, pv_make_alias("q", columns))), guard);
 }
 
 struct addition {

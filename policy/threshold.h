@@ -20,6 +20,16 @@ enum pv_status pv_threshold_inject(const struct pv_room *room, const struct pv_r
 /* Adds to one level's HAVING that count(DISTINCT entity) >= minimum. Throws: inside pv_sql_guard. */
 void pv_threshold_add(const char *room, SelectStmt *select, Node *entity, uint64_t minimum);
 
+/*
+ * SELECT q.c1 AS name, ... FROM (query) AS q(c1, ...): the query under the given output names, and with max_rows > 0 an
+ * error of the database's own (54000) as soon as there is one row more. Throws: inside pv_sql_guard.
+ */
+SelectStmt *pv_guarded_query(const char *room, SelectStmt *query, const char *const *names, size_t count,
+                             uint64_t max_rows);
+
+/* An aggregate call of this level stands in the tree (sub-queries left out). */
+bool pv_tree_has_aggregate(Node *tree);
+
 /* Does this level itself aggregate: GROUP BY, or an aggregate in its outputs or HAVING? */
 bool pv_level_aggregates(const struct pv_level *level);
 
