@@ -163,7 +163,7 @@ const struct pv_catalog_relation pv_catalog_relations[] = {
     INFO_EMPTY(role_routine_grants) INFO_EMPTY(role_table_grants) INFO_EMPTY(role_udt_grants)
     INFO_EMPTY(role_usage_grants) INFO_EMPTY(routine_column_usage) INFO_EMPTY(routine_privileges)
     INFO_EMPTY(routine_routine_usage) INFO_EMPTY(routine_sequence_usage) INFO_EMPTY(routine_table_usage)
-    INFO_EMPTY(sequences) INFO_EMPTY(table_constraints) INFO_EMPTY(transforms) INFO_EMPTY(triggered_update_columns)
+    INFO_EMPTY(sequences) INFO_EMPTY(table_constraints) INFO_EMPTY(triggered_update_columns)
     INFO_EMPTY(triggers) INFO_EMPTY(udt_privileges) INFO_EMPTY(usage_privileges) INFO_EMPTY(user_defined_types)
     INFO_EMPTY(user_mapping_options) INFO_EMPTY(user_mappings) INFO_EMPTY(view_column_usage)
     INFO_EMPTY(view_routine_usage) INFO_EMPTY(view_table_usage)
