@@ -152,8 +152,7 @@ arm_one(struct event *event, bool is_wanted, bool *is_armed, const struct timeva
 static void
 arm(struct pv_link *link)
 {
-    /* A little more than LINGER_MS, so that the first look is not a moment too early. */
-    const struct timeval timeout = {1, 20000};
+    const struct timeval timeout = {LINGER_MS / 1000, 0};
     bool wants_read = !link->is_paused || link->write_wants_read;
     bool wants_write = (pv_buf_len(&link->held) > 0 && !link->write_wants_read) || link->read_wants_write;
 
@@ -606,6 +605,9 @@ on_readable(evutil_socket_t fd, short what, void *context)
     link->depth++;
     if ((what & EV_TIMEOUT) != 0) {
         link->is_read_armed = false;
+        /* Silence for as long as we linger. The loop's clock may be a little behind ours: this is its word. */
+        if (link->is_shut)
+            link->finish_by_us = 0;
     } else if (link->phase == TLS_HANDSHAKE && !link->is_broken) {
         handshake(link);
     } else {
