@@ -43,11 +43,11 @@ const struct pv_catalog_relation pv_catalog_relations[] = {
          "attacl=NULL::aclitem[];attoptions=NULL::text[];attfdwoptions=NULL::text[];attmissingval=NULL::text[];"
          "atthasdef=false;attidentity=''::\"char\";attgenerated=''::\"char\";attstattarget='-1'::integer")
     VIEW(pg_type, NULL,
-         SYSTEM " OR " IN_CLASS("t.typrelid") " OR EXISTS (WITH RECURSIVE used(oid) AS ("
+         SYSTEM " OR t.typrelid IN (SELECT c.oid FROM {cat}.pg_class AS c) OR t.oid IN (WITH RECURSIVE used(oid) AS ("
          "SELECT a.atttypid FROM {cat}.pg_attribute AS a WHERE a.atttypid >= '16384'::oid UNION "
          "SELECT x.found FROM used AS u JOIN pg_catalog.pg_type AS y ON y.oid = u.oid CROSS JOIN LATERAL "
          "(VALUES (y.typelem), (y.typbasetype), (y.typarray)) AS x(found) WHERE x.found <> '0'::oid) "
-         "SELECT 1 FROM used AS u WHERE u.oid = t.oid)",
+         "SELECT u.oid FROM used AS u)",
          "typnamespace=CASE WHEN " IN_SPACE("t.typnamespace") " THEN t.typnamespace ELSE '11'::oid END;typowner={me};"
          "typacl=NULL::aclitem[];typdefault=CASE WHEN " SYSTEM " THEN t.typdefault END;typdefaultbin=NULL::pg_node_tree")
     VIEW(pg_enum, NULL, "EXISTS (SELECT 1 FROM {cat}.pg_type AS y WHERE y.oid = t.enumtypid)", NULL)
