@@ -9,6 +9,8 @@
 #include "policy/policy.h"
 
 struct pv_arena;
+struct pv_budget_demand; /* policy/standing.h */
+struct pv_standing;
 
 /* What a statement is; what the session engine needs to keep in step with the server. */
 #define PV_KIND_TABLE(X) \
@@ -115,6 +117,8 @@ struct pv_caller {
     /* EXECUTE name: NULL when the session has no such statement. */
     const struct pv_prepared_facts *(*prepared)(void *context, const char *name);
     void *context;
+    /* Approvals and consent, made for `policy`. NULL: none is known, so what needs an approval is denied. */
+    const struct pv_standing *standing;
 };
 
 struct pv_decision {
@@ -137,6 +141,8 @@ struct pv_decision {
     uint64_t timeout_ms;  /* 0: none */
     const char *name;     /* PREPARE, EXECUTE, DEALLOCATE, DECLARE, FETCH, MOVE, CLOSE, SAVEPOINT..., LISTEN */
     const char *setting, *value; /* SET, RESET, SHOW: canonical lower-case name, value text (NULL: DEFAULT) */
+    struct pv_budget_demand *budgets; /* what each run of it takes, before it runs (PREPARE: of its EXECUTE) */
+    size_t budget_count;
 };
 
 /*

@@ -161,34 +161,7 @@ pv_trial_bind_param(struct pv_trial *trial, int number, const struct pv_paramete
     return PV_OK;
 }
 
-/* ---- standing -------------------------------------------------------------------------- */
-
-enum pv_status
-pv_ask_standing(struct pv_trial *trial, const struct pv_question *question)
-{
-    const struct pv_room *room = trial->caller->room;
-    struct pv_decision *decision = trial->decision;
-
-    if (!pv_question_admits(question, trial->caller->member))
-        return pv_deny_question(trial, PV_REASON_NOT_ADMITTED, -1,
-                                "Question \"%s\" is not for user \"%s\": its members are others.", question->id,
-                                trial->caller->user);
-    if (question->has_approvals || room->has_approvals || question->budget_count > 0) {
-        enum pv_status status = pv_deny_question(trial, PV_REASON_UNAVAILABLE, -1,
-                                                 "Question \"%s\" asks for approvals or has an access budget; "
-                                                 "that is not available yet.",
-                                                 question->id);
-        return status;
-    }
-    if (decision->question == NULL || question->type == PV_QUESTION_ANALYTICAL)
-        decision->question = question;
-    decision->is_redacted |= question->type == PV_QUESTION_ANALYTICAL;
-    if (question->timeout_ms > 0 && (decision->timeout_ms == 0 || question->timeout_ms < decision->timeout_ms))
-        decision->timeout_ms = question->timeout_ms;
-    if (question->plan != NULL)
-        return pv_names_add(trial, &question->plan->datasets, &question->plan->columns);
-    return PV_OK;
-}
+/* ---- names -------------------------------------------------------------------------- */
 
 static enum pv_status
 add_names(struct pv_trial *trial, struct pv_names *to, const struct pv_names *from)

@@ -6,11 +6,14 @@
 #include "policy/param_int.h"
 #include "proxy/crypto/sign.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define ALNUM "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 /* A role's name in the database is made from the room's, and is at most 63 bytes long. */
 #define ROOM_BYTES_MAX 40u
+/* A PEM file of one Ed25519 key has about 120. */
+#define PUBLIC_KEY_BYTES_MAX 65536u
 /* Microseconds from 1970-01-01 to 2000-01-01. */
 #define EPOCH_US INT64_C(946684800000000)
 
@@ -97,31 +100,42 @@ set_timezone(struct pv_doc *doc, const struct pv_located *value, void *field, co
 
 /* ---- parties and members ------------------------------------------------ */
 
+/* The key is read with the room, so that it changes when the room is loaded again and not before. */
 static void
 set_public_key(struct pv_doc *doc, const struct pv_located *value, void *field, const struct pv_key *key)
 {
+    struct pv_party *party = field;
     struct pv_sign_key *public_key = NULL;
-    const char **path = field;
-    char words[256] = "";
+    struct pv_slice pem = {NULL, 0};
     enum pv_status status;
+    int error;
 
-    pv_set_file(doc, value, path, key);
-    if (*path == NULL || **path == '\0')
+    pv_set_file(doc, value, &party->public_key_path, key);
+    if (party->public_key_path == NULL || party->public_key_path[0] == '\0' || doc->load->is_out_of_memory)
         return;
-    status = pv_sign_public_load(*path, &public_key, words, sizeof(words));
+    error = pv_file_read(doc->load->arena, party->public_key_path, PUBLIC_KEY_BYTES_MAX, &pem);
+    if (error == ENOMEM) {
+        doc->load->is_out_of_memory = true;
+        return;
+    }
+    /* A file that cannot be opened was said by pv_set_file. */
+    if (error != 0 && error != EFBIG)
+        return;
+    status = error == EFBIG ? PV_INVALID : pv_sign_public_parse(pem, &public_key);
     if (status == PV_NOMEM)
         doc->load->is_out_of_memory = true;
-    else if (status == PV_INVALID)
+    else if (status != PV_OK)
         pv_load_fault(doc, value, "\"%s\" holds no Ed25519 public key in PEM", pv_located_string(value));
-    if (status == PV_OK)
-        pv_sign_key_free(public_key);
+    else
+        party->public_key = (const char *) pem.data;
+    pv_sign_key_free(public_key);
 }
 
 static void
 load_parties(struct pv_doc *doc, struct pv_room *room, const struct pv_located *value)
 {
     static const struct pv_key keys[] = {
-        {"public_key", PV_J_STRING, false, set_public_key, offsetof(struct pv_party, public_key_path), 0, 0, NULL},
+        {"public_key", PV_J_STRING, false, set_public_key, 0, 0, 0, NULL},
     };
     struct pv_party *parties = pv_load_alloc(doc, value->child_count, sizeof(*parties));
 
@@ -217,6 +231,21 @@ check_services(struct pv_doc *doc, const struct pv_room *room, const struct pv_l
     }
 }
 
+static void
+set_approvals(struct pv_doc *doc, const struct pv_located *value, void *field, const struct pv_key *key)
+{
+    struct pv_room *room = field;
+
+    (void) key;
+    room->has_approvals = true;
+    if (pv_located_kind(value) == PV_J_ARRAY)
+        return; /* the parties that it names come first */
+    room->is_approved_by_owners = strcmp(pv_located_string(value), "owners") == 0;
+    if (!room->is_approved_by_owners)
+        pv_load_fault(doc, value, "\"approvals\" must be an array of parties or \"owners\", not \"%s\"",
+                      pv_located_string(value));
+}
+
 /* ---- the whole ---------------------------------------------------------- */
 
 /* The member of that key when it is of that kind; a wrong kind was said before. */
@@ -243,7 +272,7 @@ pv_load_room(struct pv_doc *doc, const struct pv_policy *policy, struct pv_room 
         {"members", PV_J_OBJECT, true, NULL, 0, 0, 0, NULL},
         {"datasets", PV_J_OBJECT, true, NULL, 0, 0, 0, NULL},
         {"questions", PV_J_OBJECT, false, NULL, 0, 0, 0, NULL},
-        {"approvals", PV_J_ARRAY, false, NULL, 0, 0, 0, NULL},
+        {"approvals", PV_J_ARRAY | PV_J_STRING, false, set_approvals, 0, 0, 0, NULL},
     };
     struct pv_room_load load = {room, false, false, policy};
     const struct pv_located *top = doc->top;
@@ -260,10 +289,8 @@ pv_load_room(struct pv_doc *doc, const struct pv_policy *policy, struct pv_room 
         load_members(doc, room, found);
     if ((found = find_kind(top, "trusted_services", PV_J_ARRAY)) != NULL)
         check_services(doc, room, found);
-    if ((found = find_kind(top, "approvals", PV_J_ARRAY)) != NULL) {
-        room->has_approvals = true;
+    if ((found = find_kind(top, "approvals", PV_J_ARRAY)) != NULL)
         pv_load_party_names(doc, room, found, &room->approvals);
-    }
     if ((found = find_kind(top, "datasets", PV_J_OBJECT)) != NULL)
         pv_load_datasets(doc, &load, found);
     else

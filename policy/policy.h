@@ -92,6 +92,7 @@ struct pv_user {
 struct pv_party {
     const char *name;
     const char *public_key_path; /* absolute or NULL */
+    const char *public_key;      /* the PEM in it, an Ed25519 public key; NULL with the path */
 };
 
 struct pv_member {
@@ -252,7 +253,7 @@ struct pv_room {
     size_t dataset_count;
     const struct pv_question *questions;
     size_t question_count;
-    bool has_approvals;
+    bool has_approvals, is_approved_by_owners; /* of questions that say nothing themselves */
     struct pv_names approvals;
 };
 
