@@ -567,8 +567,9 @@ forward_query(struct pv_session *s, struct pv_request *r, struct pv_judged *judg
     if (status != PV_OK && status != PV_DENIED)
         pv_session_fail(s, status);
     pv_request_push(s, r);
-    if (!r->is_poison && s->phase != PV_PHASE_CLOSED)
-        pv_gate_identity_after(s, PV_REQUEST_QUERY, &judged->decisions[judged->count - 1]);
+    /* What follows a reset waits until the identity is back behind it, which on_ready sees to. */
+    if (!r->is_poison && s->phase != PV_PHASE_CLOSED && pv_gate_is_reset(&judged->decisions[judged->count - 1]))
+        s->is_stalled = true;
     return PV_STEP_DONE;
 }
 

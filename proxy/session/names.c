@@ -257,7 +257,7 @@ run_on_statement(const struct pv_run *run, const char *name, struct pv_named **n
     if (run->is_internal)
         return EFFECT_NONE;
     if (run->kind == PV_KIND_DEALLOCATE_ALL || run->kind == PV_KIND_DISCARD_ALL)
-        return EFFECT_DROPS;
+        return name[0] == '\0' ? EFFECT_NONE : EFFECT_DROPS;
     if (own == NULL || strcmp(own, name) != 0)
         return EFFECT_NONE;
     if (run->kind == PV_KIND_PREPARE) {

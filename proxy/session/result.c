@@ -411,6 +411,9 @@ on_ready(struct pv_session *s, struct pv_request *r, const struct reply *reply)
         pv_trail_end(s, &r->runs[i], PV_OUTCOME_COMPLETED, NULL);
     s->segment_sqlstate[0] = '\0';
     pv_track_ready(s, status);
+    /* A failed transaction takes its resets back by itself. */
+    if (is_query && !r->has_failed && status != 'E' && r->run_count > 0 && r->runs[r->run_count - 1].decision != NULL)
+        pv_gate_identity_after(s, PV_REQUEST_QUERY, r->runs[r->run_count - 1].decision);
     pv_request_pop(s);
     if (s->phase == PV_PHASE_CLOSED)
         return;

@@ -187,11 +187,19 @@ put_name(struct pv_session *s, struct pv_name_table *table, struct pv_named *nam
         pv_session_fail(s, PV_NOMEM);
 }
 
+/* DEALLOCATE ALL and DISCARD ALL leave the unnamed statement. */
+static bool
+has_name(const struct pv_named *named, size_t depth)
+{
+    (void) depth;
+    return named->name[0] != '\0';
+}
+
 static void
 discard_all(struct pv_session *s)
 {
     pv_names_clear(&s->portals);
-    pv_names_clear(&s->statements);
+    pv_names_drop_if(&s->statements, has_name, 0);
     set_text(s, &s->track.path, s->track.path_startup);
     set_text(s, &s->track.path_session, s->track.path_startup);
 }
@@ -244,7 +252,7 @@ pv_track_command(struct pv_session *s, const struct pv_run *run, struct pv_slice
             pv_names_drop(&s->statements, name);
         break;
     case PV_KIND_DEALLOCATE_ALL:
-        pv_names_clear(&s->statements);
+        pv_names_drop_if(&s->statements, has_name, 0);
         break;
     case PV_KIND_CLOSE:
         if (name != NULL)
