@@ -93,9 +93,8 @@ say_rooms(const struct pv_policy *policy)
     for (size_t i = 0; i < policy->room_count; i++) {
         const struct pv_room *room = &policy->rooms[i];
 
-        pv_log(PV_LOG_INFO, "room \"%s\": %zu data set%s, %zu question%s, upstream %s", room->name,
-               room->dataset_count, plural(room->dataset_count), room->question_count, plural(room->question_count),
-               room->upstream->name);
+        pv_log(PV_LOG_INFO, "room \"%s\": %zu data set%s, %zu question%s, upstream %s", room->name, room->dataset_count,
+               plural(room->dataset_count), room->question_count, plural(room->question_count), room->upstream->name);
     }
 }
 
@@ -131,12 +130,16 @@ may_conform(const struct serve *serve, const struct pv_policy *policy)
     }
     for (size_t i = 0; i < policy->config.listen_count; i++)
         if (!is_loopback(&policy->config.listens[i])) {
-            pv_log(PV_LOG_ERROR, "--conformance is for tests: every listen must be a loopback address or a Unix socket,"
-                                 " and %s is not", policy->config.listens[i].host);
+            pv_log(PV_LOG_ERROR,
+                   "--conformance is for tests: every listen must be a loopback address or a Unix socket,"
+                   " and %s is not",
+                   policy->config.listens[i].host);
             return false;
         }
-    pv_log(PV_LOG_WARNING, "CONFORMANCE: room \"%s\" ANSWERS EVERY STATEMENT, as the upstream user, with no policy at"
-                           " all. Never do this with data that matters", room);
+    pv_log(PV_LOG_WARNING,
+           "CONFORMANCE: room \"%s\" ANSWERS EVERY STATEMENT, as the upstream user, with no policy at"
+           " all. Never do this with data that matters",
+           room);
     return true;
 }
 
@@ -412,8 +415,9 @@ warn_of_descriptors(const struct pv_config *config)
 
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
         limit.rlim_cur < 2 * (rlim_t) config->clients_max + 64)
-        pv_log(PV_LOG_WARNING, "limits.clients is %u, but %llu open files allow about %llu clients", config->clients_max,
-               (unsigned long long) limit.rlim_cur, (unsigned long long) (limit.rlim_cur - 64) / 2);
+        pv_log(PV_LOG_WARNING, "limits.clients is %u, but %llu open files allow about %llu clients",
+               config->clients_max, (unsigned long long) limit.rlim_cur,
+               (unsigned long long) (limit.rlim_cur - 64) / 2);
 }
 
 static bool
@@ -423,7 +427,8 @@ parse_options(struct serve *serve, int argc, char **argv)
         if (strcmp(argv[i], "--conformance") == 0 && i + 1 < argc) {
             serve->conformance_room = argv[++i];
         } else {
-            (void) fprintf(stderr, "pgveil serve: unexpected \"%s\"; usage: pgveil serve [-c FILE] [--conformance ROOM]\n",
+            (void) fprintf(stderr,
+                           "pgveil serve: unexpected \"%s\"; usage: pgveil serve [-c FILE] [--conformance ROOM]\n",
                            argv[i]);
             return false;
         }
@@ -452,14 +457,12 @@ open_state(struct serve *serve)
     const struct pv_journal_options options = {.is_serving = true,
                                                .is_relaxed = config->durability == PV_DURABILITY_RELAXED};
     char error[512] = "";
-    enum pv_status status =
-        pv_journal_open(config->state_path, &options, &serve->journal, error, sizeof(error));
+    enum pv_status status = pv_journal_open(config->state_path, &options, &serve->journal, error, sizeof(error));
 
     if (status == PV_OK)
         status = pv_store_open(config->state_path, &serve->store, error, sizeof(error));
     if (status == PV_OK)
-        status =
-            pv_store_secret_ensure(serve->store, MOCK_SCOPE, MOCK_NAME, MOCK_BYTES, false, &serve->mock_secret);
+        status = pv_store_secret_ensure(serve->store, MOCK_SCOPE, MOCK_NAME, MOCK_BYTES, false, &serve->mock_secret);
     if (status != PV_OK)
         pv_log(PV_LOG_ERROR, "state %s: %s", config->state_path, error[0] != '\0' ? error : pv_status_words(status));
     return status == PV_OK;

@@ -74,18 +74,10 @@ static const struct {
     const char *name;
     int (*run)(const char *config_path, int argc, char **argv);
 } commands[] = {
-    {"serve", pv_command_serve},
-    {"check", pv_command_check},
-    {"provision", pv_command_provision},
-    {"explain", pv_command_explain},
-    {"audit", run_audit},
-    {"approve", run_approve},
-    {"approvals", run_approvals},
-    {"consent", run_consent},
-    {"passwd", pv_command_passwd},
-    {"help", pv_command_help},
-    {"--help", pv_command_help},
-    {"-h", pv_command_help},
+    {"serve", pv_command_serve},       {"check", pv_command_check}, {"provision", pv_command_provision},
+    {"explain", pv_command_explain},   {"audit", run_audit},        {"approve", run_approve},
+    {"approvals", run_approvals},      {"consent", run_consent},    {"passwd", pv_command_passwd},
+    {"help", pv_command_help},         {"--help", pv_command_help}, {"-h", pv_command_help},
     {"--version", pv_command_version},
 };
 

@@ -10,7 +10,8 @@
 #define BUCKETS 4096u
 /* Sources are counted in slots that they may share: the memory is fixed, whoever asks. */
 #define SOURCE_SLOTS 1024u
-/* Wrong guesses of one slot before it is ignored, and the time in which one of them is forgotten: 2^32 keys outlast that. */
+/* Wrong guesses of one slot before it is ignored, and the time in which one of them is forgotten: 2^32 keys outlast
+ * that. */
 #define GUESSES_MAX 20u
 #define GUESS_FORGOTTEN_US 3000000
 

@@ -29,7 +29,8 @@
 #define STALL_STEP_BYTES (1024u * 1024u)
 /* Deadlines are not waited for in shorter steps than this, should the engine name one that has passed already. */
 #define TIMER_LEAST_US 5000
-/* Connections above limits.clients that are let in as far as a proper refusal, cancels among them; beyond: closed at once. */
+/* Connections above limits.clients that are let in as far as a proper refusal, cancels among them; beyond: closed at
+ * once. */
 #define REFUSALS_AT_ONCE 100u
 
 struct pv_client {
@@ -37,11 +38,11 @@ struct pv_client {
     struct pv_worker *worker;
     struct pv_session *session;
     struct pv_link *link;
-    struct pv_server *server; /* NULL: none yet, or lost */
+    struct pv_server *server;    /* NULL: none yet, or lost */
     struct pv_link *server_link; /* its link, once open */
     struct pv_server_cancel *cancel;
     struct event timer;
-    int64_t timer_us; /* when it fires; INT64_MAX: not set */
+    int64_t timer_us;    /* when it fires; INT64_MAX: not set */
     uint32_t cancel_pid; /* under which the cancel map knows the session; 0: it does not */
     bool is_unix;
     bool is_direct_tls;
@@ -53,8 +54,8 @@ struct pv_client {
     /* Back pressure. */
     bool is_engine_full; /* pause_client */
     bool is_client_stopped, is_server_stopped;
-    size_t granted;        /* held bytes that are allowed beyond the high mark */
-    int64_t stall_at_us;   /* INT64_MAX: no standstill */
+    size_t granted;      /* held bytes that are allowed beyond the high mark */
+    int64_t stall_at_us; /* INT64_MAX: no standstill */
     uint64_t stall_sent;
     char source[64]; /* the peer's address without its port */
 };
@@ -133,8 +134,7 @@ host_cancel_request(void *context, uint32_t pid, struct pv_slice key)
     struct pv_net *net = client->worker->net;
     unsigned worker;
     uint64_t session;
-    enum pv_status status =
-        pv_cancel_map_find(net->cancels, pid, key, client->source, pv_now_us(), &worker, &session);
+    enum pv_status status = pv_cancel_map_find(net->cancels, pid, key, client->source, pv_now_us(), &worker, &session);
 
     if (status == PV_OK) {
         PV_COUNT(&client->worker->counters, cancels, 1);
@@ -576,9 +576,8 @@ describe_peer(struct pv_client *client, const struct sockaddr_storage *peer, cha
 
     client->is_unix = peer->ss_family != AF_INET && peer->ss_family != AF_INET6;
     (void) snprintf(client->source, sizeof(client->source), "[local]");
-    if (client->is_unix ||
-        getnameinfo((const struct sockaddr *) peer, len, client->source, sizeof(client->source), port, sizeof(port),
-                    NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+    if (client->is_unix || getnameinfo((const struct sockaddr *) peer, len, client->source, sizeof(client->source),
+                                       port, sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV) != 0)
         (void) snprintf(printable, size, "%s", client->source);
     else if (peer->ss_family == AF_INET6)
         (void) snprintf(printable, size, "[%s]:%s", client->source, port);

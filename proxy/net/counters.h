@@ -12,8 +12,9 @@
 
 /* Upper bounds of the latency histogram, in microseconds; one more bucket holds the rest. */
 #define PV_LATENCY_BUCKETS(X) \
-    X(500) X(1000) X(2500) X(5000) X(10000) X(25000) X(50000) X(100000) X(250000) X(500000) X(1000000) X(2500000) \
-    X(5000000) X(10000000) X(30000000) X(60000000)
+    X(500) \
+    X(1000) X(2500) X(5000) X(10000) X(25000) X(50000) X(100000) X(250000) X(500000) X(1000000) X(2500000) X(5000000) \
+        X(10000000) X(30000000) X(60000000)
 #define PV_X(us) +1
 enum { PV_LATENCY_BUCKET_COUNT = 1 PV_LATENCY_BUCKETS(PV_X) };
 #undef PV_X
@@ -27,7 +28,8 @@ enum { PV_LATENCY_BUCKET_COUNT = 1 PV_LATENCY_BUCKETS(PV_X) };
     X(logins, "logins_total", "counter", "Successful logins") \
     X(login_failures, "login_failures_total", "counter", "Failed logins") \
     X(cancels, "cancel_requests_total", "counter", "Cancel requests that named a session") \
-    X(cancels_refused, "cancel_requests_refused_total", "counter", "Cancel requests that named none or came too often") \
+    X(cancels_refused, "cancel_requests_refused_total", "counter", \
+      "Cancel requests that named none or came too often") \
     X(server_failures, "server_connection_failures_total", "counter", "Connections to databases that failed or broke") \
     X(client_in, "client_received_bytes_total", "counter", "Bytes received from clients") \
     X(server_in, "server_received_bytes_total", "counter", "Bytes received from databases") \
@@ -51,8 +53,7 @@ struct pv_statement_counter {
     uint64_t count;
 };
 
-#define PV_COUNT(counters, field, by) \
-    (void) atomic_fetch_add_explicit(&(counters)->field, (by), memory_order_relaxed)
+#define PV_COUNT(counters, field, by) (void) atomic_fetch_add_explicit(&(counters)->field, (by), memory_order_relaxed)
 
 void pv_counters_init(struct pv_counters *counters);
 void pv_counters_clear(struct pv_counters *counters);

@@ -91,7 +91,8 @@ on_bytes(void *context, struct pv_slice bytes)
     if (bytes.len != 1) {
         fail(dial, "the server sent data before TLS began");
     } else if (bytes.data[0] != 'S') {
-        fail(dial, bytes.data[0] == 'N' ? "the server does not offer TLS" : "the server's answer to SSLRequest is none");
+        fail(dial,
+             bytes.data[0] == 'N' ? "the server does not offer TLS" : "the server's answer to SSLRequest is none");
     } else {
         enum pv_status status = pv_link_start_tls(dial->link, dial->tls, dial->host);
 

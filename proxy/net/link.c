@@ -1,6 +1,7 @@
 /*
  * Invariants:
- * 1. Bytes leave in the order of pv_link_gather: while `held` is not empty, or TLS is not up yet, new bytes go behind it.
+ * 1. Bytes leave in the order of pv_link_gather: while `held` is not empty, or TLS is not up yet, new bytes go behind
+ * it.
  * 2. `held` exists only while the peer does not take bytes; it is freed as soon as it is empty.
  * 3. A broken link neither reads nor writes; its owner hears of it once, from the loop.
  * 4. No callback runs inside a pv_link_* call; a link that is freed inside its own callback lives until that returns.
@@ -28,9 +29,11 @@
 #define READ_BYTES (64u * 1024u)
 /* Pieces of one writev; more are sent in between. */
 #define GATHER_PIECES 64u
-/* Small pieces are joined to this before they become a TLS record: 8 KiB, since old clients stumble over larger ones. */
+/* Small pieces are joined to this before they become a TLS record: 8 KiB, since old clients stumble over larger ones.
+ */
 #define RECORD_BYTES (8u * 1024u)
-/* A closing link that makes no progress is dropped after this; one that waits for the peer's goodbye after LINGER_MS. */
+/* A closing link that makes no progress is dropped after this; one that waits for the peer's goodbye after LINGER_MS.
+ */
 #define FINISH_MS 10000
 #define LINGER_MS 1000
 /* Keepalive: a dead peer is noticed after about two minutes, unacknowledged bytes after as long. */
@@ -277,8 +280,7 @@ tls_send(struct pv_link *link, struct pv_slice bytes, size_t *taken)
     *taken = 0;
     while (*taken < bytes.len) {
         size_t len = 0;
-        enum pv_tls_result result =
-            pv_tls_write(link->tls, pv_slice_of(bytes.data + *taken, bytes.len - *taken), &len);
+        enum pv_tls_result result = pv_tls_write(link->tls, pv_slice_of(bytes.data + *taken, bytes.len - *taken), &len);
 
         link->write_wants_read = result == PV_TLS_WANT_READ;
         if (result == PV_TLS_FAILED || result == PV_TLS_CLOSED)

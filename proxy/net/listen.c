@@ -80,8 +80,8 @@ name_tcp(struct pv_bound *bound)
                     sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV) != 0)
         (void) snprintf(bound->name, sizeof(bound->name), "?");
     else
-        (void) snprintf(bound->name, sizeof(bound->name),
-                        bound->address.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
+        (void) snprintf(bound->name, sizeof(bound->name), bound->address.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s",
+                        host, port);
 }
 
 /*

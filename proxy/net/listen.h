@@ -17,16 +17,16 @@ struct pv_loop;
 
 /* What one `listen` entry resolves to, bound and listening. */
 struct pv_bound {
-    char name[128];       /* for the log: 127.0.0.1:6432, or the socket's path */
-    const char *path;     /* of a Unix socket, points into name; NULL for TCP */
+    char name[128];   /* for the log: 127.0.0.1:6432, or the socket's path */
+    const char *path; /* of a Unix socket, points into name; NULL for TCP */
     struct sockaddr_storage address;
     socklen_t address_len;
 };
 
 /*
- * Resolves and claims the addresses of one entry: afterwards pv_bound_socket makes the sockets. `name` may be `*`. Fails
- * with words when an address is somebody else's, another pgveil's on this port included. A port of 0 is
- * replaced by the one that the system gave. fds[i] is the first socket of bounds[i].
+ * Resolves and claims the addresses of one entry: afterwards pv_bound_socket makes the sockets. `name` may be `*`.
+ * Fails with words when an address is somebody else's, another pgveil's on this port included. A port of 0 is replaced
+ * by the one that the system gave. fds[i] is the first socket of bounds[i].
  */
 enum pv_status pv_bound_make(const struct pv_listen *listen, struct pv_bound bounds[PV_LISTEN_ADDRESSES_MAX],
                              int fds[PV_LISTEN_ADDRESSES_MAX], size_t *count, char *error,

@@ -78,7 +78,8 @@ pv_loop_new(void)
     config = event_config_new();
     if (loop->wake_fd < 0 || config == NULL)
         goto fail;
-    /* Each base is used by its own thread alone: no locks. Timers hang on the coarse clock, which is enough for ours. */
+    /* Each base is used by its own thread alone: no locks. Timers hang on the coarse clock, which is enough for ours.
+     */
     (void) event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
     loop->base = event_base_new_with_config(config);
     if (loop->base == NULL)

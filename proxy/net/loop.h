@@ -30,13 +30,13 @@ void pv_loop_post(struct pv_loop *loop, struct pv_message *message);
 void pv_loop_stop(struct pv_loop *loop);
 
 /* Calls back every `period_ms`, or once after it. NULL: out of memory. Ends with pv_task_free. */
-struct pv_task *pv_loop_every(struct pv_loop *loop, uint64_t period_ms, void (*run)(void *context), void *context)
-    PV_MUST_CHECK;
-struct pv_task *pv_loop_once(struct pv_loop *loop, uint64_t delay_ms, void (*run)(void *context), void *context)
-    PV_MUST_CHECK;
+struct pv_task *pv_loop_every(struct pv_loop *loop, uint64_t period_ms, void (*run)(void *context),
+                              void *context) PV_MUST_CHECK;
+struct pv_task *pv_loop_once(struct pv_loop *loop, uint64_t delay_ms, void (*run)(void *context),
+                             void *context) PV_MUST_CHECK;
 /* Calls back on the loop's thread for each delivery of the signal. One loop a process may do this. */
-struct pv_task *pv_loop_signal(struct pv_loop *loop, int signal_number, void (*run)(void *context), void *context)
-    PV_MUST_CHECK;
+struct pv_task *pv_loop_signal(struct pv_loop *loop, int signal_number, void (*run)(void *context),
+                               void *context) PV_MUST_CHECK;
 void pv_task_free(struct pv_task *task); /* NULL is fine; may be called from its own callback */
 
 /* For the files that own sockets. */

@@ -37,8 +37,8 @@ enum pv_status pv_net_start(struct pv_net *net) PV_MUST_CHECK;
 enum pv_status pv_net_policy(struct pv_net *net, struct pv_world *world) PV_MUST_CHECK;
 
 /*
- * Stops accepting; idle sessions end at once, busy ones when their transaction does or after `timeout_ms`. `ended` follows.
- * PV_NOMEM: try again.
+ * Stops accepting; idle sessions end at once, busy ones when their transaction does or after `timeout_ms`. `ended`
+ * follows. PV_NOMEM: try again.
  */
 enum pv_status pv_net_drain(struct pv_net *net, uint64_t timeout_ms) PV_MUST_CHECK;
 /* Joins the threads, after `ended` (or when they never started). Frees nothing that the journal may still call. */

@@ -32,7 +32,7 @@ struct pv_worker {
     struct pv_world *world; /* in force */
     struct pv_listener **listeners;
     size_t listener_count;
-    unsigned unix_turn; /* worker 0: who gets the next connection of a Unix socket */
+    unsigned unix_turn;       /* worker 0: who gets the next connection of a Unix socket */
     struct pv_client **table; /* by session id */
     size_t table_size, client_count;
     struct pv_client *clients; /* all of them */

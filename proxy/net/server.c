@@ -453,8 +453,7 @@ on_cancel_eof(void *context, const char *words)
     cancel_end(context);
 }
 
-static const struct pv_link_events cancel_link_events = {
-    .bytes = on_cancel_bytes, .eof = on_cancel_eof, .tls = on_tls};
+static const struct pv_link_events cancel_link_events = {.bytes = on_cancel_bytes, .eof = on_cancel_eof, .tls = on_tls};
 
 static void
 on_cancel_timeout(void *context)

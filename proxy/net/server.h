@@ -33,8 +33,8 @@ struct pv_server_events {
 };
 
 /*
- * Shares the world, in whose policy the room is. PV_NOMEM: nothing follows. A login that the database refuses is read from the
- * state once more, since the room may have been provisioned again.
+ * Shares the world, in whose policy the room is. PV_NOMEM: nothing follows. A login that the database refuses is read
+ * from the state once more, since the room may have been provisioned again.
  */
 enum pv_status pv_server_connect(struct pv_server_thread *thread, struct pv_world *world, const struct pv_room *room,
                                  const struct pv_server_events *events, void *context,

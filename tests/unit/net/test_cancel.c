@@ -18,8 +18,8 @@ test_finds_exact_pairs_only(void **state)
         enum pv_status status;
         uint64_t session;
     } asks[] = {
-        {7, key_a, 4, PV_OK, 100},       {7, key_b, 4, PV_NOTFOUND, 0},     {8, key_a, 4, PV_NOTFOUND, 0},
-        {7, key_a, 3, PV_NOTFOUND, 0},   {7, key_a, 0, PV_NOTFOUND, 0},     {8, key_long, 32, PV_OK, 101},
+        {7, key_a, 4, PV_OK, 100},        {7, key_b, 4, PV_NOTFOUND, 0},        {8, key_a, 4, PV_NOTFOUND, 0},
+        {7, key_a, 3, PV_NOTFOUND, 0},    {7, key_a, 0, PV_NOTFOUND, 0},        {8, key_long, 32, PV_OK, 101},
         {8, key_long, 4, PV_NOTFOUND, 0}, {7 + 4096, key_a, 4, PV_NOTFOUND, 0},
     };
     struct pv_cancel_map *map = pv_cancel_map_new();

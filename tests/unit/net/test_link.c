@@ -226,10 +226,11 @@ make_certificates(struct certificates *made)
     assert_non_null(mkdtemp(made->folder));
     (void) snprintf(made->cert, sizeof(made->cert), "%s/cert.pem", made->folder);
     (void) snprintf(made->key, sizeof(made->key), "%s/key.pem", made->folder);
-    (void) snprintf(command, sizeof(command),
-                    "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost "
-                    "-addext subjectAltName=DNS:localhost -keyout %s -out %s 2>/dev/null",
-                    made->key, made->cert);
+    (void) snprintf(
+        command, sizeof(command),
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost "
+        "-addext subjectAltName=DNS:localhost -keyout %s -out %s 2>/dev/null",
+        made->key, made->cert);
     assert_int_equal(system(command), 0);
 }
 

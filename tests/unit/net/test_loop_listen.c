@@ -318,7 +318,8 @@ test_counters_add_up(void **state)
         bool is_allowed;
         unsigned worker, count;
     } statements[] = {
-        {"r", "q", true, 0, 3}, {"r", "q", true, 1, 4}, {"r", "q", false, 1, 1}, {"r", NULL, false, 0, 2}, {"s", "q", true, 1, 5},
+        {"r", "q", true, 0, 3},   {"r", "q", true, 1, 4}, {"r", "q", false, 1, 1},
+        {"r", NULL, false, 0, 2}, {"s", "q", true, 1, 5},
     };
     struct pv_counters counters[2], sum;
     struct pv_arena *arena = pv_arena_new(0);
@@ -331,9 +332,8 @@ test_counters_add_up(void **state)
         pv_counters_init(&counters[i]);
     for (size_t i = 0; i < PV_COUNT_OF(statements); i++)
         for (unsigned j = 0; j < statements[i].count; j++) {
-            const struct pv_statement_begin begin = {.room = statements[i].room,
-                                                     .question = statements[i].question,
-                                                     .is_allowed = statements[i].is_allowed};
+            const struct pv_statement_begin begin = {
+                .room = statements[i].room, .question = statements[i].question, .is_allowed = statements[i].is_allowed};
             const struct pv_statement_end end = {.rows = 2, .bytes = 10, .duration_us = 700};
             const struct pv_record whole = {.kind = PV_RECORD_WHOLE, .begin = &begin, .end = &end};
 
