@@ -9,16 +9,13 @@
  *  4. A server connection is closed with its session; if a statement may be running there, it is cancelled first.
  */
 #include "proxy/base/log.h"
-#include "proxy/crypto/mac.h"
 #include "proxy/crypto/tls.h"
-#include "proxy/net/net_int.h"
+#include "proxy/net/client_int.h"
 #include "proxy/net/pool.h"
 #include "proxy/wire/frame.h"
-#include "proxy/wire/message.h"
 
 #include <arpa/inet.h>
 #include <event2/event.h>
-#include <event2/event_struct.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <string.h>
@@ -32,33 +29,6 @@
 /* Connections above limits.clients that are let in as far as a proper refusal, cancels among them; beyond: closed at
  * once. */
 #define REFUSALS_AT_ONCE 100u
-
-struct pv_client {
-    struct pv_client_hooks hooks;
-    struct pv_worker *worker;
-    struct pv_session *session;
-    struct pv_link *link;
-    struct pv_server *server;    /* NULL: none yet, or lost */
-    struct pv_link *server_link; /* its link, once open */
-    struct pv_server_cancel *cancel;
-    struct event timer;
-    int64_t timer_us;    /* when it fires; INT64_MAX: not set */
-    uint32_t cancel_pid; /* under which the cancel map knows the session; 0: it does not */
-    bool is_unix;
-    bool is_direct_tls;
-    bool is_over_limit; /* accepted to be refused */
-    /* What the engine asked for in the call at hand. */
-    bool wants_tls, wants_server, wants_cancel, wants_close, wants_refusal;
-    char room[PV_NAME_BYTES_MAX + 1]; /* wants_server */
-    bool was_busy;                    /* before the call at hand */
-    /* Back pressure. */
-    bool is_engine_full; /* pause_client */
-    bool is_client_stopped, is_server_stopped;
-    size_t granted;      /* held bytes that are allowed beyond the high mark */
-    int64_t stall_at_us; /* INT64_MAX: no standstill */
-    uint64_t stall_sent;
-    char source[64]; /* the peer's address without its port */
-};
 
 static void leave(struct pv_client *client);
 
@@ -80,131 +50,6 @@ enter(struct pv_client *client)
     client->was_busy = pv_session_is_busy(client->session);
     return pv_now_us();
 }
-
-/* ---- What the engine asks for ---- */
-
-static void
-host_to_client(void *context, struct pv_slice bytes)
-{
-    struct pv_client *client = context;
-
-    /* The refusal comes in place of the first thing a startup packet is answered with, so that it can be read. */
-    if (client->is_over_limit && bytes.len > 0 &&
-        (bytes.data[0] == PV_SERVER_AUTHENTICATION || bytes.data[0] == PV_SERVER_NEGOTIATE_PROTOCOL_VERSION)) {
-        client->wants_refusal = true;
-        return;
-    }
-    pv_link_gather(client->link, bytes);
-}
-
-static void
-host_to_server(void *context, struct pv_slice bytes)
-{
-    struct pv_client *client = context;
-
-    if (client->server_link != NULL)
-        pv_link_gather(client->server_link, bytes);
-}
-
-static void
-host_start_tls(void *context)
-{
-    ((struct pv_client *) context)->wants_tls = true;
-}
-
-static void
-host_open_server(void *context, const struct pv_room *room)
-{
-    struct pv_client *client = context;
-
-    (void) snprintf(client->room, sizeof(client->room), "%s", room->name);
-    client->wants_server = true;
-}
-
-static void
-host_cancel_server(void *context)
-{
-    ((struct pv_client *) context)->wants_cancel = true;
-}
-
-static void
-host_cancel_request(void *context, uint32_t pid, struct pv_slice key)
-{
-    struct pv_client *client = context;
-    struct pv_net *net = client->worker->net;
-    unsigned worker;
-    uint64_t session;
-    enum pv_status status = pv_cancel_map_find(net->cancels, pid, key, client->source, pv_now_us(), &worker, &session);
-
-    if (status == PV_OK) {
-        PV_COUNT(&client->worker->counters, cancels, 1);
-        pv_worker_cancel(net, worker, session);
-    } else {
-        PV_COUNT(&client->worker->counters, cancels_refused, 1);
-    }
-}
-
-static void
-host_register_key(void *context, uint32_t pid, struct pv_slice key)
-{
-    struct pv_client *client = context;
-    struct pv_worker *worker = client->worker;
-    enum pv_status status = pv_cancel_map_put(worker->net->cancels, pid, key, worker->index, client->hooks.id);
-
-    if (status == PV_OK)
-        client->cancel_pid = pid;
-    else
-        pv_log(PV_LOG_WARNING, "session %llu cannot be cancelled by its client: %s",
-               (unsigned long long) client->hooks.id, pv_status_words(status));
-}
-
-static enum pv_status
-host_record(void *context, const struct pv_record *record, uint64_t *ticket)
-{
-    struct pv_client *client = context;
-    struct pv_worker *worker = client->worker;
-    enum pv_status status = pv_journal_put(worker->net->options.journal, record, worker->port,
-                                           (void *) (uintptr_t) client->hooks.id, ticket);
-
-    pv_counters_record(&worker->counters, record);
-    return status;
-}
-
-static void
-host_random(void *context, void *bytes, size_t len)
-{
-    bool has_random_bytes = pv_random_bytes(bytes, len) == PV_OK;
-
-    (void) context;
-    /* Nonces and keys from zeros would be everybody's: better no process than that one. */
-    pv_assert(has_random_bytes);
-}
-
-static void
-host_pause_client(void *context, bool is_paused)
-{
-    ((struct pv_client *) context)->is_engine_full = is_paused;
-}
-
-static void
-host_close(void *context)
-{
-    ((struct pv_client *) context)->wants_close = true;
-}
-
-const struct pv_session_host pv_client_host = {
-    .to_client = host_to_client,
-    .to_server = host_to_server,
-    .start_tls = host_start_tls,
-    .open_server = host_open_server,
-    .cancel_server = host_cancel_server,
-    .cancel_request = host_cancel_request,
-    .register_key = host_register_key,
-    .record = host_record,
-    .random = host_random,
-    .pause_client = host_pause_client,
-    .close = host_close,
-};
 
 /* ---- The end ---- */
 

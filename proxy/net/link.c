@@ -6,15 +6,12 @@
  * 3. A broken link neither reads nor writes; its owner hears of it once, from the loop.
  * 4. No callback runs inside a pv_link_* call; a link that is freed inside its own callback lives until that returns.
  */
-#include "proxy/net/link.h"
-
-#include "proxy/base/bytes.h"
 #include "proxy/crypto/tls.h"
+#include "proxy/net/link_int.h"
 #include "proxy/net/loop.h"
 
 #include <errno.h>
 #include <event2/event.h>
-#include <event2/event_struct.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -22,68 +19,15 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
-/* One read: large enough that a streamed result costs few calls, small enough to stay in the cache. */
-#define READ_BYTES (64u * 1024u)
-/* Pieces of one writev; more are sent in between. */
-#define GATHER_PIECES 64u
-/* Small pieces are joined to this before they become a TLS record: 8 KiB, since old clients stumble over larger ones.
- */
-#define RECORD_BYTES (8u * 1024u)
-/* A closing link that makes no progress is dropped after this; one that waits for the peer's goodbye after LINGER_MS.
- */
-#define FINISH_MS 10000
+/* A closing link that waits for the peer's goodbye waits this long. */
 #define LINGER_MS 1000
 /* Keepalive: a dead peer is noticed after about two minutes, unacknowledged bytes after as long. */
 #define KEEPALIVE_IDLE_S 60
 #define KEEPALIVE_INTERVAL_S 15
 #define KEEPALIVE_COUNT 4
 #define USER_TIMEOUT_MS 120000
-
-struct gather {
-    struct gather *next;
-    size_t count;
-    struct iovec pieces[GATHER_PIECES];
-};
-
-struct pv_link_thread {
-    struct pv_loop *loop;
-    struct gather *spare; /* of at most a few: one link gathers at a time, its partner beside it */
-    size_t link_count;
-    uint8_t read[READ_BYTES];
-    uint8_t record[RECORD_BYTES];
-};
-
-enum tls_phase { TLS_NONE, TLS_HANDSHAKE, TLS_UP };
-
-struct pv_link {
-    struct pv_link_thread *thread;
-    const struct pv_link_events *events;
-    void *context;
-    int fd;
-    enum tls_phase phase;
-    struct pv_tls *tls;
-    struct gather *gather;
-    struct pv_buf held;
-    uint64_t sent;
-    int64_t finish_by_us;
-    unsigned depth; /* callbacks of ours that are running */
-    bool is_paused;
-    bool is_eof;       /* the peer sends no more */
-    bool is_broken;    /* of no more use, either way */
-    bool is_told;      /* the owner has heard of eof */
-    bool is_finishing; /* the owner has let go */
-    bool is_lingering;
-    bool is_first_seen;
-    bool is_shut; /* our goodbye was sent */
-    bool is_dead; /* freed inside a callback */
-    bool read_wants_write, write_wants_read, handshake_wants_write;
-    bool is_read_armed, is_write_armed;
-    char words[160];
-    struct event read_event, write_event;
-};
 
 static void proceed(struct pv_link *link);
 
@@ -104,7 +48,7 @@ pv_link_thread_free(struct pv_link_thread *thread)
         return;
     pv_assert(thread->link_count == 0);
     while (thread->spare != NULL) {
-        struct gather *gather = thread->spare;
+        struct pv_gather *gather = thread->spare;
 
         thread->spare = gather->next;
         pv_free(gather);
@@ -152,8 +96,8 @@ arm_one(struct event *event, bool is_wanted, bool *is_armed, const struct timeva
     }
 }
 
-static void
-arm(struct pv_link *link)
+void
+pv_link_arm(struct pv_link *link)
 {
     const struct timeval timeout = {LINGER_MS / 1000, 0};
     bool wants_read = !link->is_paused || link->write_wants_read;
@@ -161,7 +105,7 @@ arm(struct pv_link *link)
 
     if (link->is_dead)
         return;
-    if (link->phase == TLS_HANDSHAKE) {
+    if (link->phase == PV_LINK_HANDSHAKE) {
         wants_read = !link->handshake_wants_write;
         wants_write = link->handshake_wants_write;
     }
@@ -183,8 +127,8 @@ poke(struct pv_link *link)
     event_active(&link->read_event, EV_READ, 0);
 }
 
-static void
-break_link(struct pv_link *link, const char *words)
+void
+pv_link_break(struct pv_link *link, const char *words)
 {
     if (link->is_broken)
         return;
@@ -194,236 +138,10 @@ break_link(struct pv_link *link, const char *words)
     poke(link);
 }
 
-static void
-break_errno(struct pv_link *link)
-{
-    break_link(link, strerror(errno));
-}
-
-/* ---- Sending ---- */
-
-static void
-give_gather(struct pv_link *link)
-{
-    struct gather *gather = link->gather;
-
-    if (gather == NULL)
-        return;
-    link->gather = NULL;
-    gather->count = 0;
-    gather->next = link->thread->spare;
-    link->thread->spare = gather;
-}
-
-static struct gather *
-take_gather(struct pv_link *link)
-{
-    struct gather *gather = link->thread->spare;
-
-    if (gather != NULL)
-        link->thread->spare = gather->next;
-    else
-        gather = pv_calloc(1, sizeof(*gather));
-    link->gather = gather;
-    return gather;
-}
-
-static void
-hold(struct pv_link *link, struct pv_slice bytes)
-{
-    pv_buf_put_slice(&link->held, bytes);
-    if (!pv_buf_ok(&link->held))
-        break_link(link, "out of memory");
-}
-
-/* Takes `len` sent bytes off the front of the pieces; gives the first that is left. */
-static size_t
-advance(struct gather *gather, size_t at, size_t len)
-{
-    while (at < gather->count && len >= gather->pieces[at].iov_len) {
-        len -= gather->pieces[at].iov_len;
-        at++;
-    }
-    if (at < gather->count) {
-        gather->pieces[at].iov_base = (uint8_t *) gather->pieces[at].iov_base + len;
-        gather->pieces[at].iov_len -= len;
-    }
-    return at;
-}
-
-static size_t
-send_plain(struct pv_link *link, struct gather *gather)
-{
-    size_t at = 0;
-
-    while (at < gather->count) {
-        struct msghdr message = {.msg_iov = &gather->pieces[at], .msg_iovlen = gather->count - at};
-        ssize_t len = sendmsg(link->fd, &message, MSG_NOSIGNAL);
-
-        if (len < 0 && errno == EINTR)
-            continue;
-        if (len < 0) {
-            if (errno != EAGAIN && errno != EWOULDBLOCK)
-                break_errno(link);
-            return at;
-        }
-        link->sent += (uint64_t) len;
-        at = advance(gather, at, (size_t) len);
-    }
-    return at;
-}
-
-/* Writes as TLS takes it. False: it takes no more now. */
-static bool
-tls_send(struct pv_link *link, struct pv_slice bytes, size_t *taken)
-{
-    *taken = 0;
-    while (*taken < bytes.len) {
-        size_t len = 0;
-        enum pv_tls_result result = pv_tls_write(link->tls, pv_slice_of(bytes.data + *taken, bytes.len - *taken), &len);
-
-        link->write_wants_read = result == PV_TLS_WANT_READ;
-        if (result == PV_TLS_FAILED || result == PV_TLS_CLOSED)
-            break_link(link, result == PV_TLS_FAILED ? pv_tls_error(link->tls) : "TLS connection closed");
-        if (result != PV_TLS_OK)
-            return false;
-        *taken += len;
-        link->sent += len;
-    }
-    return true;
-}
-
-/*
- * Pieces become records: large ones as they are, small ones joined. What TLS saw once must be
- * offered again with the same bytes in front, which holding the rest in order does.
- */
-static size_t
-send_tls(struct pv_link *link, struct gather *gather)
-{
-    size_t at = 0;
-
-    while (at < gather->count) {
-        struct pv_slice bytes = pv_slice_of(gather->pieces[at].iov_base, gather->pieces[at].iov_len);
-        size_t taken, end = at;
-        bool goes_on;
-
-        if (bytes.len < RECORD_BYTES / 2 && at + 1 < gather->count) {
-            size_t used = 0;
-
-            for (; end < gather->count && used + gather->pieces[end].iov_len <= RECORD_BYTES; end++) {
-                memcpy(link->thread->record + used, gather->pieces[end].iov_base, gather->pieces[end].iov_len);
-                used += gather->pieces[end].iov_len;
-            }
-            bytes = pv_slice_of(link->thread->record, used);
-        }
-        goes_on = tls_send(link, bytes, &taken);
-        at = advance(gather, at, taken);
-        if (!goes_on)
-            break;
-    }
-    return at;
-}
-
-static void
-send_gathered(struct pv_link *link)
-{
-    struct gather *gather = link->gather;
-    size_t at = 0;
-
-    if (gather == NULL || gather->count == 0)
-        return;
-    if (!link->is_broken && pv_buf_len(&link->held) == 0 && link->phase != TLS_HANDSHAKE)
-        at = link->phase == TLS_UP ? send_tls(link, gather) : send_plain(link, gather);
-    for (; at < gather->count && !link->is_broken; at++)
-        hold(link, pv_slice_of(gather->pieces[at].iov_base, gather->pieces[at].iov_len));
-    gather->count = 0;
-}
-
 void
-pv_link_gather(struct pv_link *link, struct pv_slice bytes)
+pv_link_break_errno(struct pv_link *link)
 {
-    struct gather *gather = link->gather;
-    struct iovec *last;
-
-    if (bytes.len == 0 || link->is_broken)
-        return;
-    if (gather == NULL && (gather = take_gather(link)) == NULL) {
-        break_link(link, "out of memory");
-        return;
-    }
-    last = gather->count > 0 ? &gather->pieces[gather->count - 1] : NULL;
-    if (last != NULL && (const uint8_t *) last->iov_base + last->iov_len == bytes.data) {
-        last->iov_len += bytes.len;
-        return;
-    }
-    if (gather->count == GATHER_PIECES)
-        send_gathered(link);
-    /* An iovec is for reading and writing alike; this one is only ever sent. */
-    gather->pieces[gather->count].iov_base = (void *) (uintptr_t) bytes.data;
-    gather->pieces[gather->count++].iov_len = bytes.len;
-}
-
-void
-pv_link_flush(struct pv_link *link)
-{
-    if (link->gather == NULL)
-        return;
-    send_gathered(link);
-    give_gather(link);
-    arm(link);
-}
-
-/* Sends of what is held. */
-static void
-send_held(struct pv_link *link)
-{
-    size_t before = pv_buf_len(&link->held), left;
-
-    while (!link->is_broken && pv_buf_len(&link->held) > 0) {
-        struct pv_slice bytes = pv_buf_slice(&link->held);
-        size_t taken = 0;
-
-        if (link->phase == TLS_UP) {
-            bool goes_on = tls_send(link, bytes, &taken);
-
-            if (!link->is_broken)
-                pv_buf_consume(&link->held, taken);
-            if (!goes_on)
-                break;
-        } else {
-            ssize_t len = send(link->fd, bytes.data, bytes.len, MSG_NOSIGNAL);
-
-            if (len < 0 && errno == EINTR)
-                continue;
-            if (len < 0) {
-                if (errno != EAGAIN && errno != EWOULDBLOCK)
-                    break_errno(link);
-                break;
-            }
-            link->sent += (uint64_t) len;
-            pv_buf_consume(&link->held, (size_t) len);
-        }
-    }
-    left = pv_buf_len(&link->held);
-    if (left == 0)
-        pv_buf_clear(&link->held);
-    if (left < before)
-        link->finish_by_us = pv_now_us() + FINISH_MS * 1000;
-    if (!link->is_finishing && !link->is_broken && link->events->drained != NULL && left < before &&
-        (left == 0 || (before > PV_LINK_LOW_BYTES && left <= PV_LINK_LOW_BYTES)))
-        link->events->drained(link->context);
-}
-
-size_t
-pv_link_held(const struct pv_link *link)
-{
-    return pv_buf_len(&link->held);
-}
-
-uint64_t
-pv_link_sent(const struct pv_link *link)
-{
-    return link->sent;
+    pv_link_break(link, strerror(errno));
 }
 
 /* ---- Receiving ---- */
@@ -443,12 +161,12 @@ read_plain(struct pv_link *link)
     ssize_t len;
 
     do
-        len = recv(link->fd, link->thread->read, READ_BYTES, 0);
+        len = recv(link->fd, link->thread->read, PV_LINK_READ_BYTES, 0);
     while (len < 0 && errno == EINTR);
     if (len == 0)
         link->is_eof = true;
     if (len < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
-        break_errno(link);
+        pv_link_break_errno(link);
     return len > 0 ? (size_t) len : 0;
 }
 
@@ -458,9 +176,9 @@ read_tls(struct pv_link *link)
     size_t used = 0;
 
     link->read_wants_write = false;
-    while (used < READ_BYTES) {
+    while (used < PV_LINK_READ_BYTES) {
         size_t len = 0;
-        enum pv_tls_result result = pv_tls_read(link->tls, link->thread->read + used, READ_BYTES - used, &len);
+        enum pv_tls_result result = pv_tls_read(link->tls, link->thread->read + used, PV_LINK_READ_BYTES - used, &len);
 
         if (result == PV_TLS_OK) {
             used += len;
@@ -470,7 +188,7 @@ read_tls(struct pv_link *link)
         if (result == PV_TLS_CLOSED)
             link->is_eof = true;
         if (result == PV_TLS_FAILED)
-            break_link(link, pv_tls_error(link->tls));
+            pv_link_break(link, pv_tls_error(link->tls));
         break;
     }
     return used;
@@ -482,13 +200,13 @@ show_first(struct pv_link *link)
 {
     uint8_t byte;
 
-    if (link->is_first_seen || link->is_finishing || link->phase != TLS_NONE || link->events->first == NULL)
+    if (link->is_first_seen || link->is_finishing || link->phase != PV_LINK_PLAIN || link->events->first == NULL)
         return true;
     if (recv(link->fd, &byte, 1, MSG_PEEK) != 1)
         return true; /* reading says why */
     link->is_first_seen = true;
     link->events->first(link->context, byte);
-    return !link->is_dead && !link->is_finishing && link->phase == TLS_NONE;
+    return !link->is_dead && !link->is_finishing && link->phase == PV_LINK_PLAIN;
 }
 
 static void
@@ -498,12 +216,12 @@ receive(struct pv_link *link)
 
     if (link->is_eof || link->is_broken || !show_first(link))
         return;
-    len = link->phase == TLS_UP ? read_tls(link) : read_plain(link);
+    len = link->phase == PV_LINK_TLS ? read_tls(link) : read_plain(link);
     if (link->is_finishing || len == 0)
         return;
     link->events->bytes(link->context, pv_slice_of(link->thread->read, len));
     /* TLS may hold more, for which the socket gives no event. */
-    if (!link->is_dead && !link->is_finishing && !link->is_broken && !link->is_paused && link->phase == TLS_UP &&
+    if (!link->is_dead && !link->is_finishing && !link->is_broken && !link->is_paused && link->phase == PV_LINK_TLS &&
         pv_tls_pending(link->tls) > 0)
         poke(link);
 }
@@ -519,10 +237,10 @@ handshake(struct pv_link *link)
     if (result == PV_TLS_WANT_READ || result == PV_TLS_WANT_WRITE)
         return;
     if (result != PV_TLS_OK) {
-        break_link(link, result == PV_TLS_FAILED ? pv_tls_error(link->tls) : "closed during the TLS handshake");
+        pv_link_break(link, result == PV_TLS_FAILED ? pv_tls_error(link->tls) : "closed during the TLS handshake");
         return;
     }
-    link->phase = TLS_UP;
+    link->phase = PV_LINK_TLS;
     if (!link->is_finishing)
         link->events->tls(link->context);
     /* The first bytes may have come with the end of the handshake. */
@@ -535,22 +253,22 @@ pv_link_start_tls(struct pv_link *link, struct pv_tls_context *context, const ch
 {
     enum pv_status status;
 
-    if (link->phase != TLS_NONE || pv_buf_len(&link->held) > 0)
+    if (link->phase != PV_LINK_PLAIN || pv_buf_len(&link->held) > 0)
         return PV_BUSY;
     status = pv_tls_new(context, link->fd, host, &link->tls);
     if (status != PV_OK)
         return status;
-    link->phase = TLS_HANDSHAKE;
+    link->phase = PV_LINK_HANDSHAKE;
     /* From the loop: a client's side speaks first, and callbacks do not run in here. */
     poke(link);
-    arm(link);
+    pv_link_arm(link);
     return PV_OK;
 }
 
 const struct pv_tls *
 pv_link_tls(const struct pv_link *link)
 {
-    return link->phase == TLS_UP ? link->tls : NULL;
+    return link->phase == PV_LINK_TLS ? link->tls : NULL;
 }
 
 /* ---- Life ---- */
@@ -560,7 +278,7 @@ release(struct pv_link *link)
 {
     (void) event_del(&link->read_event);
     (void) event_del(&link->write_event);
-    give_gather(link);
+    pv_link_give_gather(link);
     pv_tls_free(link->tls);
     (void) close(link->fd);
     pv_buf_clear(&link->held);
@@ -595,7 +313,7 @@ settle(struct pv_link *link)
     if (link->is_dead)
         release(link);
     else
-        arm(link);
+        pv_link_arm(link);
 }
 
 static void
@@ -610,11 +328,11 @@ on_readable(evutil_socket_t fd, short what, void *context)
         /* Silence for as long as we linger. The loop's clock may be a little behind ours: this is its word. */
         if (link->is_shut)
             link->finish_by_us = 0;
-    } else if (link->phase == TLS_HANDSHAKE && !link->is_broken) {
+    } else if (link->phase == PV_LINK_HANDSHAKE && !link->is_broken) {
         handshake(link);
     } else {
         if (link->write_wants_read)
-            send_held(link);
+            pv_link_send_held(link);
         if (!link->is_dead && (!link->is_paused || link->is_finishing))
             receive(link);
     }
@@ -630,13 +348,13 @@ on_writable(evutil_socket_t fd, short what, void *context)
     link->depth++;
     if ((what & EV_TIMEOUT) != 0) {
         link->is_write_armed = false;
-    } else if (link->phase == TLS_HANDSHAKE && !link->is_broken) {
+    } else if (link->phase == PV_LINK_HANDSHAKE && !link->is_broken) {
         handshake(link);
     } else {
         if (link->read_wants_write && !link->is_paused)
             receive(link);
         if (!link->is_dead)
-            send_held(link);
+            pv_link_send_held(link);
     }
     settle(link);
 }
@@ -660,7 +378,7 @@ pv_link_open(struct pv_link_thread *thread, int fd, bool is_paused, const struct
         pv_free(opened);
         return PV_NOMEM;
     }
-    arm(opened);
+    pv_link_arm(opened);
     if (!is_paused && !opened->is_read_armed) {
         pv_free(opened);
         return PV_NOMEM;
@@ -683,9 +401,9 @@ pv_link_pause(struct pv_link *link, bool is_paused)
     if (link->is_paused == is_paused)
         return;
     link->is_paused = is_paused;
-    if (!is_paused && link->phase == TLS_UP && pv_tls_pending(link->tls) > 0)
+    if (!is_paused && link->phase == PV_LINK_TLS && pv_tls_pending(link->tls) > 0)
         poke(link);
-    arm(link);
+    pv_link_arm(link);
 }
 
 bool
@@ -693,7 +411,7 @@ pv_link_has_unread(const struct pv_link *link)
 {
     int len = 0;
 
-    if (link->phase == TLS_UP && pv_tls_pending(link->tls) > 0)
+    if (link->phase == PV_LINK_TLS && pv_tls_pending(link->tls) > 0)
         return true;
     return ioctl(link->fd, FIONREAD, &len) == 0 && len > 0;
 }
@@ -702,7 +420,7 @@ pv_link_has_unread(const struct pv_link *link)
 static void
 proceed(struct pv_link *link)
 {
-    if (link->is_broken || link->phase == TLS_HANDSHAKE || pv_now_us() > link->finish_by_us) {
+    if (link->is_broken || link->phase == PV_LINK_HANDSHAKE || pv_now_us() > link->finish_by_us) {
         link->is_dead = true;
         return;
     }
@@ -712,7 +430,7 @@ proceed(struct pv_link *link)
         link->is_shut = true;
         link->finish_by_us = pv_now_us() + LINGER_MS * 1000;
         /* One try: a peer that takes not even this gets the FIN alone. */
-        if (link->phase == TLS_UP && pv_tls_shutdown(link->tls) == PV_TLS_FAILED)
+        if (link->phase == PV_LINK_TLS && pv_tls_shutdown(link->tls) == PV_TLS_FAILED)
             link->is_lingering = false;
         (void) shutdown(link->fd, SHUT_WR);
     }
@@ -728,12 +446,12 @@ pv_link_finish(struct pv_link *link, bool is_lingering)
     pv_link_flush(link);
     link->is_finishing = true;
     link->is_lingering = is_lingering;
-    link->finish_by_us = pv_now_us() + FINISH_MS * 1000;
+    link->finish_by_us = pv_now_us() + PV_LINK_FINISH_MS * 1000;
     proceed(link);
     if (link->depth > 0)
         return;
     if (link->is_dead)
         release(link);
     else
-        arm(link);
+        pv_link_arm(link);
 }

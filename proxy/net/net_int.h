@@ -1,6 +1,6 @@
 /*
  * Net from inside: workers and the clients on them. worker.c owns threads, listeners
- * and messages; client.c is the host of one session engine.
+ * and messages; client.c and client_host.c are the host of one session engine.
  */
 #ifndef PV_NET_INT_H
 #define PV_NET_INT_H
@@ -55,7 +55,7 @@ struct pv_net {
     _Atomic unsigned running; /* workers that have not ended */
 };
 
-/* ---- client.c ---- */
+/* ---- client.c, client_host.c ---- */
 
 extern const struct pv_session_host pv_client_host;
 

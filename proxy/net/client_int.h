@@ -1,0 +1,38 @@
+/*
+ * A client from inside: client_host.c notes what the engine asks for, client.c does it.
+ */
+#ifndef PV_CLIENT_INT_H
+#define PV_CLIENT_INT_H
+
+#include "proxy/net/net_int.h"
+
+#include <event2/event_struct.h>
+
+struct pv_client {
+    struct pv_client_hooks hooks;
+    struct pv_worker *worker;
+    struct pv_session *session;
+    struct pv_link *link;
+    struct pv_server *server;    /* NULL: none yet, or lost */
+    struct pv_link *server_link; /* its link, once open */
+    struct pv_server_cancel *cancel;
+    struct event timer;
+    int64_t timer_us;    /* when it fires; INT64_MAX: not set */
+    uint32_t cancel_pid; /* under which the cancel map knows the session; 0: it does not */
+    bool is_unix;
+    bool is_direct_tls;
+    bool is_over_limit; /* accepted to be refused */
+    /* What the engine asked for in the call at hand. */
+    bool wants_tls, wants_server, wants_cancel, wants_close, wants_refusal;
+    char room[PV_NAME_BYTES_MAX + 1]; /* wants_server */
+    bool was_busy;                    /* before the call at hand */
+    /* Back pressure. */
+    bool is_engine_full; /* pause_client */
+    bool is_client_stopped, is_server_stopped;
+    size_t granted;      /* held bytes that are allowed beyond the high mark */
+    int64_t stall_at_us; /* INT64_MAX: no standstill */
+    uint64_t stall_sent;
+    char source[64]; /* the peer's address without its port */
+};
+
+#endif
