@@ -21,8 +21,8 @@ ROOM = "retail_media"
 
 
 def pytest_configure(config):
-    # SIGTERM as an ordinary exit, so that clusters and proxies started here are taken down.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # SIGTERM ends the run as Ctrl-C does, so that clusters and proxies started here are taken down.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
@@ -185,4 +185,6 @@ def own_veil(cluster):
     for one in made:
         if one.process is not None:
             one.kill()
+            cluster.rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename LIKE 'pgveil%%' AND usename LIKE %s",
+                         ("%%%s%%" % (one.room or "none"),))
         one.close()

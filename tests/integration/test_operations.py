@@ -103,7 +103,7 @@ def first(room):
 
 BROKEN = {
     "unknown key": (change_config(listn=[]), "listn"),
-    "bad listen": (change_config(listen=["127.0.0.1"]), "listen"),
+    "bad listen": (change_config(listen=["127.0.0.1"]), "HOST:PORT"),
     "bad port": (change_config(listen=["127.0.0.1:70000"]), "70000"),
     "no upstream": (change_config(upstreams={}), "main"),
     "secret in the config": (change_config(upstreams={"main": {"host": "h", "dbname": "d", "user": "u", "password": "p"}}), "password"),
@@ -125,10 +125,10 @@ BROKEN = {
     "undeclared parameter": (change_room(lambda r: first(r).update(sql="SELECT id FROM public.cells WHERE id = :m AND id = :n")), "m"),
     "unused parameter": (change_room(lambda r: first(r)["parameters"].update(spare={"type": "text"})), "spare"),
     "bad parameter type": (change_room(lambda r: first(r)["parameters"]["n"].update(type="nonsense")), "nonsense"),
-    "bad row filter": (change_room(lambda r: cells(r).update(row_filter="id = (SELECT 1)")), "row_filter"),
+    "bad row filter": (change_room(lambda r: cells(r).update(row_filter="id = (SELECT 1)")), "filter"),
     "analytical rows": (change_room(lambda r: first(r).update(type="analytical")), "first"),
     "bad function": (change_room(lambda r: first(r).update(sql="SELECT pg_read_file('x') FROM public.cells WHERE id = :n")), "pg_read_file"),
-    "bad expiry": (change_room(lambda r: r.update(expires="tomorrow")), "tomorrow"),
+    "bad expiry": (change_room(lambda r: r.update(expires="tomorrow")), "expires"),
     "bad member rule": (change_room(lambda r: first(r).update(members=["group:x"])), "group"),
 }
 

@@ -162,7 +162,7 @@ def test_harmful_startup_parameters(raw, veil, params):
         conn.until("Z")
         raise AssertionError("it was let in")
     assert caught.value.args[0]["V"] == "FATAL"
-    assert caught.value.args[0]["C"] in ("42501", "0A000", "22023", "42704", "28000", "3F000")
+    assert caught.value.args[0]["C"] in ("42501", "0A000", "22023", "42601", "42704", "28000", "3F000")
 
 
 def test_names_longer_than_63_bytes(raw):

@@ -231,6 +231,8 @@ class Wire:
         server_key = hmac.digest(salted, b"Server Key", "sha256")
         assert base64.b64decode(verifier) == hmac.digest(server_key, signed, "sha256"), "server signature"
         message = self.take()
+        if message.tag == "E":
+            raise PermissionError(message.fields)
         assert message.tag == "R" and message.body == b"\0\0\0\0", message
 
 
