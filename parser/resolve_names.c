@@ -102,6 +102,12 @@ pv_rte_column(struct pv_resolver *resolver, const struct pv_rte *rte, const char
         found = true;
         *index = (uint32_t) i;
     }
+    /* The one system column that clients read from the catalogs; it is a fact of the relation, like its name. */
+    if (!found && rte->relation != NULL && rte->relation->kind == PV_RELATION_CATALOG &&
+        strcmp(name, "tableoid") == 0) {
+        found = true;
+        *index = PV_WHOLE_ROW;
+    }
     *is_found = found;
     return PV_OK;
 }

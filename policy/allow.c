@@ -53,22 +53,31 @@ constant_text(const Node *node)
     return ((const A_Const *) node)->val.sval.sval;
 }
 
+/*
+ * current_setting: a constant name that SHOW allows, or, with missing_ok, any; an expression is answered from the
+ * settings that the room shows. set_config: as SET, of settings whose every value is harmless.
+ */
 static enum pv_status
 allow_setting_call(struct pv_trial *trial, const FuncCall *call, bool is_set)
 {
     const char *name = call->args == NIL ? NULL : constant_text(linitial(call->args));
     const struct pv_setting *setting = name == NULL ? NULL : pv_setting_find(name);
-    const char *value = is_set && list_length(call->args) == 3 ? constant_text(lsecond(call->args)) : NULL;
 
-    if (name == NULL)
-        return pv_deny(trial, PV_REASON_SETTING, "42501", call->location,
-                       "%s needs a constant setting name in a clean room", is_set ? "set_config" : "current_setting");
+    if (name == NULL && !is_set && call->args != NIL)
+        return PV_OK;
+    if (setting == NULL && !is_set && list_length(call->args) == 2)
+        return PV_OK;
     if (setting == NULL)
         return pv_deny(trial, PV_REASON_SETTING, "42704", call->location,
-                       "unrecognized configuration parameter \"%s\"", name);
-    if (is_set && (value == NULL || setting->class != PV_SETTING_FORWARD || !pv_setting_value_is_allowed(setting, value)))
-        return pv_deny(trial, PV_REASON_SETTING, "42501", call->location,
-                       "parameter \"%s\" cannot be changed by set_config in a clean room", name);
+                       "unrecognized configuration parameter \"%s\"", name == NULL ? "" : name);
+    if (is_set) {
+        const char *value = list_length(call->args) == 3 ? constant_text(lsecond(call->args)) : NULL;
+        bool is_harmless = setting->values == NULL || (value != NULL && pv_setting_value_is_allowed(setting, value));
+
+        if (setting->class != PV_SETTING_FORWARD || !is_harmless)
+            return pv_deny(trial, PV_REASON_SETTING, "42501", call->location,
+                           "parameter \"%s\" cannot be changed by set_config in a clean room", name);
+    }
     return PV_OK;
 }
 

@@ -97,6 +97,7 @@ static const struct pv_function functions[] = {
     {"generate_subscripts", PV_FN_SET, NULL},
     {"get_bit", PV_FN_SCALAR, NULL},
     {"get_byte", PV_FN_SCALAR, NULL},
+    {"getdatabaseencoding", PV_FN_CATALOG, NULL},
     {"has_any_column_privilege", PV_FN_REDIRECT, NULL},
     {"has_column_privilege", PV_FN_REDIRECT, NULL},
     {"has_database_privilege", PV_FN_REDIRECT, NULL},
@@ -253,6 +254,8 @@ static const struct pv_function functions[] = {
     {"pg_operator_is_visible", PV_FN_CATALOG, NULL},
     {"pg_opfamily_is_visible", PV_FN_CATALOG, NULL},
     {"pg_options_to_table", PV_FN_SET, "option_name,option_value"},
+    {"pg_partition_ancestors", PV_FN_SET, NULL},
+    {"pg_partition_tree", PV_FN_SET, "relid,parentrelid,isleaf,level"},
     {"pg_postmaster_start_time", PV_FN_CATALOG, NULL},
     {"pg_relation_filenode", PV_FN_REDIRECT, NULL},
     {"pg_relation_filepath", PV_FN_REDIRECT, NULL},
@@ -617,6 +620,7 @@ static const char *const columns_jsonb_each[] = {"key", "value"};
 static const char *const columns_jsonb_each_text[] = {"key", "value"};
 static const char *const columns_pg_get_keywords[] = {"word", "catcode", "barelabel", "catdesc", "baredesc"};
 static const char *const columns_pg_options_to_table[] = {"option_name", "option_value"};
+static const char *const columns_pg_partition_tree[] = {"relid", "parentrelid", "isleaf", "level"};
 static const char *const columns_pg_timezone_abbrevs[] = {"abbrev", "utc_offset", "is_dst"};
 static const char *const columns_pg_timezone_names[] = {"name", "abbrev", "utc_offset", "is_dst"};
 static const char *const columns__pg_expandarray[] = {"x", "n"};
@@ -633,6 +637,7 @@ static const struct pv_relation relations[] = {
     {PV_RELATION_CATALOG, "pg_catalog", "jsonb_each_text", columns_jsonb_each_text, 2, NULL},
     {PV_RELATION_CATALOG, "pg_catalog", "pg_get_keywords", columns_pg_get_keywords, 5, NULL},
     {PV_RELATION_CATALOG, "pg_catalog", "pg_options_to_table", columns_pg_options_to_table, 2, NULL},
+    {PV_RELATION_CATALOG, "pg_catalog", "pg_partition_tree", columns_pg_partition_tree, 4, NULL},
     {PV_RELATION_CATALOG, "pg_catalog", "pg_timezone_abbrevs", columns_pg_timezone_abbrevs, 3, NULL},
     {PV_RELATION_CATALOG, "pg_catalog", "pg_timezone_names", columns_pg_timezone_names, 4, NULL},
     {PV_RELATION_CATALOG, "information_schema", "_pg_expandarray", columns__pg_expandarray, 2, NULL},

@@ -160,16 +160,45 @@ path_text(struct pv_trial *trial)
     return text;
 }
 
+/* A setting that an expression names: from the settings that the room shows. */
+static Node *
+shown_setting(struct substitution *sub, FuncCall *call)
+{
+    char schema[PV_VIEWS_NAME_SIZE];
+    RangeVar *settings = makeNode(RangeVar);
+    SubLink *link = makeNode(SubLink);
+    Node *is_it = pv_make_operator("=", pv_make_column("s", "name"), linitial(call->args));
+
+    pv_views_catalog_schema(sub->room->name, schema);
+    settings->schemaname = pstrdup(schema);
+    settings->relname = pstrdup("pg_settings");
+    settings->inh = true;
+    settings->relpersistence = 'p';
+    settings->alias = pv_make_alias("s", NIL);
+    settings->location = -1;
+    link->subLinkType = EXPR_SUBLINK;
+    link->subselect =
+        (Node *) pv_make_select(list_make1(pv_make_target(NULL, pv_make_column("s", "setting"))),
+                                list_make1(settings), is_it);
+    link->location = -1;
+    return (Node *) link;
+}
+
 static Node *
 edit_setting(struct substitution *sub, FuncCall *call)
 {
-    const struct pv_setting *setting = pv_setting_find(first_text(call));
+    const char *name = first_text(call);
+    const struct pv_setting *setting = pv_setting_find(name);
 
-    if (setting != NULL && setting->class == PV_SETTING_PATH)
+    if (name[0] == '\0')
+        return shown_setting(sub, call);
+    if (setting == NULL)
+        return pv_make_type_cast(pv_make_null(), "text"); /* missing_ok: allow.c has seen to it */
+    if (setting->class == PV_SETTING_PATH)
         return pv_make_type_cast(pv_make_string(path_text(sub->trial)), "text");
-    if (setting != NULL && setting->shown != NULL)
+    if (setting->shown != NULL)
         return pv_make_type_cast(pv_make_string(setting->shown), "text");
-    if (setting != NULL && strcmp(setting->name, "session_authorization") == 0)
+    if (strcmp(setting->name, "session_authorization") == 0)
         return pv_make_type_cast(pv_make_string(sub->trial->caller->user), "text");
     return (Node *) call;
 }
