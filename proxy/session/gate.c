@@ -568,7 +568,7 @@ forward_query(struct pv_session *s, struct pv_request *r, struct pv_judged *judg
         pv_session_fail(s, status);
     pv_request_push(s, r);
     /* What follows a reset waits until the identity is back behind it, which on_ready sees to. */
-    if (!r->is_poison && s->phase != PV_PHASE_CLOSED && pv_gate_is_reset(&judged->decisions[judged->count - 1]))
+    if (s->phase != PV_PHASE_CLOSED && !r->is_poison && pv_gate_is_reset(&judged->decisions[judged->count - 1]))
         s->is_stalled = true;
     return PV_STEP_DONE;
 }

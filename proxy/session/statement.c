@@ -209,7 +209,7 @@ prepare_again(struct pv_session *s, struct pv_named *named, struct pv_judged *fr
     }
     parse->is_internal = true;
     pv_request_push(s, parse);
-    return PV_OK;
+    return s->phase == PV_PHASE_CLOSED ? PV_NOMEM : PV_OK;
 failed:
     pv_request_free(close);
     pv_request_free(parse);

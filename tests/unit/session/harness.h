@@ -13,7 +13,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef HARNESS_PLAIN /* without cmocka, for fuzzing */
+#include "proxy/base/base.h"
+#define assert_true(claim) pv_assert(claim)
+#define assert_false(claim) pv_assert(!(claim))
+#define assert_non_null(pointer) pv_assert((pointer) != NULL)
+#define assert_int_equal(a, b) pv_assert((a) == (b))
+#else
 #include <cmocka.h>
+#endif
 
 #include "policy/decide.h"
 #include "policy/param.h"
@@ -178,11 +186,13 @@ judge_words(struct pv_arena *arena, const struct pv_caller *caller, const char *
     }
 }
 
-static void
+static enum pv_status
 judge_text(struct pv_arena *arena, const struct pv_caller *caller, struct pv_slice text, struct pv_decision *decision)
 {
     const char *copy = pv_arena_strndup(arena, (const char *) text.data, text.len);
 
+    if (copy == NULL)
+        return PV_NOMEM;
     memset(decision, 0, sizeof(*decision));
     decision->text = text;
     decision->is_allowed = true;
@@ -206,6 +216,7 @@ judge_text(struct pv_arena *arena, const struct pv_caller *caller, struct pv_sli
     } else if (strstr(copy, "ASK") != NULL) {
         judge_ask(decision);
     }
+    return decision->forwarded == NULL ? PV_NOMEM : PV_OK;
 }
 
 static enum pv_status
@@ -224,12 +235,13 @@ toy_query(struct pv_arena *arena, const struct pv_caller *caller, struct pv_slic
             end++;
         while (at < end && text.data[at] == ' ')
             at++;
-        if (end > at || (made == 0 && end == text.len))
-            judge_text(arena, caller, pv_slice_of(text.data + at, end - at), &all[made++]);
+        if ((end > at || (made == 0 && end == text.len)) &&
+            judge_text(arena, caller, pv_slice_of(text.data + at, end - at), &all[made++]) != PV_OK)
+            return PV_NOMEM;
         at = end + 1;
     }
-    if (made == 0)
-        judge_text(arena, caller, pv_slice_of("", 0), &all[made++]);
+    if (made == 0 && judge_text(arena, caller, pv_slice_of("", 0), &all[made++]) != PV_OK)
+        return PV_NOMEM;
     *decisions = all;
     *count = made;
     return PV_OK;
@@ -241,8 +253,7 @@ toy_parse(struct pv_arena *arena, const struct pv_caller *caller, struct pv_slic
 {
     (void) declared_oids;
     (void) declared_count;
-    judge_text(arena, caller, text, decision);
-    return PV_OK;
+    return judge_text(arena, caller, text, decision);
 }
 
 static enum pv_status
