@@ -218,6 +218,10 @@ prepare_insert(struct pv_db *db, enum pv_table_id id)
     return status;
 }
 
+static const char budget_used_sql[] = "SELECT runs FROM budget WHERE key = ?1 AND period = ?2";
+static const char budget_add_sql[] = "INSERT INTO budget (key, period, runs) VALUES (?1, ?2, ?3)"
+                                     " ON CONFLICT (key, period) DO UPDATE SET runs = runs + excluded.runs";
+
 static enum pv_status
 prepare_all(struct pv_db *db)
 {
@@ -227,6 +231,7 @@ prepare_all(struct pv_db *db)
     } rows[] = {
         {"BEGIN IMMEDIATE", &db->begin}, {"COMMIT", &db->commit},     {"ROLLBACK", &db->rollback},
         {pv_db_head_sql, &db->head},     {hash_at_sql, &db->hash_at},
+        {budget_used_sql, &db->budget_used}, {budget_add_sql, &db->budget_add},
     };
     enum pv_status status = PV_OK;
 
@@ -289,6 +294,8 @@ pv_db_close(struct pv_db *db)
     (void) sqlite3_finalize(db->rollback);
     (void) sqlite3_finalize(db->head);
     (void) sqlite3_finalize(db->hash_at);
+    (void) sqlite3_finalize(db->budget_used);
+    (void) sqlite3_finalize(db->budget_add);
     for (int i = 0; i < PV_TABLE_COUNT; i++)
         (void) sqlite3_finalize(db->insert[i]);
     (void) sqlite3_close(db->sqlite);
@@ -449,12 +456,92 @@ append_row(struct pv_db *db, enum pv_table_id id, const struct pv_value *values)
     return status;
 }
 
+/* ---- Budgets ---- */
+
+/* SQLite clears no binding on its own, and these borrow. */
+static void
+release(sqlite3_stmt *statement)
+{
+    (void) sqlite3_reset(statement);
+    (void) sqlite3_clear_bindings(statement);
+}
+
+static enum pv_status
+budget_left(struct pv_db *db, const struct pv_budget_take *take)
+{
+    uint64_t runs_max = take->runs_max > INT64_MAX ? INT64_MAX : take->runs_max;
+    uint64_t used = 0;
+    enum pv_status status;
+
+    (void) sqlite3_bind_text(db->budget_used, 1, take->key, -1, SQLITE_STATIC);
+    (void) sqlite3_bind_text(db->budget_used, 2, take->period, -1, SQLITE_STATIC);
+    status = pv_db_step(db->budget_used);
+    if (status == PV_OK)
+        used = (uint64_t) sqlite3_column_int64(db->budget_used, 0);
+    else if (status == PV_NOTFOUND)
+        status = PV_OK;
+    release(db->budget_used);
+    if (status == PV_OK && (take->runs > runs_max || used > runs_max - take->runs))
+        return PV_LIMIT;
+    return status;
+}
+
+static enum pv_status
+budget_take(struct pv_db *db, const struct pv_budget_take *take)
+{
+    enum pv_status status;
+
+    (void) sqlite3_bind_text(db->budget_add, 1, take->key, -1, SQLITE_STATIC);
+    (void) sqlite3_bind_text(db->budget_add, 2, take->period, -1, SQLITE_STATIC);
+    (void) sqlite3_bind_int64(db->budget_add, 3, (int64_t) take->runs);
+    status = run(db->budget_add);
+    release(db->budget_add);
+    return status;
+}
+
+enum pv_status
+pv_db_budgets_take(struct pv_db *db, const struct pv_budget_take *takes, size_t count, size_t *spent)
+{
+    enum pv_status status = PV_OK;
+
+    /* The transaction holds the write lock: what is left now is left below. */
+    for (size_t i = 0; i < count && status == PV_OK; i++) {
+        status = budget_left(db, &takes[i]);
+        if (status == PV_LIMIT)
+            *spent = i;
+    }
+    for (size_t i = 0; i < count && status == PV_OK; i++)
+        status = budget_take(db, &takes[i]);
+    if (status != PV_OK && status != PV_LIMIT)
+        keep_words(db);
+    return status;
+}
+
+/* A budget that is spent denies the statement, in the log first of all. */
+static enum pv_status
+append_taking(struct pv_db *db, struct pv_entry *entry)
+{
+    size_t spent = 0;
+    enum pv_status status = pv_db_budgets_take(db, entry->takes, entry->take_count, &spent);
+
+    if (status == PV_LIMIT) {
+        pv_entry_deny(entry, spent);
+        status = append_row(db, PV_TABLE_STATEMENT, entry->values);
+        if (status == PV_OK)
+            status = append_row(db, PV_TABLE_STATEMENT_END, entry->values + pv_tables[PV_TABLE_STATEMENT].column_count);
+        return status == PV_OK ? PV_LIMIT : status;
+    }
+    return status == PV_OK ? append_row(db, PV_TABLE_STATEMENT, entry->values) : status;
+}
+
 enum pv_status
 pv_db_append(struct pv_db *db, struct pv_entry *entry)
 {
     enum pv_status status;
 
     pv_entry_settle(entry);
+    if (entry->kind == PV_RECORD_BEGIN && entry->take_count > 0)
+        return append_taking(db, entry);
     switch (entry->kind) {
     case PV_RECORD_BEGIN:
         return append_row(db, PV_TABLE_STATEMENT, entry->values);

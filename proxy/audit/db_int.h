@@ -27,6 +27,7 @@ struct pv_db {
     sqlite3_stmt *begin, *commit, *rollback;
     sqlite3_stmt *head, *hash_at;
     sqlite3_stmt *insert[PV_TABLE_COUNT];
+    sqlite3_stmt *budget_used, *budget_add;
     struct pv_db_head committed; /* what this connection last saw on disk; the log may only grow from it */
     struct pv_db_head current;   /* inside a transaction */
     struct pv_buf canonical;
@@ -47,8 +48,14 @@ void pv_db_close(struct pv_db *db);
 
 /* BEGIN IMMEDIATE, and the newest head. PV_CORRUPT: the log lost or changed what this connection had seen. */
 enum pv_status pv_db_begin(struct pv_db *db) PV_MUST_CHECK;
-/* PV_INVALID: the log does not take this one, the transaction goes on. Anything else but PV_OK: roll back. */
+/*
+ * PV_INVALID: the log does not take this one; PV_LIMIT: a budget of it is spent, the entry became a denied one and was
+ * appended as that; either way the transaction goes on. Anything else but PV_OK: roll back.
+ */
 enum pv_status pv_db_append(struct pv_db *db, struct pv_entry *entry) PV_MUST_CHECK;
+/* Inside a transaction that may write: takes all, or PV_LIMIT and takes none. */
+enum pv_status pv_db_budgets_take(struct pv_db *db, const struct pv_budget_take *takes, size_t count,
+                                  size_t *spent) PV_MUST_CHECK;
 enum pv_status pv_db_commit(struct pv_db *db) PV_MUST_CHECK;
 void pv_db_rollback(struct pv_db *db);
 /* Appends ends with outcome `lost` for statements that have none; inside a transaction. */

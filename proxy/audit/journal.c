@@ -49,6 +49,7 @@ struct pv_journal {
     struct queue queue;
     uint64_t ticket;
     bool is_failed;
+    bool is_urgent; /* somebody waits for what is queued: no relaxed pause */
     bool is_closing;
 
     _Atomic uint64_t records, batches, failures, dropped, flush_us_sum, depth;
@@ -182,7 +183,7 @@ pv_journal_port_take(struct pv_journal_port *port, struct pv_journal_done *done,
     (void) pthread_mutex_lock(&port->mutex);
     taken = port->first;
     for (entry = taken; entry != NULL && count < max; entry = entry->port_next) {
-        done[count] = (struct pv_journal_done){entry->cookie, entry->ticket, entry->done_status};
+        done[count] = (struct pv_journal_done){entry->cookie, entry->ticket, entry->done_status, entry->spent};
         count++;
     }
     port->first = entry;
@@ -217,7 +218,7 @@ static enum pv_status
 enqueue(struct pv_journal *journal, struct pv_entry *entry, struct pv_journal_port *port, void *cookie,
         uint64_t *ticket)
 {
-    bool is_awaited = port != NULL && !journal->options.is_relaxed;
+    bool is_awaited = port != NULL && (!journal->options.is_relaxed || entry->take_count > 0);
 
     if (journal->is_failed && !entry->is_kept)
         return PV_IO;
@@ -227,7 +228,7 @@ enqueue(struct pv_journal *journal, struct pv_entry *entry, struct pv_journal_po
         return journal->is_failed ? PV_IO : PV_LIMIT;
     }
     /* Where nobody waits for the disk, what was accepted is owed to the log. */
-    entry->is_kept = entry->is_kept || journal->options.is_relaxed;
+    entry->is_kept = entry->is_kept || (journal->options.is_relaxed && !is_awaited);
     if (!journal->is_failed) {
         if (is_awaited) {
             entry->port = port;
@@ -236,6 +237,8 @@ enqueue(struct pv_journal *journal, struct pv_entry *entry, struct pv_journal_po
         }
         *ticket = entry->ticket;
     }
+    if (is_awaited)
+        journal->is_urgent = true;
     queue_put(&journal->queue, entry);
     atomic_store_explicit(&journal->depth, journal->queue.count, memory_order_relaxed);
     return PV_OK;
@@ -256,7 +259,8 @@ pv_journal_put(struct pv_journal *journal, const struct pv_record *record, struc
     status = enqueue(journal, entry, port, cookie, ticket);
     is_failed = journal->is_failed;
     /* The writer sleeps only with an empty queue or in a pause of its own. */
-    is_waking = status == PV_OK && (journal->queue.count == 1 || journal->queue.count == RELAXED_DEPTH);
+    is_waking = status == PV_OK && (journal->queue.count == 1 || journal->queue.count == RELAXED_DEPTH ||
+                                    (journal->options.is_relaxed && journal->is_urgent));
     (void) pthread_mutex_unlock(&journal->mutex);
     if (is_waking)
         (void) pthread_cond_signal(&journal->wake);
@@ -315,7 +319,7 @@ write_batch(struct pv_journal *journal, const struct queue *batch, const char **
         entry->status = pv_db_append(journal->db, entry);
         if (entry->status == PV_INVALID)
             pv_log(PV_LOG_WARNING, "the query log refused a record: %s", journal->db->words);
-        else
+        else if (entry->status != PV_LIMIT) /* a spent budget is an answer */
             status = entry->status;
     }
     if (status == PV_OK)
@@ -446,7 +450,7 @@ pause_until(struct pv_journal *journal, int64_t until_us, size_t depth)
 {
     struct timespec until = {.tv_sec = until_us / 1000000, .tv_nsec = (long) (until_us % 1000000) * 1000};
 
-    while (!journal->is_closing && journal->queue.count < depth)
+    while (!journal->is_closing && journal->queue.count < depth && (!journal->is_urgent || journal->is_failed))
         if (pthread_cond_timedwait(&journal->wake, &journal->mutex, &until) == ETIMEDOUT)
             return;
 }
@@ -468,6 +472,7 @@ next_batch(struct pv_journal *journal, struct queue *batch, int64_t relaxed_unti
         if (journal->options.is_relaxed)
             pause_until(journal, relaxed_until_us, RELAXED_DEPTH);
     }
+    journal->is_urgent = false;
     is_going = !journal->is_closing || journal->queue.count > 0;
     while ((batch->count < BATCH_MAX || journal->is_failed) && (entry = queue_take(&journal->queue)) != NULL)
         queue_put(batch, entry);

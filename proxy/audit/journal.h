@@ -5,7 +5,8 @@
  *
  * Strict: a ticket completes when its record is on disk (WAL, synchronous FULL).
  * Relaxed: a put gives ticket 0, which means that there is nothing to wait for; the
- * thread commits at most every 200 ms (synchronous NORMAL).
+ * thread commits at most every 200 ms (synchronous NORMAL). A record that takes from budgets has its ticket in
+ * both, and ends such a pause.
  *
  * When writing fails (disk full, read-only, locked, corrupt) the waiting tickets
  * complete with PV_IO, puts are refused with PV_IO at once, and the thread tries again
@@ -53,7 +54,9 @@ enum pv_status pv_journal_put(struct pv_journal *journal, const struct pv_record
 struct pv_journal_done {
     void *cookie;
     uint64_t ticket;
-    enum pv_status status; /* PV_OK on disk; PV_IO not written; PV_INVALID refused by the log, such as a second end */
+    /* PV_OK on disk; PV_IO not written; PV_INVALID refused by the log, such as a second end; PV_LIMIT a budget is spent */
+    enum pv_status status;
+    size_t spent; /* PV_LIMIT: which of the record's takes; the record is on disk, as a denied one */
 };
 
 /*

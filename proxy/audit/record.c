@@ -314,12 +314,30 @@ build_event(struct builder *builder, const struct pv_event *event)
     add_text(builder, event->detail);
 }
 
+/* The end that a statement gets whose budget is spent. */
+static void
+build_takes(struct builder *builder, const struct pv_statement_begin *begin)
+{
+    const struct pv_statement_end end = {.at_us = begin->at_us, .outcome = PV_OUTCOME_FAILED, .sqlstate = "53400"};
+
+    if (!begin->is_allowed)
+        builder->is_invalid = true;
+    for (size_t i = 0; i < begin->take_count; i++)
+        if (begin->takes[i].key == NULL || begin->takes[i].period == NULL || begin->takes[i].runs > INT64_MAX)
+            builder->is_invalid = true;
+    build_end(builder, begin->id, &end);
+}
+
 static void
 build(struct builder *builder, const struct pv_record *record)
 {
+    if (record->begin != NULL && record->begin->take_count > 0 && (record->kind != PV_RECORD_BEGIN || record->is_kept))
+        builder->is_invalid = true;
     switch (record->kind) {
     case PV_RECORD_BEGIN:
         build_begin(builder, record->begin);
+        if (record->begin->take_count > 0)
+            build_takes(builder, record->begin);
         break;
     case PV_RECORD_END:
         build_end(builder, record->end->id, record->end);
@@ -339,11 +357,46 @@ build(struct builder *builder, const struct pv_record *record)
 
 /* ---- Entries ---- */
 
+static size_t
+text_size(const char *text)
+{
+    return text == NULL ? 0 : strlen(text) + 1;
+}
+
+static const char *
+place_text(uint8_t **at, const char *text)
+{
+    const char *placed = (const char *) *at;
+
+    if (text == NULL)
+        return NULL;
+    memcpy(*at, text, strlen(text) + 1);
+    *at += strlen(text) + 1;
+    return placed;
+}
+
+/* `at` is aligned: it follows the values. Gives the first byte behind. */
+static uint8_t *
+copy_takes(struct pv_entry *entry, const struct pv_budget_take *takes, uint8_t *at)
+{
+    entry->takes = (struct pv_budget_take *) (void *) at;
+    at += entry->take_count * sizeof(entry->takes[0]);
+    for (size_t i = 0; i < entry->take_count; i++) {
+        entry->takes[i] = takes[i];
+        entry->takes[i].key = place_text(&at, takes[i].key);
+        entry->takes[i].period = place_text(&at, takes[i].period);
+        entry->takes[i].reason = place_text(&at, takes[i].reason);
+    }
+    return at;
+}
+
 enum pv_status
 pv_entry_new(const struct pv_record *record, struct pv_entry **entry)
 {
     struct builder builder;
     struct pv_entry *made;
+    const struct pv_statement_begin *begin = record->kind == PV_RECORD_BEGIN ? record->begin : NULL;
+    size_t take_count = begin == NULL ? 0 : begin->take_count;
     size_t size;
     uint8_t *at;
 
@@ -355,6 +408,9 @@ pv_entry_new(const struct pv_record *record, struct pv_entry **entry)
     size = sizeof(*made) + builder.count * sizeof(made->values[0]);
     for (size_t i = 0; i < builder.count; i++)
         size += builder.values[i].len;
+    size += take_count * sizeof(made->takes[0]);
+    for (size_t i = 0; i < take_count; i++)
+        size += text_size(begin->takes[i].key) + text_size(begin->takes[i].period) + text_size(begin->takes[i].reason);
     made = pv_alloc(size);
     if (made == NULL)
         return PV_NOMEM;
@@ -366,6 +422,9 @@ pv_entry_new(const struct pv_record *record, struct pv_entry **entry)
     made->value_count = builder.count;
     memcpy(made->values, builder.values, builder.count * sizeof(made->values[0]));
     at = (uint8_t *) &made->values[builder.count];
+    made->take_count = take_count;
+    if (take_count > 0)
+        at = copy_takes(made, begin->takes, at);
     for (size_t i = 0; i < builder.count; i++) {
         struct pv_value *value = &made->values[i];
 
@@ -428,6 +487,23 @@ pv_entry_settle(struct pv_entry *entry)
         else
             mend_text(entry, value);
     }
+}
+
+void
+pv_entry_deny(struct pv_entry *entry, size_t spent)
+{
+    enum { DECISION = 11, REASON = 12, FORWARDED = 15 };
+    static const char decision[] = "denied";
+    const char *reason = entry->takes[spent].reason;
+
+    pv_assert(entry->kind == PV_RECORD_BEGIN && spent < entry->take_count);
+    entry->kind = PV_RECORD_WHOLE;
+    entry->spent = spent;
+    entry->values[DECISION].data = (const uint8_t *) decision;
+    entry->values[DECISION].len = sizeof(decision) - 1;
+    entry->values[FORWARDED] = (struct pv_value){.kind = PV_VALUE_NULL};
+    if (reason != NULL)
+        entry->values[REASON] = (struct pv_value){PV_VALUE_TEXT, 0, (const uint8_t *) reason, strlen(reason)};
 }
 
 /*

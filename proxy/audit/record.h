@@ -41,6 +41,15 @@ enum pv_outcome {
 #undef PV_X
 };
 
+/* Runs that are taken from one counter of the state. */
+struct pv_budget_take {
+    const char *key;    /* names what is counted, free of the policy file's edits */
+    const char *period; /* the period and its start, such as `day 2026-01-31`; free text */
+    uint64_t runs_max;  /* above INT64_MAX: no bound, counted all the same */
+    uint64_t runs;      /* to take */
+    const char *reason; /* of the log's record when these runs are not left; may be NULL elsewhere */
+};
+
 struct pv_statement_begin {
     uint64_t id;      /* from pv_statement_id_next */
     int64_t at_us;    /* microseconds since 1970 UTC; 0: now */
@@ -56,6 +65,13 @@ struct pv_statement_begin {
     const char *forwarded;  /* SQL that goes to the database; NULL: nothing does */
     const char *datasets;   /* JSON array of names */
     const char *columns;    /* JSON array of dataset.column */
+    /*
+     * Taken in the transaction of the record, all or none; BEGIN of an allowed statement only. When one is spent, the record
+     * says denied with that one's reason and nothing forwarded, its end follows at once (failed, 53400), and the ticket
+     * completes with PV_LIMIT. A record that takes is awaited in relaxed mode too, and never is_kept.
+     */
+    const struct pv_budget_take *takes;
+    size_t take_count;
 };
 
 struct pv_statement_end {

@@ -52,6 +52,9 @@ struct pv_entry {
     size_t size;                /* of the block */
     enum pv_record_kind kind;
     bool is_kept;
+    struct pv_budget_take *takes; /* in the block; a BEGIN with takes has the values of a WHOLE one, whose end may not be used */
+    size_t take_count;
+    size_t spent; /* PV_LIMIT: which */
     size_t value_count;
     struct pv_value values[]; /* of a WHOLE record the statement's, then its end's */
 };
@@ -61,6 +64,9 @@ enum pv_status pv_entry_new(const struct pv_record *record, struct pv_entry **en
 void pv_entry_unref(struct pv_entry *entry);
 /* Makes every text UTF-8, or the query a blob; before the entry is written, on the writer's thread. */
 void pv_entry_settle(struct pv_entry *entry);
+
+/* A BEGIN whose take `spent` found nothing left becomes the record of a denied statement: a WHOLE one. */
+void pv_entry_deny(struct pv_entry *entry, size_t spent);
 
 /* Replaces the buffer's content with what the hash of a row covers. */
 enum pv_status pv_canonical(struct pv_buf *out, const uint8_t *hash_before, uint8_t tag, uint64_t seq,

@@ -18,7 +18,6 @@ enum query {
     APPROVALS,
     CONSENT_ADD,
     CONSENTS,
-    BUDGET_TAKE,
     BUDGET_USED,
     QUERY_COUNT
 };
@@ -41,8 +40,6 @@ static const char *const queries[QUERY_COUNT] = {
     [CONSENTS] = "SELECT room, kind, subject, party, withdrawn, at, signature, fingerprint FROM consent WHERE seq IN"
                  " (SELECT max(seq) FROM consent WHERE room = coalesce(?1, room) GROUP BY room, kind, subject, party)"
                  " ORDER BY seq",
-    [BUDGET_TAKE] = "INSERT INTO budget (key, period, runs) SELECT ?1, ?2, 1 WHERE ?3 > 0"
-                    " ON CONFLICT (key, period) DO UPDATE SET runs = runs + 1 WHERE runs < ?3",
     [BUDGET_USED] = "SELECT runs FROM budget WHERE key = ?1 AND period = ?2",
 };
 
@@ -51,6 +48,18 @@ struct pv_store {
     struct pv_db *db;
     sqlite3_stmt *statements[QUERY_COUNT];
 };
+
+static enum pv_status
+prepare_all(struct pv_store *store, const char *path, char *error, size_t error_size)
+{
+    enum pv_status status = PV_OK;
+
+    for (int i = 0; status == PV_OK && i < QUERY_COUNT; i++)
+        status = pv_db_prepare(store->db->sqlite, queries[i], &store->statements[i]);
+    if (status != PV_OK)
+        pv_db_error(error, error_size, "cannot open the state file %s: %s", path, sqlite3_errmsg(store->db->sqlite));
+    return status;
+}
 
 enum pv_status
 pv_store_open(const char *path, struct pv_store **store, char *error, size_t error_size)
@@ -64,11 +73,31 @@ pv_store_open(const char *path, struct pv_store **store, char *error, size_t err
         return PV_NOMEM;
     (void) pthread_mutex_init(&made->mutex, NULL);
     status = pv_db_open(path, &options, &made->db, error, error_size);
-    for (int i = 0; status == PV_OK && i < QUERY_COUNT; i++) {
-        status = pv_db_prepare(made->db->sqlite, queries[i], &made->statements[i]);
-        if (status != PV_OK)
-            pv_db_error(error, error_size, "cannot open the state file %s: %s", path, sqlite3_errmsg(made->db->sqlite));
+    if (status == PV_OK)
+        status = prepare_all(made, path, error, error_size);
+    if (status != PV_OK) {
+        pv_store_close(made);
+        return status;
     }
+    *store = made;
+    return PV_OK;
+}
+
+enum pv_status
+pv_store_open_reading(const char *path, struct pv_store **store, char *error, size_t error_size)
+{
+    struct pv_store *made = pv_calloc(1, sizeof(*made));
+    enum pv_status status = PV_NOMEM;
+
+    pv_db_error(error, error_size, "%s", pv_status_words(PV_NOMEM));
+    if (made == NULL)
+        return PV_NOMEM;
+    (void) pthread_mutex_init(&made->mutex, NULL);
+    made->db = pv_calloc(1, sizeof(*made->db));
+    if (made->db != NULL)
+        status = pv_db_open_reading(path, &made->db->sqlite, error, error_size);
+    if (status == PV_OK)
+        status = prepare_all(made, path, error, error_size);
     if (status != PV_OK) {
         pv_store_close(made);
         return status;
@@ -436,36 +465,14 @@ pv_store_consents(struct pv_store *store, const char *room, struct pv_arena *are
 
 /* ---- Budgets ---- */
 
-static enum pv_status
-take_run(struct pv_store *store, const struct pv_store_budget *budget)
-{
-    sqlite3_stmt *statement = store->statements[BUDGET_TAKE];
-    uint64_t runs_max = budget->runs_max > INT64_MAX ? INT64_MAX : budget->runs_max;
-    enum pv_status status;
-
-    bind_text(statement, 1, budget->key);
-    bind_text(statement, 2, budget->period);
-    (void) sqlite3_bind_int64(statement, 3, (int64_t) runs_max);
-    status = run(statement);
-    return status == PV_OK && sqlite3_changes(store->db->sqlite) == 0 ? PV_LIMIT : status;
-}
-
 enum pv_status
-pv_store_budgets_reserve(struct pv_store *store, const struct pv_store_budget *budgets, size_t count, size_t *spent)
+pv_store_budgets_reserve(struct pv_store *store, const struct pv_budget_take *takes, size_t count, size_t *spent)
 {
     enum pv_status status = run(enter(store, BEGIN));
-    size_t i;
 
     if (status != PV_OK)
         return leave(store, status);
-    for (i = 0; i < count; i++) {
-        status = take_run(store, &budgets[i]);
-        if (status != PV_OK)
-            break;
-    }
-    if (status == PV_LIMIT)
-        *spent = i;
-    return leave(store, finish(store, status));
+    return leave(store, finish(store, pv_db_budgets_take(store->db, takes, count, spent)));
 }
 
 enum pv_status

@@ -7,6 +7,7 @@
 #ifndef PV_STORE_H
 #define PV_STORE_H
 
+#include "proxy/audit/record.h"
 #include "proxy/base/arena.h"
 #include "proxy/base/base.h"
 #include "proxy/base/bytes.h"
@@ -15,6 +16,12 @@ struct pv_store;
 
 /* Makes the state file where it is missing (0600). Errors as pv_journal_open; takes no lock. */
 enum pv_status pv_store_open(const char *path, struct pv_store **store, char *error, size_t error_size) PV_MUST_CHECK;
+/*
+ * For reading alone, of one moment: what comes later does not show, and what writes fails. Makes nothing: PV_NOTFOUND
+ * where there is no state yet.
+ */
+enum pv_status pv_store_open_reading(const char *path, struct pv_store **store, char *error,
+                                     size_t error_size) PV_MUST_CHECK;
 void pv_store_close(struct pv_store *store); /* NULL is fine */
 
 /*
@@ -74,19 +81,13 @@ enum pv_status pv_store_consents(struct pv_store *store, const char *room, struc
 
 /* ---- Budgets: a count of runs under a key and a period's start, which only ever grows. ---- */
 
-struct pv_store_budget {
-    const char *key;    /* names what is counted, free of the policy file's edits */
-    const char *period; /* start of the period, such as 2026-01-31; free text */
-    uint64_t runs_max;
-};
-
 /*
- * Takes one run of each, or of none. PV_LIMIT: one is spent, *spent is its index. A run is taken before the
- * statement goes out and never comes back.
+ * Takes the runs of each, or of none. PV_LIMIT: one has not so many left, *spent is its index. Runs are taken before the
+ * statement goes out and never come back. A statement's own are taken with its begin record (record.h).
  */
-enum pv_status pv_store_budgets_reserve(struct pv_store *store, const struct pv_store_budget *budgets, size_t count,
+enum pv_status pv_store_budgets_reserve(struct pv_store *store, const struct pv_budget_take *takes, size_t count,
                                         size_t *spent) PV_MUST_CHECK;
-enum pv_status pv_store_budget_used(struct pv_store *store, const char *key, const char *period,
-                                    uint64_t *runs) PV_MUST_CHECK;
+enum pv_status pv_store_budget_used(struct pv_store *store, const char *key, const char *period, uint64_t *runs)
+    PV_MUST_CHECK;
 
 #endif

@@ -180,7 +180,7 @@ changes_by_others_are_seen(void **state)
     struct pv_store *store = open_store(*state);
     struct pv_store *other = open_store(*state);
     const struct pv_consent consent = {.room = "retail", .party = "acme", .is_withdrawn = true};
-    const struct pv_store_budget budget = {"k", "2026", 9};
+    const struct pv_budget_take budget = {"k", "2026", 9, 1, NULL};
     struct pv_journal *journal = open_journal(*state, (struct pv_journal_options){0});
     uint64_t before = 0, after = 0;
     size_t spent;
@@ -208,8 +208,8 @@ static void
 budgets_are_taken_together_or_not_at_all(void **state)
 {
     struct pv_store *store = open_store(*state);
-    const struct pv_store_budget both[] = {{"question", "2026-01-01", 5}, {"dataset", "2026-01-01", 2}};
-    const struct pv_store_budget none[] = {{"never", "2026-01-01", 0}};
+    const struct pv_budget_take both[] = {{"question", "2026-01-01", 5, 1, NULL}, {"dataset", "2026-01-01", 2, 1, NULL}};
+    const struct pv_budget_take none[] = {{"never", "2026-01-01", 0, 1, NULL}};
     uint64_t runs = 9;
     size_t spent = 9;
 
@@ -235,7 +235,7 @@ racing_processes_never_overspend(void **state)
 {
     enum { CHILDREN = 4, TRIES = 20, RUNS = 30 };
     const struct place *place = *state;
-    const struct pv_store_budget budget = {"question", "2026", RUNS};
+    const struct pv_budget_take budget = {"question", "2026", RUNS, 1, NULL};
     struct pv_store *store = open_store(place);
     int taken = 0;
     uint64_t runs = 0;
