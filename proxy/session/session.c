@@ -575,8 +575,13 @@ pv_session_policy(struct pv_session *s, int64_t now_us, struct pv_policy *policy
         return;
     if (s->room != NULL && !find_place(s, policy)) {
         pv_session_fatal(s, "42501", "the clean room is no longer open to this user");
-    } else if (s->room != NULL || s->user == NULL) {
+    } else {
         s->policy = pv_policy_ref(policy);
+        if (s->room == NULL && s->user != NULL) {
+            /* Amid the password exchange: who was taken off the list does not get in by it. */
+            s->account = pv_policy_user(policy, pv_slice_cstr(s->user));
+            s->is_denied_anyhow = s->is_denied_anyhow || s->account == NULL;
+        }
         if (s->member != NULL) {
             s->party = pv_arena_strdup(s->arena, s->member->party);
             if (s->party == NULL)
