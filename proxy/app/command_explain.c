@@ -8,9 +8,10 @@
 
 #include "policy/decide.h"
 #include "policy/policy.h"
+#include "proxy/app/governance.h"
 #include "proxy/base/arena.h"
 
-/* What the proxy would decide about a statement, from the config alone. */
+/* What the proxy would decide about a statement, from the config and, where there is one, the state: no database. */
 
 static int
 usage(const char *words)
@@ -116,7 +117,8 @@ print_text(const struct pv_decision *decisions, size_t count, const struct pv_de
 }
 
 static int
-decide(const struct pv_policy *policy, const struct pv_room *room, const char *user, struct pv_slice text, bool is_json)
+decide(const struct pv_policy *policy, const struct pv_standing *standing, const struct pv_room *room, const char *user,
+       struct pv_slice text, bool is_json)
 {
     static const char *const path[] = {"public"};
     struct pv_caller caller = {.policy = policy,
@@ -124,6 +126,7 @@ decide(const struct pv_policy *policy, const struct pv_room *room, const char *u
                                .member = pv_room_member(room, user),
                                .user = user,
                                .search_path = {path, 1},
+                               .standing = standing,
                                .now_us = (int64_t) time(NULL) * 1000000};
     struct pv_arena *arena = pv_arena_new(0);
     struct pv_decision *decisions = NULL;
@@ -151,28 +154,18 @@ decide(const struct pv_policy *policy, const struct pv_room *room, const char *u
     return status;
 }
 
-static void
-print_faults(const struct pv_faults *faults)
-{
-    for (size_t i = 0; i < pv_faults_total(faults); i++) {
-        const struct pv_fault *fault = pv_faults_at(faults, i);
-
-        if (!fault->is_warning)
-            fprintf(stderr, "%s:%u:%u: %s\n", fault->file, fault->line, fault->column, fault->message);
-    }
-}
-
 static int
 explain(const char *config_path, const char *room_name, const char *user, bool is_json, const struct pv_buf *text)
 {
     struct pv_faults *faults = pv_faults_new();
     struct pv_policy *policy = NULL;
+    struct pv_standing *standing = NULL;
     const struct pv_room *room;
+    char error[512] = "";
     int result = 2;
 
     if (faults == NULL || pv_policy_load(config_path, faults, &policy) != PV_OK) {
-        if (faults != NULL)
-            print_faults(faults);
+        pv_say_faults(faults);
         fprintf(stderr, "pgveil explain: the config has faults; see pgveil check\n");
         pv_faults_free(faults);
         return 2;
@@ -183,8 +176,11 @@ explain(const char *config_path, const char *room_name, const char *user, bool i
         fprintf(stderr, "pgveil explain: there is no room \"%s\"\n", room_name);
     else if (pv_room_member(room, user) == NULL)
         fprintf(stderr, "pgveil explain: user \"%s\" is no member of room \"%s\"\n", user, room_name);
+    else if (pv_governance_load(policy, &standing, error, sizeof(error)) != PV_OK)
+        fprintf(stderr, "pgveil explain: %s\n", error);
     else
-        result = decide(policy, room, user, pv_buf_slice(text), is_json);
+        result = decide(policy, standing, room, user, pv_buf_slice(text), is_json);
+    pv_standing_unref(standing);
     pv_policy_unref(policy);
     return result;
 }

@@ -49,16 +49,24 @@ static const struct page pages[] = {
      "  export --format jsonl|csv\n"
      "\n"
      "verify exits 1 when the log was tampered with.\n"},
-    {"approve", "pgveil approve [-c FILE] --room R --question Q --party P --key FILE", "sign a question for a party",
+    {"approve", "pgveil approve [-c FILE] --room R --question Q --party P --key FILE [--print]",
+     "sign a question for a party",
      "Records the signature of a party under a question as it stands: its text, its output\n"
-     "controls and the definition of every data set it reads. FILE is the party's Ed25519\n"
-     "private key in PEM.\n"},
-    {"approvals", "pgveil approvals [-c FILE] --room R", "list the approvals of a room",
-     "Prints each approval that a question needs with its state: valid, missing, or stale and why.\n"},
+     "controls and the definition of every data set it reads. A change to any of them makes the\n"
+     "approval stale. FILE is the party's Ed25519 private key in PEM; a key that does not belong to\n"
+     "the party's public_key in the room is refused, with exit status 1.\n"
+     "\n"
+     "  --print  print the text that was signed\n"},
+    {"approvals", "pgveil approvals [-c FILE] --room R [--json]", "list the approvals of a room",
+     "Prints each approval that a question needs with its state: valid, missing, or stale. Of a\n"
+     "stale one it shows what has changed since it was signed.\n"
+     "\n"
+     "  --room R  the room\n"
+     "  --json    print one JSON array\n"},
     {"consent", "pgveil consent [-c FILE] --room R [--question Q | --dataset D] --party P --key FILE withdraw|grant",
      "withdraw a party's consent, or grant it again",
-     "Withdrawn consent stops the question, the data set or the whole room at once, running\n"
-     "queries included. FILE is the party's Ed25519 private key in PEM.\n"},
+     "Withdrawn consent stops the question, the data set or the whole room within a second, running\n"
+     "queries included, without a restart. FILE is the party's Ed25519 private key in PEM.\n"},
     {"passwd", "pgveil passwd [--user U]", "make a password's verifier",
      "Reads a password from standard input and prints its SCRAM-SHA-256 verifier, which is what\n"
      "the users' file holds.\n"

@@ -20,6 +20,12 @@ int pv_command_version(const char *config_path, int argc, char **argv);
 int pv_command_serve(const char *config_path, int argc, char **argv);
 /* argv: after `explain`: --room R, --user U, --json, the SQL or `-`. */
 int pv_command_explain(const char *config_path, int argc, char **argv);
+/* argv: after `approve`: --room R, --question Q, --party P, --key FILE, --print. */
+int pv_command_approve(const char *config_path, int argc, char **argv);
+/* argv: after `approvals`: --room R, --json. */
+int pv_command_approvals(const char *config_path, int argc, char **argv);
+/* argv: after `consent`: --room R, --question Q or --dataset D, --party P, --key FILE, withdraw or grant. */
+int pv_command_consent(const char *config_path, int argc, char **argv);
 /* The list of commands on standard error, for a call that names none or an unknown one. */
 void pv_usage_print(void);
 

@@ -42,41 +42,13 @@ run_audit(const char *config_path, int argc, char **argv)
     return exit_code;
 }
 
-static int
-refuse(const char *name)
-{
-    (void) fprintf(stderr, "pgveil %s: this version does not offer it\n", name);
-    return 2;
-}
-
-static int
-run_approve(const char *config_path, int argc, char **argv)
-{
-    (void) config_path, (void) argc, (void) argv;
-    return refuse("approve");
-}
-
-static int
-run_approvals(const char *config_path, int argc, char **argv)
-{
-    (void) config_path, (void) argc, (void) argv;
-    return refuse("approvals");
-}
-
-static int
-run_consent(const char *config_path, int argc, char **argv)
-{
-    (void) config_path, (void) argc, (void) argv;
-    return refuse("consent");
-}
-
 static const struct {
     const char *name;
     int (*run)(const char *config_path, int argc, char **argv);
 } commands[] = {
     {"serve", pv_command_serve},       {"check", pv_command_check}, {"provision", pv_command_provision},
-    {"explain", pv_command_explain},   {"audit", run_audit},        {"approve", run_approve},
-    {"approvals", run_approvals},      {"consent", run_consent},    {"passwd", pv_command_passwd},
+    {"explain", pv_command_explain},   {"audit", run_audit},        {"approve", pv_command_approve},
+    {"approvals", pv_command_approvals},      {"consent", pv_command_consent},    {"passwd", pv_command_passwd},
     {"help", pv_command_help},         {"--help", pv_command_help}, {"-h", pv_command_help},
     {"--version", pv_command_version},
 };

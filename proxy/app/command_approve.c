@@ -1,0 +1,303 @@
+#include "proxy/app/commands.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proxy/app/governance.h"
+#include "proxy/app/line_diff.h"
+#include "proxy/audit/journal.h"
+#include "proxy/base/arena.h"
+
+/* A party's signature under a question as it stands, and the list of those that questions need. */
+
+/* ---- approve -------------------------------------------------------------------- */
+
+static int
+usage_approve(const char *words)
+{
+    (void) fprintf(stderr,
+                   "pgveil approve: %s\n"
+                   "usage: pgveil approve [-c FILE] --room R --question Q --party P --key FILE [--print]\n",
+                   words);
+    return 2;
+}
+
+static int
+fail(const char *command, const char *words)
+{
+    (void) fprintf(stderr, "pgveil %s: %s\n", command, words);
+    return 2;
+}
+
+static enum pv_status
+record_approval(const struct pv_signing *signing, const char *question, char *error, size_t error_size)
+{
+    json_t *detail = json_pack("{s:s, s:s, s:s}", "question", question, "party", signing->party_name, "fingerprint",
+                               signing->fingerprint);
+    char *text = detail == NULL ? NULL : json_dumps(detail, JSON_COMPACT);
+    const struct pv_event event = {.room = signing->room_name, .event = "approve", .detail = text};
+    const struct pv_record record = {.kind = PV_RECORD_EVENT, .event = &event};
+    enum pv_status status = PV_NOMEM;
+
+    if (text != NULL)
+        status = pv_journal_append_once(signing->policy->config.state_path, &record, error, error_size);
+    free(text);
+    json_decref(detail);
+    return status;
+}
+
+/* The event first: an approval that no log knows of must not count. */
+static enum pv_status
+store_approval(const struct pv_signing *signing, const char *question, struct pv_slice text, char *error,
+               size_t error_size)
+{
+    uint8_t signature[PV_SIGNATURE_BYTES];
+    const struct pv_approval approval = {
+        .room = signing->room_name,
+        .question = question,
+        .party = signing->party_name,
+        .text = text,
+        .signature = {signature, sizeof(signature)},
+        .fingerprint = signing->fingerprint,
+    };
+    struct pv_store *store = NULL;
+    enum pv_status status = pv_sign(signing->key, text, signature);
+
+    if (status == PV_OK)
+        status = pv_store_open(signing->policy->config.state_path, &store, error, error_size);
+    if (status == PV_OK)
+        status = record_approval(signing, question, error, error_size);
+    if (status == PV_OK)
+        status = pv_store_approval_add(store, &approval);
+    pv_store_close(store);
+    return status;
+}
+
+static void
+warn_if_unasked(const struct pv_signing *signing, const struct pv_question *question, struct pv_arena *arena)
+{
+    struct pv_names parties = {NULL, 0};
+
+    if (pv_approval_parties(arena, signing->room, question, &parties) != PV_OK)
+        return;
+    for (size_t i = 0; i < parties.count; i++)
+        if (strcmp(parties.names[i], signing->party_name) == 0)
+            return;
+    (void) fprintf(stderr, "pgveil approve: question \"%s\" does not ask for the approval of party \"%s\"\n", question->id,
+                   signing->party_name);
+}
+
+static int
+approve(const struct pv_signing *signing, const struct pv_question *question, bool is_printing)
+{
+    struct pv_arena *arena = pv_arena_new(0);
+    struct pv_slice text = {NULL, 0};
+    char error[512] = "";
+    enum pv_status status = arena == NULL ? PV_NOMEM : pv_approval_text(arena, signing->room, question, &text);
+
+    if (status == PV_OK)
+        warn_if_unasked(signing, question, arena);
+    if (status == PV_OK)
+        status = store_approval(signing, question->id, text, error, sizeof(error));
+    if (status == PV_OK && is_printing)
+        (void) fwrite(text.data, 1, text.len, stdout);
+    else if (status == PV_OK)
+        printf("party \"%s\" approves question \"%s\" of room \"%s\" as it stands (key %.16s)\n", signing->party_name,
+               question->id, signing->room_name, signing->fingerprint);
+    pv_arena_free(arena);
+    if (status != PV_OK)
+        return fail("approve", error[0] == '\0' ? pv_status_words(status) : error);
+    return fflush(stdout) == 0 ? 0 : 2;
+}
+
+int
+pv_command_approve(const char *config_path, int argc, char **argv)
+{
+    struct pv_signing signing = {.command = "approve", .config_path = config_path};
+    const char *question_id = NULL;
+    const struct pv_question *question;
+    bool is_printing = false;
+    int exit_code;
+
+    for (int i = 0; i < argc; i++) {
+        const char **value = strcmp(argv[i], "--room") == 0       ? &signing.room_name
+                             : strcmp(argv[i], "--question") == 0 ? &question_id
+                             : strcmp(argv[i], "--party") == 0    ? &signing.party_name
+                             : strcmp(argv[i], "--key") == 0      ? &signing.key_path
+                                                                  : NULL;
+
+        if (strcmp(argv[i], "--print") == 0)
+            is_printing = true;
+        else if (value == NULL || i + 1 == argc)
+            return usage_approve("unknown option, or one without its value");
+        else
+            *value = argv[++i];
+    }
+    if (signing.room_name == NULL || question_id == NULL || signing.party_name == NULL || signing.key_path == NULL)
+        return usage_approve("--room, --question, --party and --key are needed");
+    exit_code = pv_signing_open(&signing);
+    if (exit_code != 0)
+        return exit_code;
+    question = pv_room_question(signing.room, question_id);
+    if (question == NULL) {
+        (void) fprintf(stderr, "pgveil approve: room \"%s\" has no question \"%s\"\n", signing.room_name, question_id);
+        exit_code = 2;
+    } else {
+        exit_code = approve(&signing, question, is_printing);
+    }
+    pv_signing_close(&signing);
+    return exit_code;
+}
+
+/* ---- approvals ------------------------------------------------------------------------ */
+
+static const char *
+why(const struct pv_approval_standing *approval)
+{
+    return approval->state == PV_APPROVAL_STALE ? "the question or a data set that it reads has changed since"
+           : approval->is_foreign               ? "what is recorded was not signed with the party's key"
+           : approval->state == PV_APPROVAL_MISSING ? "the party has not approved it"
+                                                    : NULL;
+}
+
+/* From what was signed to what stands today. */
+static bool
+put_diff(struct pv_buf *out, const struct pv_approval_standing *approval, struct pv_slice text)
+{
+    enum pv_status status;
+
+    if (approval->state != PV_APPROVAL_STALE)
+        return true;
+    pv_buf_put_text(out, "--- signed\n+++ today\n");
+    status = pv_line_diff(out, approval->signed_text, text);
+    if (status == PV_LIMIT)
+        pv_buf_put_text(out, "(too long to compare)\n");
+    return (status == PV_OK || status == PV_LIMIT) && pv_buf_ok(out);
+}
+
+static json_t *
+as_json(const char *question, const struct pv_approval_standing *approval, struct pv_slice text)
+{
+    json_t *object = json_object();
+    struct pv_buf diff = {0};
+    char at[PV_APPROVAL_TIME_SIZE];
+
+    pv_approval_time(approval->at_us, at);
+    (void) json_object_set_new(object, "question", json_string(question));
+    (void) json_object_set_new(object, "party", json_string(approval->party));
+    (void) json_object_set_new(object, "state", json_string(pv_approval_state_word(approval->state)));
+    (void) json_object_set_new(object, "since", approval->at_us == 0 ? json_null() : json_string(at));
+    (void) json_object_set_new(object, "why", why(approval) == NULL ? json_null() : json_string(why(approval)));
+    if (put_diff(&diff, approval, text))
+        (void) json_object_set_new(object, "diff",
+                                   approval->state == PV_APPROVAL_STALE ? json_string(pv_buf_text(&diff)) : json_null());
+    pv_buf_clear(&diff);
+    return object;
+}
+
+static int
+print_json(const struct pv_standing *standing, const struct pv_room *room)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < room->question_count; i++) {
+        const struct pv_question_standing *found = pv_standing_question(standing, room->name, room->questions[i].id);
+
+        for (size_t k = 0; found != NULL && k < found->count; k++)
+            (void) json_array_append_new(list, as_json(room->questions[i].id, &found->approvals[k], found->text));
+    }
+    (void) json_dumpf(list, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+    (void) putchar('\n');
+    json_decref(list);
+    return fflush(stdout) == 0 ? 0 : 2;
+}
+
+static int
+print_table(const struct pv_standing *standing, const struct pv_room *room)
+{
+    size_t stale = 0;
+
+    printf("%-30s %-20s %-8s %-20s %s\n", "question", "party", "state", "since", "why");
+    for (size_t i = 0; i < room->question_count; i++) {
+        const struct pv_question_standing *found = pv_standing_question(standing, room->name, room->questions[i].id);
+
+        for (size_t k = 0; found != NULL && k < found->count; k++) {
+            const struct pv_approval_standing *approval = &found->approvals[k];
+            char at[PV_APPROVAL_TIME_SIZE];
+
+            pv_approval_time(approval->at_us, at);
+            at[19] = '\0';
+            printf("%-30s %-20s %-8s %-20s %s\n", room->questions[i].id, approval->party,
+                   pv_approval_state_word(approval->state), approval->at_us == 0 ? "-" : at,
+                   why(approval) == NULL ? "" : why(approval));
+            stale += approval->state == PV_APPROVAL_STALE;
+        }
+    }
+    for (size_t i = 0; i < room->question_count && stale > 0; i++) {
+        const struct pv_question_standing *found = pv_standing_question(standing, room->name, room->questions[i].id);
+
+        for (size_t k = 0; found != NULL && k < found->count; k++) {
+            struct pv_buf diff = {0};
+
+            if (found->approvals[k].state == PV_APPROVAL_STALE && put_diff(&diff, &found->approvals[k], found->text))
+                printf("\nquestion \"%s\", party \"%s\":\n%s", room->questions[i].id, found->approvals[k].party,
+                       pv_buf_text(&diff));
+            pv_buf_clear(&diff);
+        }
+    }
+    return fflush(stdout) == 0 ? 0 : 2;
+}
+
+static int
+list_approvals(const struct pv_policy *policy, const char *room_name, bool is_json)
+{
+    const struct pv_room *room = pv_policy_room(policy, pv_slice_cstr(room_name));
+    struct pv_standing *standing = NULL;
+    char error[512] = "";
+    int exit_code;
+
+    if (room == NULL) {
+        (void) fprintf(stderr, "pgveil approvals: there is no room \"%s\"\n", room_name);
+        return 2;
+    }
+    if (pv_governance_load(policy, &standing, error, sizeof(error)) != PV_OK)
+        return fail("approvals", error);
+    exit_code = is_json ? print_json(standing, room) : print_table(standing, room);
+    pv_standing_unref(standing);
+    return exit_code;
+}
+
+int
+pv_command_approvals(const char *config_path, int argc, char **argv)
+{
+    const char *room_name = NULL;
+    struct pv_faults *faults;
+    struct pv_policy *policy = NULL;
+    bool is_json = false, is_understood = true;
+    int exit_code;
+
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--json") == 0)
+            is_json = true;
+        else if (strcmp(argv[i], "--room") == 0 && i + 1 < argc)
+            room_name = argv[++i];
+        else
+            is_understood = false;
+    }
+    if (room_name == NULL || !is_understood) {
+        (void) fprintf(stderr, "usage: pgveil approvals [-c FILE] --room R [--json]\n");
+        return 2;
+    }
+    faults = pv_faults_new();
+    if (faults == NULL || pv_policy_load(config_path, faults, &policy) != PV_OK) {
+        pv_say_faults(faults);
+        exit_code = fail("approvals", "the config has faults; see pgveil check");
+    } else {
+        exit_code = list_approvals(policy, room_name, is_json);
+    }
+    pv_faults_free(faults);
+    pv_policy_unref(policy);
+    return exit_code;
+}
