@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -220,6 +221,9 @@ record_faults(struct serve *serve, const struct pv_faults *faults)
 
 /* ---- Warnings of the databases ---- */
 
+/* The thread below is at work: it uses libraries that the end of the process would clean up under it. */
+static _Atomic bool is_looking;
+
 static void
 say_warning(void *context, const char *words)
 {
@@ -248,6 +252,7 @@ look_at_databases(void *context)
         pv_arena_free(arena);
     }
     pv_world_unref(world);
+    atomic_store(&is_looking, false);
     return NULL;
 }
 
@@ -266,10 +271,12 @@ start_looking(struct serve *serve)
     (void) pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     /* What it looks at includes row filters, which it parses. */
     (void) pthread_attr_setstacksize(&attributes, PV_PARSE_STACK_BYTES);
+    atomic_store(&is_looking, true);
     failed = pthread_create(&thread, &attributes, look_at_databases, pv_world_ref(serve->world));
     (void) pthread_attr_destroy(&attributes);
     (void) pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (failed != 0) {
+        atomic_store(&is_looking, false);
         pv_world_unref(serve->world);
         pv_log(PV_LOG_WARNING, "the databases are not looked at: %s", strerror(failed));
     }
@@ -591,5 +598,8 @@ pv_command_serve(const char *config_path, int argc, char **argv)
     close_all(&serve);
     if (exit_code == 0)
         pv_log(PV_LOG_INFO, "stopped");
+    /* Nothing is left to save, and nobody waits for a database that may be slow to answer. */
+    if (atomic_load(&is_looking))
+        _exit(exit_code);
     return exit_code;
 }
