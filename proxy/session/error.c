@@ -94,7 +94,8 @@ static const char *
 plain_words(struct pv_slice sqlstate, const struct pv_run *run)
 {
     if (pv_slice_is(sqlstate, "57014"))
-        return run != NULL && run->has_timed_out ? "canceling statement due to statement timeout" : NULL;
+        return run != NULL && run->withdrawn_words != NULL ? run->withdrawn_words
+               : run != NULL && run->has_timed_out         ? "canceling statement due to statement timeout" : NULL;
     if (pv_slice_is(sqlstate, "54000") && run != NULL && run->effective != NULL && run->effective->question != NULL &&
         run->effective->question->max_rows > 0)
         return "the result has more rows than the question allows";

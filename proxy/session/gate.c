@@ -10,7 +10,8 @@
  *  6. No statement is sent before its record is written; no record, no query.
  *  7. Every server reply is matched to one request in the pipeline; one that matches none ends the session. After an
  *     error, messages are skipped to Sync, as the server does.
- *  8. One immutable snapshot judges a statement from end to end; under another generation it is tried anew before its next use.
+ *  8. One immutable snapshot, and one standing of it, judges a statement from end to end; under another generation of either
+ *     it is tried anew before its next use.
  *  9. Memory is bounded: pipeline, names, held bytes and waits have their limits in proxy/base/limits.h.
  * 10. No secret is logged, printed or put in an error. Password messages are wiped after use.
  * 11. A session serves one room and one user from its login to its end.
@@ -21,6 +22,7 @@
 #include "proxy/session/session_int.h"
 
 #include "parser/sqltext.h"
+#include "policy/standing.h"
 
 #include <string.h>
 
@@ -43,6 +45,7 @@ pv_gate_caller(struct pv_session *s, struct pv_caller *caller, struct pv_names p
 {
     memset(caller, 0, sizeof(*caller));
     caller->policy = s->policy;
+    caller->standing = s->standing;
     caller->room = s->room;
     caller->member = s->member;
     caller->user = s->user;
@@ -169,6 +172,7 @@ pv_gate_trial(struct pv_session *s, struct pv_named *named, struct pv_arena *are
     *fresh = NULL;
     /* An expiry passes without a new snapshot. */
     if (named->judged->policy->generation == s->policy->generation &&
+        named->judged->standing == pv_standing_generation(s->standing) &&
         !(s->room->has_expiry && s->now_us >= s->room->expires_us))
         return PV_OK;
     judged = judge_under(s, before->text, named->judged->oids, named->judged->oid_count, true, named->judged->path);
@@ -566,10 +570,9 @@ forward_query(struct pv_session *s, struct pv_request *r, struct pv_judged *judg
     pv_buf_clear(&sql);
     if (status != PV_OK && status != PV_DENIED)
         pv_session_fail(s, status);
-    pv_request_push(s, r);
     /* What follows a reset waits until the identity is back behind it, which on_ready sees to. */
-    if (s->phase != PV_PHASE_CLOSED && !r->is_poison && pv_gate_is_reset(&judged->decisions[judged->count - 1]))
-        s->is_stalled = true;
+    r->is_reset = !r->is_poison && pv_gate_is_reset(&judged->decisions[judged->count - 1]);
+    pv_request_push(s, r);
     return PV_STEP_DONE;
 }
 

@@ -5,6 +5,7 @@
  * so that they may be believed), then in the table; where an earlier segment, whose outcome is open,
  * could change the answer, the answer is PV_MORE and the message waits.
  */
+#include "policy/standing.h"
 #include "proxy/session/session_int.h"
 
 #include <string.h>
@@ -47,6 +48,7 @@ pv_judged_new(struct pv_session *s, struct pv_slice text, const uint32_t *oids, 
     judged->refs = 1;
     judged->arena = arena;
     judged->policy = pv_policy_ref(s->policy);
+    judged->standing = pv_standing_generation(s->standing);
     judged->text = pv_slice_of(copy, text.len);
     judged->oids = oid_copy;
     judged->oid_count = oid_count;

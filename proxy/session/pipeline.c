@@ -53,6 +53,7 @@ start_clock(struct pv_session *s)
     struct pv_request *r = s->head;
     struct pv_run *run = r == NULL ? NULL : pv_request_run(r);
 
+    pv_govern_head(s);
     if (run == NULL || r->kind == PV_REQUEST_SYNC || !r->is_sent || r->deadline_us != INT64_MAX || run->has_timed_out || run->effective == NULL ||
         run->effective->timeout_ms == 0 || run->effective->timeout_ms > (uint64_t) INT64_MAX / 4000)
         return;
@@ -76,6 +77,7 @@ pv_request_push(struct pv_session *s, struct pv_request *r)
     if (s->unsent == NULL)
         s->unsent = r;
     s->request_count++;
+    s->reset_count += r->is_reset ? 1 : 0;
     if (r->kind == PV_REQUEST_SYNC)
         s->is_segment_open = false;
     else if (r->kind != PV_REQUEST_QUERY && r->kind != PV_REQUEST_FLUSH)
@@ -101,6 +103,7 @@ unlink_request(struct pv_session *s, struct pv_request *r)
     if (!r->is_sent)
         s->unsent_bytes -= pv_buf_len(&r->bytes);
     s->request_count--;
+    s->reset_count -= r->is_reset ? 1 : 0;
     pv_request_free(r);
 }
 

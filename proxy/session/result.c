@@ -64,6 +64,8 @@ on_row(struct pv_session *s, struct pv_request *r, const struct reply *reply)
         violation(s);
         return;
     }
+    if (run->withdrawn_words != NULL)
+        return;
     run->rows++;
     if (run->decision != NULL && run->decision->show_value != NULL)
         pass_shown(s, r, run->decision->show_value);
@@ -74,7 +76,10 @@ on_row(struct pv_session *s, struct pv_request *r, const struct reply *reply)
 static void
 on_copy_data(struct pv_session *s, struct pv_request *r, const struct reply *reply)
 {
-    pass(s, r, reply->raw);
+    struct pv_run *run = pv_request_run(r);
+
+    if (run == NULL || run->withdrawn_words == NULL)
+        pass(s, r, reply->raw);
 }
 
 static void
@@ -129,6 +134,8 @@ on_parameter_description(struct pv_session *s, struct pv_request *r, const struc
 static void
 finish_run(struct pv_session *s, struct pv_request *r, struct pv_run *run, const struct reply *reply)
 {
+    if (pv_govern_is_over(s, run))
+        return;
     run->bytes += reply->raw.len;
     pv_trail_end(s, run, PV_OUTCOME_COMPLETED, NULL);
     if (s->phase == PV_PHASE_CLOSED)
@@ -143,6 +150,7 @@ finish_run(struct pv_session *s, struct pv_request *r, struct pv_run *run, const
                r->runs[r->run_at].effective->timeout_ms > 0) {
         r->deadline_us = s->now_us + (int64_t) r->runs[r->run_at].effective->timeout_ms * 1000;
     }
+    pv_govern_head(s);
 }
 
 static void
@@ -575,6 +583,8 @@ start_streaming(struct pv_session *s, const struct pv_frame_head *head)
         violation(s);
         return true;
     }
+    if (pv_govern_is_over(s, run))
+        return true;
     if (head->tag == PV_SERVER_DATA_ROW)
         run->rows++;
     run->bytes += head->total_len;

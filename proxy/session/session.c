@@ -207,7 +207,8 @@ is_reading(const struct pv_session *s)
     case PV_PHASE_SASL_FINAL:
         return true;
     case PV_PHASE_READY:
-        return !s->is_stalled && s->request_count < PV_PIPELINE_MAX && s->unsent_bytes < PV_LINK_HELD_BYTES_MAX;
+        return !s->is_stalled && s->reset_count == 0 && s->request_count < PV_PIPELINE_MAX &&
+               s->unsent_bytes < PV_LINK_HELD_BYTES_MAX;
     case PV_PHASE_TLS:
     case PV_PHASE_SERVER:
     case PV_PHASE_SETUP:
@@ -331,8 +332,8 @@ start_event(struct pv_session *s, int64_t now_us)
 /* ---- Events ---- */
 
 struct pv_session *
-pv_session_new(const struct pv_session_env *env, struct pv_policy *policy, void *host_context, uint64_t session_id,
-               const char *client, bool is_unix_socket, int64_t now_us)
+pv_session_new(const struct pv_session_env *env, struct pv_policy *policy, struct pv_standing *standing,
+               void *host_context, uint64_t session_id, const char *client, bool is_unix_socket, int64_t now_us)
 {
     struct pv_session *s = pv_calloc(1, sizeof(*s));
 
@@ -348,6 +349,7 @@ pv_session_new(const struct pv_session_env *env, struct pv_policy *policy, void 
     s->phase = PV_PHASE_STARTUP;
     s->track.status = 'I';
     s->policy = pv_policy_ref(policy);
+    s->standing = pv_standing_ref(standing);
     s->arena = pv_arena_new(1024);
     s->client = pv_strdup(client);
     if (s->arena == NULL || s->client == NULL) {
@@ -382,6 +384,7 @@ pv_session_free(struct pv_session *s)
     pv_free(s->settings);
     pv_free(s->client);
     pv_arena_free(s->arena);
+    pv_standing_unref(s->standing);
     if (s->policy != NULL)
         pv_policy_unref(s->policy);
     pv_free(s);
@@ -485,18 +488,12 @@ pv_session_server_cancelled(struct pv_session *s, int64_t now_us)
     finish_event(s);
 }
 
-void
-pv_session_recorded(struct pv_session *s, int64_t now_us, uint64_t ticket, enum pv_status status)
+/* Tickets up to this one need no more waiting. */
+static void
+settle(struct pv_session *s, uint64_t ticket)
 {
     size_t open = 0;
 
-    if (!start_event(s, now_us))
-        return;
-    if (status != PV_OK && ticket > s->durable) {
-        pv_pipeline_io_failed(s, ticket);
-        if (s->gate_count > 0 && s->gates[0].ticket <= ticket)
-            pv_session_fatal(s, "58030", "the query log cannot be written");
-    }
     if (ticket > s->durable)
         s->durable = ticket;
     while (open < s->gate_count && s->gates[open].ticket <= s->durable)
@@ -505,6 +502,29 @@ pv_session_recorded(struct pv_session *s, int64_t now_us, uint64_t ticket, enum 
         memmove(s->gates, s->gates + open, (s->gate_count - open) * sizeof(*s->gates));
         s->gate_count -= open;
     }
+}
+
+void
+pv_session_recorded(struct pv_session *s, int64_t now_us, uint64_t ticket, enum pv_status status)
+{
+    if (!start_event(s, now_us))
+        return;
+    if (status != PV_OK && ticket > s->durable) {
+        pv_pipeline_io_failed(s, ticket);
+        if (s->gate_count > 0 && s->gates[0].ticket <= ticket)
+            pv_session_fatal(s, "58030", "the query log cannot be written");
+    }
+    settle(s, ticket);
+    finish_event(s);
+}
+
+void
+pv_session_spent(struct pv_session *s, int64_t now_us, uint64_t ticket, size_t spent)
+{
+    if (!start_event(s, now_us))
+        return;
+    pv_govern_spent(s, ticket, spent);
+    settle(s, ticket);
     finish_event(s);
 }
 

@@ -15,6 +15,7 @@
 #include "proxy/base/base.h"
 
 struct pv_session;
+struct pv_standing; /* policy/standing.h */
 struct pv_record; /* proxy/audit/record.h */
 
 struct pv_session_host {
@@ -65,10 +66,10 @@ struct pv_session_env {
     bool is_strict;                     /* records must be on disk first */
 };
 
-/* `policy` is the snapshot in force; the session takes its own reference. client: printable peer address. */
-struct pv_session *pv_session_new(const struct pv_session_env *env, struct pv_policy *policy, void *host_context,
-                                  uint64_t session_id, const char *client, bool is_unix_socket,
-                                  int64_t now_us) PV_MUST_CHECK;
+/* `policy` is the snapshot in force, `standing` made for it (NULL: none); the session takes references of its own. client: printable peer address. */
+struct pv_session *pv_session_new(const struct pv_session_env *env, struct pv_policy *policy,
+                                  struct pv_standing *standing, void *host_context, uint64_t session_id,
+                                  const char *client, bool is_unix_socket, int64_t now_us) PV_MUST_CHECK;
 void pv_session_free(struct pv_session *session);
 
 /* ---- events; now_us is wall clock, microseconds since 1970-01-01 UTC ---- */
@@ -93,10 +94,17 @@ void pv_session_server_cancelled(struct pv_session *session, int64_t now_us);
 /* Every record up to and with this ticket is on disk (PV_OK), or could not be written (PV_IO). */
 void pv_session_recorded(struct pv_session *session, int64_t now_us, uint64_t ticket, enum pv_status status);
 
+/* Likewise settled: the record with this ticket took no run, its `spent`-th take found none left, and says so on disk. */
+void pv_session_spent(struct pv_session *session, int64_t now_us, uint64_t ticket, size_t spent);
+
 /* A cancel from the network for this session: forwarded only if a statement is in flight. */
 void pv_session_cancel(struct pv_session *session, int64_t now_us);
-/* A new snapshot is in force: statements are judged anew before their next Execute; a lost membership ends the session. */
-void pv_session_policy(struct pv_session *session, int64_t now_us, struct pv_policy *policy);
+/*
+ * A new snapshot or a new standing of the same is in force: statements are judged anew before their next Execute; a lost
+ * membership ends the session; what runs over withdrawn consent is cancelled.
+ */
+void pv_session_policy(struct pv_session *session, int64_t now_us, struct pv_policy *policy,
+                       struct pv_standing *standing);
 /* Drain: 57P01 at once when idle, after the transaction when busy. */
 void pv_session_drain(struct pv_session *session, int64_t now_us);
 /* Ends the session now with a FATAL. */

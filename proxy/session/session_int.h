@@ -2,7 +2,7 @@
  * The session engine from inside. Reading order: session.c (phases and events),
  * startup.c (the way in), gate.c (the one road), statement.c (prepared statements and
  * portals by message), names.c (what they are called), pipeline.c (requests in
- * flight), result.c (replies), track.c (transaction and settings), trail.c (the query
+ * flight), govern.c (consent and budgets under way), result.c (replies), track.c (transaction and settings), trail.c (the query
  * log), error.c (what the client is told). Everything belongs to one session, thus to one thread.
  */
 #ifndef PV_SESSION_INT_H
@@ -53,6 +53,7 @@ struct pv_judged {
     uint32_t refs;
     struct pv_arena *arena;
     struct pv_policy *policy; /* a reference: decisions point into the snapshot */
+    uint64_t standing;        /* generation of the standing that it was judged under */
     struct pv_slice text;     /* verbatim */
     const uint32_t *oids;     /* as the client declared them */
     size_t oid_count;
@@ -76,6 +77,7 @@ struct pv_named {
     bool is_portal;
     bool is_cursor; /* made by DECLARE */
     bool is_hold;
+    bool has_run;   /* portal: an Execute of it took what it takes from budgets */
     bool is_new;    /* portal: made in the transaction that runs */
     size_t depth;   /* portal: savepoints that stood when it was made */
 };
@@ -100,6 +102,11 @@ struct pv_run {
     int64_t started_us;
     bool is_internal; /* ours, swallowed */
     bool is_suppressed, has_timed_out;
+    bool is_continued;           /* of a portal that ran before */
+    const char *withdrawn_words; /* consent was withdrawn after it was sent; in the request's arena */
+    bool is_stopping;            /* its cancel is on the way */
+    const struct pv_budget_take *takes; /* of its begin record, as effective->budgets; NULL: none */
+    uint64_t ticket;                    /* of its begin record */
     bool has_begun, has_ended;
 };
 
@@ -127,6 +134,7 @@ struct pv_request {
     bool is_internal; /* ours: replies are swallowed */
     bool is_apart;    /* ours, in a segment of ours: so are errors */
     bool is_setup;    /* the first of all */
+    bool is_reset;    /* a Query that ends in a reset: no message is taken until its end */
     bool is_poison;
     struct pv_error error; /* of a poisoned one, in the arena */
     struct pv_named *named; /* PARSE and BIND define it, DESCRIBE and EXECUTE use it */
@@ -192,6 +200,7 @@ struct pv_session {
     const struct pv_session_judge *judge;
     void *host_context;
     struct pv_policy *policy;
+    struct pv_standing *standing; /* of that policy; may be NULL */
     uint64_t id;
     char *client;
     bool is_unix_socket;
@@ -239,7 +248,7 @@ struct pv_session {
 
     /* requests */
     struct pv_request *head, *tail, *unsent;
-    size_t request_count;
+    size_t request_count, reset_count;
     bool is_doomed;       /* a message of this segment is bound to fail: all until Sync is dropped */
     bool is_segment_open; /* extended messages since the last Sync */
     bool is_cancel_pending;
@@ -362,6 +371,19 @@ void pv_pipeline_io_failed(struct pv_session *s, uint64_t ticket);
 bool pv_pipeline_is_running(struct pv_session *s); /* a client's statement is in flight at the server */
 void pv_pipeline_clear(struct pv_session *s);
 struct pv_run *pv_request_run(struct pv_request *r); /* the one that runs now, or NULL */
+
+/* ---- govern.c ---- */
+/* Another standing is in force: what is not sent is refused, what is sent is marked, what runs is cancelled. */
+void pv_govern_standing(struct pv_session *s);
+/* The request at the head begins: cancels it when it was marked. */
+void pv_govern_head(struct pv_session *s);
+/* A run's success came in: true (and the session has ended) when it was marked. */
+bool pv_govern_is_over(struct pv_session *s, struct pv_run *run);
+/* What the run takes from budgets, for its begin record; PV_NOMEM. */
+enum pv_status pv_govern_takes(struct pv_session *s, struct pv_request *r, struct pv_run *run,
+                               struct pv_statement_begin *begin) PV_MUST_CHECK;
+/* The begin record with this ticket found its `spent`-th take empty: the request is refused. */
+void pv_govern_spent(struct pv_session *s, uint64_t ticket, size_t spent);
 
 /* ---- result.c ---- */
 void pv_result_bytes(struct pv_session *s);

@@ -522,6 +522,7 @@ execute_portal(struct pv_session *s, struct pv_request *r, struct pv_named *port
     r->run_count = 1;
     if (portal->is_cursor)
         run->kind = PV_KIND_FETCH; /* DECLARE ran already; this fetches */
+    run->is_continued = portal->has_run;
     if (portal->parameters != NULL)
         run->parameters = pv_arena_strdup(r->arena, portal->parameters);
     status = portal->is_cursor ? PV_OK : pv_gate_effective(s, r, run, &error);
@@ -540,7 +541,7 @@ execute_portal(struct pv_session *s, struct pv_request *r, struct pv_named *port
         pv_error_simple(&error, "58030", "the query log cannot be written");
         return refuse(s, r, &error);
     }
-    portal->judged->is_logged = true;
+    portal->judged->is_logged = portal->has_run = true;
     (void) push_written(s, r, status);
     if (s->phase != PV_PHASE_CLOSED)
         pv_gate_identity_after(s, PV_REQUEST_EXECUTE, run->decision);

@@ -116,9 +116,12 @@ pv_trail_begin(struct pv_session *s, struct pv_request *r, struct pv_run *run)
     begin.query = run->decision->text;
     begin.parameters = run->parameters;
     begin.forwarded = run->decision->forwarded;
-    status = put(s, &record, &ticket);
+    status = pv_govern_takes(s, r, run, &begin);
+    if (status == PV_OK)
+        status = put(s, &record, &ticket);
     if (status != PV_OK)
         return status;
+    run->ticket = ticket;
     run->id = begin.id;
     run->started_us = s->now_us;
     run->has_begun = true;

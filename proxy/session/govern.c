@@ -1,0 +1,201 @@
+/*
+ * What stops a statement that was let through: consent withdrawn while it waits or runs, a budget that turned out to be spent.
+ *  1. Once a withdrawal is known, no row of a statement that it stops goes to the client, and the statement never ends well.
+ *  2. A statement that takes from a budget is sent only when its runs were taken, on disk.
+ */
+#include "policy/standing.h"
+#include "proxy/session/session_int.h"
+
+#include <string.h>
+
+/* ---- Consent ---- */
+
+static const struct pv_withdrawal *
+find_withdrawal(const struct pv_session *s, const struct pv_run *run)
+{
+    const struct pv_decision *decision = run->effective;
+
+    /* A PREPARE reads nothing yet, and its EXECUTE is judged again. */
+    if (run->is_internal || decision == NULL || run->has_ended || run->kind == PV_KIND_PREPARE ||
+        (decision->questions.count == 0 && decision->datasets.count == 0))
+        return NULL;
+    return pv_standing_withdrawn(s->standing, s->room_name, &decision->questions, &decision->datasets);
+}
+
+static const char *
+withdrawn_words(struct pv_arena *arena, const struct pv_withdrawal *withdrawal)
+{
+    const char *words = pv_arena_printf(arena, "canceling statement: consent withdrawn by party \"%s\"",
+                                        withdrawal->party);
+
+    return words == NULL ? "canceling statement: consent withdrawn" : words;
+}
+
+/* Of a request that is not sent: it never will be, as what it was. */
+static void
+stop_unsent(struct pv_session *s, struct pv_request *r, const struct pv_error *error)
+{
+    size_t before = pv_buf_len(&r->bytes);
+
+    for (size_t i = 0; i < r->run_count; i++)
+        pv_trail_end(s, &r->runs[i], PV_OUTCOME_FAILED, error->sqlstate);
+    if (s->phase == PV_PHASE_CLOSED)
+        return;
+    pv_request_poison(s, r, error);
+    s->unsent_bytes = s->unsent_bytes - before + pv_buf_len(&r->bytes);
+}
+
+static void
+stop_request(struct pv_session *s, struct pv_request *r)
+{
+    for (size_t i = r->run_at; i < r->run_count && !r->is_poison; i++) {
+        const struct pv_withdrawal *withdrawal = find_withdrawal(s, &r->runs[i]);
+        struct pv_error error;
+
+        if (withdrawal == NULL)
+            continue;
+        if (r->is_sent) {
+            r->runs[i].withdrawn_words = withdrawn_words(r->arena, withdrawal);
+            continue;
+        }
+        pv_error_simple(&error, "42501",
+                        pv_error_printf(r->arena, "query is not an approved question of clean room \"%s\"",
+                                        s->room_name));
+        error.detail = pv_error_printf(r->arena, "Party \"%s\" has withdrawn its consent.", withdrawal->party);
+        stop_unsent(s, r, &error);
+        return;
+    }
+}
+
+void
+pv_govern_standing(struct pv_session *s)
+{
+    for (struct pv_request *r = s->head; r != NULL && s->phase != PV_PHASE_CLOSED; r = r->next)
+        if (r->kind == PV_REQUEST_QUERY || r->kind == PV_REQUEST_EXECUTE)
+            stop_request(s, r);
+    pv_govern_head(s);
+}
+
+void
+pv_govern_head(struct pv_session *s)
+{
+    struct pv_request *r = s->phase == PV_PHASE_READY ? s->head : NULL;
+    struct pv_run *run = r == NULL || !r->is_sent || r->has_failed ? NULL : pv_request_run(r);
+
+    if (run == NULL || run->withdrawn_words == NULL || run->is_stopping)
+        return;
+    run->is_stopping = true;
+    pv_trail_event(s, "consent_cancel", NULL);
+    if (s->is_cancel_pending)
+        return;
+    s->is_cancel_pending = true;
+    s->host->cancel_server(s->host_context);
+}
+
+bool
+pv_govern_is_over(struct pv_session *s, struct pv_run *run)
+{
+    const char *words = run->withdrawn_words;
+
+    if (words == NULL)
+        return false;
+    /* The cancel came too late, and a part of the rows is gone: there is no sound way on. */
+    pv_trail_end(s, run, PV_OUTCOME_CANCELLED, "57014");
+    pv_session_fatal(s, "57014", words);
+    return true;
+}
+
+/* ---- Budgets ---- */
+
+static bool
+takes_runs(const struct pv_request *r, const struct pv_run *run)
+{
+    if (run->effective == NULL || run->effective->budget_count == 0 || run->is_continued ||
+        r->kind == PV_REQUEST_SYNC)
+        return false;
+    return run->kind == PV_KIND_SELECT || run->kind == PV_KIND_COPY_OUT || run->kind == PV_KIND_DECLARE ||
+           run->kind == PV_KIND_EXECUTE;
+}
+
+static const char *
+budget_subject(struct pv_arena *arena, const struct pv_budget_demand *demand)
+{
+    return pv_error_printf(arena, "access budget of %s \"%s\" is spent", demand->is_dataset ? "data set" : "question",
+                           demand->subject);
+}
+
+static const char *
+budget_detail(struct pv_arena *arena, const struct pv_budget_demand *demand, const char *period)
+{
+    const char *start = strchr(period, ' ');
+
+    if (demand->per == PV_PER_LIFETIME)
+        return pv_error_printf(arena, "It allows %llu runs in its lifetime.", (unsigned long long) demand->runs_max);
+    return pv_error_printf(arena, "It allows %llu runs per %s; this %s began on %s%s (UTC).",
+                           (unsigned long long) demand->runs_max, pv_budget_period_word(demand->per),
+                           pv_budget_period_word(demand->per), start == NULL ? "" : start + 1,
+                           demand->per == PV_PER_MONTH ? "-01" : "");
+}
+
+enum pv_status
+pv_govern_takes(struct pv_session *s, struct pv_request *r, struct pv_run *run, struct pv_statement_begin *begin)
+{
+    size_t count = takes_runs(r, run) ? run->effective->budget_count : 0;
+    struct pv_budget_take *takes;
+
+    if (count == 0)
+        return PV_OK;
+    takes = pv_arena_alloc(r->arena, count * sizeof(*takes));
+    if (takes == NULL)
+        return PV_NOMEM;
+    for (size_t i = 0; i < count; i++) {
+        const struct pv_budget_demand *demand = &run->effective->budgets[i];
+        char period[PV_BUDGET_PERIOD_SIZE];
+
+        pv_budget_period_text(demand->per, s->now_us, period);
+        takes[i].key = demand->key;
+        takes[i].period = pv_arena_strdup(r->arena, period);
+        takes[i].runs = demand->runs;
+        takes[i].runs_max = demand->runs_max;
+        takes[i].reason = takes[i].period == NULL
+                              ? NULL
+                              : pv_arena_printf(r->arena, "%s: %s. %s", pv_reason_code(PV_REASON_BUDGET),
+                                                budget_subject(r->arena, demand),
+                                                budget_detail(r->arena, demand, takes[i].period));
+        if (takes[i].reason == NULL)
+            return PV_NOMEM;
+    }
+    begin->takes = run->takes = takes;
+    begin->take_count = count;
+    return PV_OK;
+}
+
+static struct pv_run *
+find_taker(struct pv_session *s, uint64_t ticket, struct pv_request **request)
+{
+    for (struct pv_request *r = s->unsent; r != NULL; r = r->next)
+        for (size_t i = 0; i < r->run_count; i++)
+            if (r->runs[i].takes != NULL && r->runs[i].ticket == ticket) {
+                *request = r;
+                return &r->runs[i];
+            }
+    return NULL;
+}
+
+void
+pv_govern_spent(struct pv_session *s, uint64_t ticket, size_t spent)
+{
+    struct pv_request *r = NULL;
+    struct pv_run *run = find_taker(s, ticket, &r);
+    const struct pv_budget_demand *demand;
+    struct pv_error error;
+
+    /* An error before it may have swept it away. */
+    if (run == NULL || r->is_poison || spent >= run->effective->budget_count)
+        return;
+    demand = &run->effective->budgets[spent];
+    pv_error_simple(&error, "53400", budget_subject(r->arena, demand));
+    error.detail = budget_detail(r->arena, demand, run->takes[spent].period);
+    run->has_ended = true; /* its record says so itself */
+    stop_unsent(s, r, &error);
+}
