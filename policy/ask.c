@@ -214,6 +214,33 @@ same_relation(void *context, const RangeVar *ours, const RangeVar *theirs)
            ours->inh == theirs->inh;
 }
 
+/*
+ * The caller's names, where there is one for each column (a star has none); without an alias it is the name that
+ * PostgreSQL gives the caller's own expression.
+ */
+static enum pv_status
+name_outputs(struct pv_trial *trial, const SelectStmt *theirs, const struct pv_match *match,
+             const struct pv_question *question, const char **names)
+{
+    if (match->name_count != question->relation.column_count)
+        return PV_OK;
+    while (theirs->op != SETOP_NONE)
+        theirs = theirs->larg;
+    for (size_t i = 0; i < match->name_count; i++) {
+        const ResTarget *target =
+            (int) i < list_length(theirs->targetList) ? list_nth(theirs->targetList, (int) i) : NULL;
+        const char *name = match->names[i];
+
+        if (name == NULL && target != NULL && !(IsA(target->val, ColumnRef) &&
+                                                IsA(llast(((const ColumnRef *) target->val)->fields), A_Star)))
+            name = pv_default_column_name(target->val);
+        names[i] = name == NULL ? NULL : pv_arena_strdup(trial->arena, name);
+        if (name != NULL && names[i] == NULL)
+            return PV_NOMEM;
+    }
+    return PV_OK;
+}
+
 static enum pv_status
 ask_matched(struct pv_trial *trial, const struct pv_question *question, const struct pv_match *match, Node **select)
 {
@@ -233,10 +260,9 @@ ask_matched(struct pv_trial *trial, const struct pv_question *question, const st
     }
     if (status != PV_OK)
         return status;
-    /* The caller's names, where there is one for each column (a star has none). */
-    if (match->name_count == question->relation.column_count)
-        for (size_t i = 0; i < match->name_count; i++)
-            names[i] = match->names[i] == NULL ? NULL : pv_arena_strdup(trial->arena, match->names[i]);
+    status = name_outputs(trial, (SelectStmt *) *select, match, question, names);
+    if (status != PV_OK)
+        return status;
     status = instantiate(trial, question, arguments, names, &query);
     if (status == PV_OK)
         *select = (Node *) query;

@@ -21,17 +21,17 @@ is_number(const char *text)
     return true;
 }
 
-/* `schema.name` as an identifier list, by the parser itself. The parse stays with the caller. */
-static RangeVar *
-parse_name(const char *text, struct pv_sql **sql)
+/* `schema.name` as an identifier list, by the parser itself. The parse stays with the caller; NULL: no name. */
+static enum pv_status
+parse_name(const char *text, struct pv_sql **sql, RangeVar **name)
 {
     struct pv_buf buf = {0};
     RangeVar *var = NULL;
-    struct pv_slice slice;
+    enum pv_status status;
 
     pv_buf_printf(&buf, "TABLE %s", text);
-    slice = pv_buf_slice(&buf);
-    if (pv_buf_ok(&buf) && pv_sql_parse(slice, &pv_sql_limits_default, sql, NULL) == PV_OK) {
+    status = pv_buf_ok(&buf) ? pv_sql_parse(pv_buf_slice(&buf), &pv_sql_limits_default, sql, NULL) : PV_NOMEM;
+    if (status == PV_OK) {
         SelectStmt *select = pv_sql_count(*sql) == 1 ? (SelectStmt *) pv_sql_stmt(*sql, 0) : NULL;
 
         if (select != NULL && IsA(select, SelectStmt) && list_length(select->fromClause) == 1 &&
@@ -43,7 +43,8 @@ parse_name(const char *text, struct pv_sql **sql)
         }
     }
     pv_buf_clear(&buf);
-    return var;
+    *name = var;
+    return status == PV_NOMEM ? status : PV_OK;
 }
 
 static enum pv_status
@@ -52,7 +53,8 @@ lookup_relation(struct pv_trial *trial, A_Const *constant, const char *text, int
     struct pv_room_names names = {trial->caller->room, trial->caller->search_path, trial->arena, false, false};
     struct pv_catalogue catalogue = pv_room_catalogue(&names);
     struct pv_sql *sql = NULL;
-    RangeVar *var = parse_name(text, &sql);
+    RangeVar *var = NULL;
+    enum pv_status status = parse_name(text, &sql, &var);
     const struct pv_relation *relation = NULL;
     char schema[PV_VIEWS_NAME_SIZE];
     const char *name;
@@ -69,12 +71,15 @@ lookup_relation(struct pv_trial *trial, A_Const *constant, const char *text, int
         pv_sql_quote_qualified(&buf, schema, relation->name);
     }
     pv_sql_free(sql);
+    if (status != PV_OK || names.is_out_of_memory)
+        return PV_NOMEM;
     if (relation == NULL)
         return pv_deny(trial, PV_REASON_NO_RELATION, "42P01", location, "relation \"%s\" does not exist", text);
     name = pv_buf_text(&buf);
-    constant->val.sval.sval = pstrdup(name == NULL ? "" : name);
+    if (name != NULL)
+        constant->val.sval.sval = pstrdup(name);
     pv_buf_clear(&buf);
-    return PV_OK;
+    return name == NULL ? PV_NOMEM : PV_OK;
 }
 
 static enum pv_status
@@ -83,8 +88,11 @@ lookup_type(struct pv_trial *trial, const char *text, int location)
     struct pv_sql *sql = NULL;
     TypeName *type = NULL;
     bool is_allowed = false;
+    enum pv_status status = pv_sql_parse_type(pv_slice_cstr(text), &sql, &type, NULL);
 
-    if (pv_sql_parse_type(pv_slice_cstr(text), &sql, &type, NULL) == PV_OK)
+    if (status == PV_NOMEM)
+        return status;
+    if (status == PV_OK)
         is_allowed = (list_length(type->names) == 1 ||
                       (list_length(type->names) == 2 && strcmp(strVal(linitial(type->names)), "pg_catalog") == 0)) &&
                      pv_type_is_allowed(strVal(llast(type->names)));
@@ -125,9 +133,10 @@ lookup_namespace(struct pv_trial *trial, A_Const *constant, const char *text, in
         pv_views_schema(room->name, text, schema);
         pv_sql_quote_identifier(&buf, schema);
         quoted = pv_buf_text(&buf);
-        constant->val.sval.sval = pstrdup(quoted == NULL ? "" : quoted);
+        if (quoted != NULL)
+            constant->val.sval.sval = pstrdup(quoted);
         pv_buf_clear(&buf);
-        return PV_OK;
+        return quoted == NULL ? PV_NOMEM : PV_OK;
     }
     return pv_deny(trial, PV_REASON_NO_RELATION, "3F000", location, "schema \"%s\" does not exist", text);
 }

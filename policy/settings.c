@@ -10,7 +10,7 @@
 
 static const struct pv_setting settings[] = {
     {"application_name", PV_SETTING_FORWARD, NULL, NULL},
-    {"backslash_quote", PV_SETTING_IGNORED, NULL, NULL},
+    {"backslash_quote", PV_SETTING_FIXED, "safe_encoding|off", NULL},
     {"bytea_output", PV_SETTING_FORWARD, NULL, NULL},
     {"check_function_bodies", PV_SETTING_IGNORED, NULL, NULL},
     {"client_encoding", PV_SETTING_FIXED, UTF8_SPELLINGS, NULL},

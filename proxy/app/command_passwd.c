@@ -2,7 +2,6 @@
 #include "proxy/crypto/mac.h"
 #include "proxy/crypto/scram.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,36 +92,12 @@ make_verifier(struct pv_slice password, struct pv_buf *text)
     return status;
 }
 
-/* A member for the users' file: the name is written as JSON writes it. */
-static int
-print_member(const char *user, const char *verifier)
+/* --user names whose password it is, for whoever reads the command; the verifier does not hang on it. */
+static bool
+are_arguments_usable(int argc, char **argv)
 {
-    json_t *name = json_string(user);
-    char *quoted = name == NULL ? NULL : json_dumps(name, JSON_ENCODE_ANY);
-
-    json_decref(name);
-    if (quoted == NULL) {
-        fprintf(stderr, "pgveil passwd: the user's name must be valid UTF-8\n");
-        return 2;
-    }
-    printf("%s: {\"scram\": \"%s\"}\n", quoted, verifier);
-    free(quoted);
-    return 0;
-}
-
-static const char *
-read_arguments(int argc, char **argv, bool *is_usable)
-{
-    *is_usable = argc == 0;
-    if (argc == 2 && strcmp(argv[0], "--user") == 0 && *argv[1] != '\0') {
-        *is_usable = true;
-        return argv[1];
-    }
-    if (argc == 1 && strncmp(argv[0], "--user=", 7) == 0 && argv[0][7] != '\0') {
-        *is_usable = true;
-        return argv[0] + 7;
-    }
-    return NULL;
+    return argc == 0 || (argc == 2 && strcmp(argv[0], "--user") == 0 && *argv[1] != '\0') ||
+           (argc == 1 && strncmp(argv[0], "--user=", 7) == 0 && argv[0][7] != '\0');
 }
 
 int
@@ -130,14 +105,12 @@ pv_command_passwd(const char *config_path, int argc, char **argv)
 {
     char password[LINE_SIZE];
     struct pv_buf text = {0};
-    bool is_usable;
-    const char *user = read_arguments(argc, argv, &is_usable);
     ssize_t len;
     enum pv_status status;
     int exit_code = 2;
 
     (void) config_path;
-    if (!is_usable) {
+    if (!are_arguments_usable(argc, argv)) {
         fprintf(stderr, "usage: pgveil passwd [--user U]\n");
         return 2;
     }
@@ -149,8 +122,6 @@ pv_command_passwd(const char *config_path, int argc, char **argv)
         fprintf(stderr, "pgveil passwd: a password is 1 to %u bytes of UTF-8\n", PV_SCRAM_PASSWORD_BYTES_MAX);
     else if (status != PV_OK || pv_buf_text(&text) == NULL)
         fprintf(stderr, "pgveil passwd: %s\n", pv_status_words(status == PV_OK ? PV_NOMEM : status));
-    else if (user != NULL)
-        exit_code = print_member(user, pv_buf_text(&text));
     else
         exit_code = printf("%s\n", pv_buf_text(&text)) < 0 ? 2 : 0;
     if (exit_code == 0 && fflush(stdout) != 0)

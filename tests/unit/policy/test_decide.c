@@ -1,0 +1,603 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "parser/parse.h"
+#include "policy/decide.h"
+#include "policy/policy.h"
+#include "proxy/base/arena.h"
+
+/*
+ * The judgement by table: what is asked, and what must come of it. A row that is allowed names text that the forwarded SQL
+ * must hold; one that is denied names the SQLSTATE, the reason's code, and text of message or detail.
+ * Whatever is forwarded is parsed again and may name views of the room and catalogs only.
+ */
+
+static const char config_text[] =
+    "{\"listen\": [\"127.0.0.1:6432\"], \"upstreams\": {\"main\": {\"host\": \"127.0.0.1\", \"dbname\": \"w\", "
+    "\"user\": \"p\", \"sslmode\": \"disable\"}}, \"users\": \"users.json\", \"rooms\": \"rooms\", \"state\": \"s.db\"}";
+
+static const char users_text[] = "{\"alice\": {\"cert_cn\": \"alice\"}, \"bob\": {\"cert_cn\": \"bob\"}}";
+
+static const char room_text[] =
+    "{\"room\": \"retail\", \"upstream\": \"main\", \"parties\": {\"acme\": {}, \"mega\": {}},"
+    "\"members\": {\"alice\": {\"party\": \"acme\", \"roles\": [\"analyst\"]}, \"bob\": {\"party\": \"mega\"}},"
+    "\"datasets\": {"
+    "\"public.customers\": {\"owner\": \"mega\", \"source\": \"crm.customers\", \"entity\": \"customer_id\","
+    " \"columns\": {\"customer_id\": {\"category\": 3}, \"email\": {\"category\": 3}, \"full_name\": {\"category\": 2},"
+    "  \"region\": {\"category\": 1}, \"birth_date\": {\"category\": 3, \"mask\": {\"truncate_date\": \"year\"}},"
+    "  \"income\": {\"category\": 1}},"
+    " \"analysis_rule\": {\"type\": \"aggregation\", \"join_columns\": [\"customer_id\"],"
+    "  \"dimension_columns\": [\"region\", \"birth_date\"],"
+    "  \"aggregate_columns\": [{\"columns\": [\"income\"], \"functions\": [\"sum\", \"avg\"]}],"
+    "  \"scalar_functions\": [\"date_trunc\", \"coalesce\", \"lower\"],"
+    "  \"comparison_controls\": {\"allowed_literal_comparison_columns\": [\"region\", \"birth_date\"]},"
+    "  \"disallowed_output_columns\": [\"birth_date\"],"
+    "  \"output_constraints\": [{\"column\": \"customer_id\", \"type\": \"count_distinct\", \"minimum\": 25}]}},"
+    "\"ads.impressions\": {\"owner\": \"acme\", \"entity\": \"customer_id\","
+    " \"columns\": {\"customer_id\": {\"category\": 3}, \"channel\": {\"category\": 1}, \"seen_on\": {\"category\": 1},"
+    "  \"cost\": {\"category\": 1}},"
+    " \"analysis_rule\": {\"type\": \"aggregation\", \"join_columns\": [\"customer_id\"],"
+    "  \"dimension_columns\": [\"channel\", \"seen_on\"], \"aggregate_columns\": [{\"columns\": [\"cost\"],"
+    "  \"functions\": [\"sum\"]}], \"scalar_functions\": [\"coalesce\"],"
+    "  \"output_constraints\": [{\"column\": \"customer_id\", \"type\": \"count_distinct\", \"minimum\": 10}]}},"
+    "\"shop.matches\": {\"owner\": \"mega\", \"entity\": \"customer_id\","
+    " \"columns\": {\"customer_id\": {\"category\": 3}, \"segment\": {\"category\": 1}, \"store\": {\"category\": 1}},"
+    " \"analysis_rule\": {\"type\": \"list\", \"join_columns\": [\"customer_id\"], \"list_columns\": [\"segment\"]}},"
+    "\"shop.purchases\": {\"owner\": \"mega\", \"entity\": \"customer_id\","
+    " \"columns\": {\"customer_id\": {\"category\": 3}, \"amount\": {\"category\": 1}}}},"
+    "\"questions\": {"
+    "\"reach\": {\"type\": \"analytical\","
+    " \"sql\": \"SELECT c.region, count(DISTINCT c.customer_id) AS reached FROM public.customers c JOIN ads.impressions i"
+    " USING (customer_id) WHERE i.seen_on >= :since GROUP BY c.region\","
+    " \"parameters\": {\"since\": {\"type\": \"date\", \"minimum\": \"2024-01-01\"}},"
+    " \"output\": {\"entity\": \"c.customer_id\", \"minimum_entities\": 25, \"max_rows\": 1000, \"timeout\": \"60s\"}},"
+    "\"buyers\": {\"type\": \"analytical\", \"sql\": \"SELECT count(*) AS n FROM shop.purchases\","
+    " \"members\": [\"user:bob\"]},"
+    "\"twice\": {\"type\": \"list\","
+    " \"sql\": \"SELECT email FROM public.customers WHERE region = :r OR lower(region) = :r ORDER BY 1\","
+    " \"parameters\": {\"r\": {\"type\": \"text\", \"values\": [\"North\", \"South\"], \"default\": \"North\"}}},"
+    "\"explore\": {\"type\": \"analytical\", \"open\": true, \"datasets\": [\"public.customers\", \"ads.impressions\"],"
+    " \"members\": [\"role:analyst\"]},"
+    "\"lists\": {\"type\": \"list\", \"open\": true, \"datasets\": [\"shop.matches\"]}}}";
+
+static struct pv_policy *policy;
+static char folder[64];
+
+static void
+write_file(const char *name, const char *text)
+{
+    char path[160];
+    FILE *file;
+
+    (void) snprintf(path, sizeof(path), "%s/%s", folder, name);
+    file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(text, 1, strlen(text), file), strlen(text));
+    assert_int_equal(fclose(file), 0);
+}
+
+static int
+load(void **state)
+{
+    char path[160];
+    struct pv_faults *faults = pv_faults_new();
+
+    (void) state;
+    (void) snprintf(folder, sizeof(folder), "/tmp/pv_decide_XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    (void) snprintf(path, sizeof(path), "%s/rooms", folder);
+    assert_int_equal(mkdir(path, 0700), 0);
+    write_file("pgveil.json", config_text);
+    write_file("users.json", users_text);
+    write_file("rooms/retail.json", room_text);
+    (void) snprintf(path, sizeof(path), "%s/pgveil.json", folder);
+    if (pv_policy_load(path, faults, &policy) != PV_OK)
+        for (size_t i = 0; i < pv_faults_total(faults); i++)
+            print_error("%s:%u:%u: %s\n", pv_faults_at(faults, i)->file, pv_faults_at(faults, i)->line,
+                        pv_faults_at(faults, i)->column, pv_faults_at(faults, i)->message);
+    pv_faults_free(faults);
+    return policy == NULL ? -1 : 0;
+}
+
+static int
+unload(void **state)
+{
+    static const char *const names[] = {"pgveil.json", "users.json", "rooms/retail.json"};
+    char path[160];
+
+    (void) state;
+    pv_policy_unref(policy);
+    for (size_t i = 0; i < PV_COUNT_OF(names); i++) {
+        (void) snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
+        assert_int_equal(unlink(path), 0);
+    }
+    (void) snprintf(path, sizeof(path), "%s/rooms", folder);
+    assert_int_equal(rmdir(path), 0);
+    assert_int_equal(rmdir(folder), 0);
+    return 0;
+}
+
+struct row {
+    const char *sql;
+    const char *sqlstate; /* NULL: allowed */
+    const char *code;     /* denied: reason code; allowed: text that must be forwarded, or NULL */
+    const char *words;    /* denied: part of message or detail */
+};
+
+static void
+judge(const char *user, const struct row *rows, size_t count)
+{
+    static const char *const path[] = {"public"};
+    const struct pv_room *room = pv_policy_room(policy, pv_slice_cstr("retail"));
+    struct pv_caller caller = {.policy = policy,
+                               .room = room,
+                               .member = pv_room_member(room, user),
+                               .user = user,
+                               .search_path = {path, 1},
+                               .now_us = 1};
+
+    for (size_t i = 0; i < count; i++) {
+        const struct row *row = &rows[i];
+        struct pv_arena *arena = pv_arena_new(0);
+        struct pv_decision *decisions = NULL;
+        const struct pv_decision *got;
+        size_t number = 0;
+        bool is_right;
+
+        assert_int_equal(pv_decide_query(arena, &caller, pv_slice_cstr(row->sql), &decisions, &number), PV_OK);
+        got = &decisions[number - 1];
+        if (row->sqlstate == NULL) {
+            is_right = got->is_allowed && (row->code == NULL || strstr(got->forwarded, row->code) != NULL);
+            if (is_right && got->forwarded[0] != '\0') {
+                struct pv_sql *again = NULL;
+
+                assert_int_equal(pv_sql_parse(pv_slice_cstr(got->forwarded), &pv_sql_limits_default, &again, NULL),
+                                 PV_OK);
+                pv_sql_free(again);
+                /* No source relation is ever named, but within a string. */
+                assert_null(strstr(got->forwarded, " crm."));
+            }
+        } else {
+            is_right = !got->is_allowed && strcmp(got->sqlstate, row->sqlstate) == 0 &&
+                       strcmp(pv_reason_code(got->reason), row->code) == 0 &&
+                       (row->words == NULL || strstr(got->message, row->words) != NULL ||
+                        (got->detail != NULL && strstr(got->detail, row->words) != NULL)) &&
+                       got->forwarded == NULL;
+        }
+        if (!is_right)
+            fail_msg("%s\n  gave %s %s %s | %s | %s | %s", row->sql, got->is_allowed ? "allowed" : "denied",
+                     got->sqlstate == NULL ? "" : got->sqlstate, pv_reason_code(got->reason),
+                     got->message == NULL ? "" : got->message, got->detail == NULL ? "" : got->detail,
+                     got->forwarded == NULL ? "" : got->forwarded);
+        pv_arena_free(arena);
+    }
+}
+
+static void
+names_that_are_not_there(void **state)
+{
+    static const struct row rows[] = {
+        {"SELECT full_name FROM customers", "42703", "no_column", "column \"full_name\" does not exist"},
+        {"SELECT c.full_name FROM customers c", "42703", "no_column", "column c.full_name does not exist"},
+        {"SELECT count(*) FROM customers WHERE full_name = 'x'", "42703", "no_column", "full_name"},
+        {"SELECT * FROM crm.customers", "42P01", "no_relation", "relation \"crm.customers\" does not exist"},
+        {"SELECT * FROM nope", "42P01", "no_relation", "relation \"nope\" does not exist"},
+        {"SELECT * FROM impressions", "42P01", "no_relation", "relation \"impressions\" does not exist"},
+        {"SELECT * FROM pg_authid", "42P01", "no_relation", NULL},
+        {"SELECT * FROM pg_catalog.pg_stats", "42P01", "no_relation", NULL},
+        {"SELECT * FROM other.public.customers", "0A000", "clause", "cross-database"},
+        {"SELECT x.region FROM customers c", "42P01", "no_relation", "missing FROM-clause entry for table \"x\""},
+        {"SELECT customer_id FROM customers a JOIN ads.impressions b ON a.customer_id = b.customer_id", "42702",
+         "ambiguous_column", "ambiguous"},
+        {"SELECT c.ctid FROM customers c", "42703", "no_column", NULL},
+        {"SELECT xmin FROM customers", "42703", "no_column", NULL},
+        {"SELECT g.pg_sleep FROM generate_series(1, 2) g", "42703", "no_column", NULL},
+        {"SELECT * FROM questions.nope", "42P01", "no_relation", NULL},
+        {"SELECT * FROM questions.explore", "42P01", "no_relation", NULL},
+        {"selec 1", "42601", "syntax", "syntax error"},
+        {"SELECT 1; selec 1", "42601", "syntax", NULL},
+    };
+
+    (void) state;
+    judge("alice", rows, PV_COUNT_OF(rows));
+}
+
+static void
+statements_that_are_no_questions(void **state)
+{
+    static const struct row rows[] = {
+        {"INSERT INTO customers VALUES (1)", "42501", "statement_kind", "INSERT"},
+        {"UPDATE customers SET region = 'x'", "42501", "statement_kind", NULL},
+        {"DELETE FROM customers", "42501", "statement_kind", NULL},
+        {"CREATE TEMP TABLE t (a int)", "42501", "statement_kind", "CREATE TABLE"},
+        {"CREATE TABLE t AS SELECT 1", "42501", "statement_kind", NULL},
+        {"SELECT 1 INTO t", "42501", "clause", "SELECT INTO"},
+        {"WITH x AS (DELETE FROM customers RETURNING *) SELECT * FROM x", "42501", "clause", NULL},
+        {"SELECT 1 FOR UPDATE", "42501", "clause", "FOR UPDATE"},
+        {"DO $$ BEGIN END $$", "42501", "statement_kind", NULL},
+        {"CALL p()", "42501", "statement_kind", NULL},
+        {"COPY customers FROM STDIN", "42501", "statement_kind", "COPY"},
+        {"COPY customers TO STDOUT", "42501", "statement_kind", "COPY of a relation"},
+        {"COPY (SELECT 1) TO '/tmp/x'", "42501", "statement_kind", NULL},
+        {"COPY (SELECT 1) TO PROGRAM 'id'", "42501", "statement_kind", NULL},
+        {"COPY (SELECT 1) TO STDOUT (ENCODING 'LATIN1')", "42501", "clause", "encoding"},
+        {"EXPLAIN SELECT 1", "42501", "statement_kind", NULL},
+        {"LOCK TABLE customers", "42501", "statement_kind", NULL},
+        {"LISTEN x", "42501", "statement_kind", NULL},
+        {"NOTIFY x", "42501", "statement_kind", NULL},
+        {"VACUUM", "42501", "statement_kind", NULL},
+        {"PREPARE TRANSACTION 'x'", "42501", "statement_kind", NULL},
+        {"PREPARE p AS DELETE FROM customers", "42501", "statement_kind", NULL},
+        {"EXECUTE nope", "26000", "no_prepared", "prepared statement \"nope\" does not exist"},
+        {"SET ROLE postgres", "42501", "setting", "role"},
+        {"SET SESSION AUTHORIZATION postgres", "42501", "setting", NULL},
+        {"SET row_security = off", "42501", "setting", "row_security"},
+        {"SET client_min_messages = debug1", "42501", "setting", NULL},
+        {"SET client_min_messages = log", "42501", "setting", NULL},
+        {"SET standard_conforming_strings = off", "42501", "setting", NULL},
+        {"SET client_encoding = latin1", "42501", "setting", NULL},
+        {"SET session_replication_role = replica", "42704", "setting", "unrecognized"},
+        {"SET pgveil.identity = 'x'", "42501", "setting", NULL},
+        {"SET server_version = '1'", "55P02", "setting", "cannot be changed"},
+        {"SHOW data_directory", "42704", "setting", "unrecognized"},
+        {"SET TRANSACTION SNAPSHOT 'x'", "42501", "setting", NULL},
+        {"SELECT set_config('role', 'postgres', false)", "42501", "setting", NULL},
+        {"SELECT set_config('client_min_messages', 'debug5', false)", "42501", "setting", NULL},
+        {"SELECT set_config('pgveil.identity', '{}', false)", "42704", "setting", NULL},
+    };
+
+    (void) state;
+    judge("alice", rows, PV_COUNT_OF(rows));
+}
+
+static void
+functions_and_types_off_the_list(void **state)
+{
+    static const char *const functions[] = {
+        "pg_read_file('/etc/passwd')", "pg_sleep(1)", "lo_get(1)", "pg_ls_dir('.')", "query_to_xml('select 1', true, "
+        "true, '')", "table_to_xml('t', true, true, '')", "dblink('x')", "nextval('s')", "pg_notify('a', 'b')",
+        "pg_advisory_lock(1)", "pg_logical_emit_message(true, 'a', 'b')", "ts_stat('select 1')", "to_tsvector('x')",
+        "xmlparse(document 'x')", "public.lower('x')", "evil.f()", "pg_reload_conf()", "pg_stat_file('x')",
+        "pg_current_logfile()", "lo_import('/etc/passwd')", "setval('s', 1)", "has_parameter_privilege('x', 'set')",
+        "pg_terminate_backend_x(1)", "current_setting('data_directory')", "pg_stat_get_activity(1)",
+    };
+    static const struct row rows[] = {
+        {"SELECT 1 OPERATOR(evil.=) 1", "42501", "operator", "evil.="},
+        {"SELECT 1 OPERATOR(pg_catalog.=) 1", NULL, "OPERATOR(pg_catalog.=)", NULL},
+        {"SELECT '<a/>'::xml", "42704", "type", "type \"xml\" does not exist"},
+        {"SELECT 'x'::evil.t", "42704", "type", NULL},
+        {"SELECT 'customers'::customers", "42704", "type", NULL},
+        {"SELECT (5::float8).pg_sleep", "42501", "clause", "Field selection"},
+        {"SELECT 'crm.customers'::regclass", "42P01", "no_relation", NULL},
+        {"SELECT 'customers'::regclass", NULL, "pgveil_retail$public", NULL},
+        {"SELECT ('crm.' || 'customers')::regclass", NULL, "AS pg_catalog.oid) AS", NULL},
+        {"SELECT 'postgres'::regrole", "42704", "type", NULL},
+        {"SELECT * FROM pg_class TABLESAMPLE system (10)", "42501", "clause", "TABLESAMPLE"},
+        {"SELECT * FROM ONLY pg_class", "42501", "clause", "ONLY"},
+    };
+
+    (void) state;
+    for (size_t i = 0; i < PV_COUNT_OF(functions); i++) {
+        char text[256];
+        const struct pv_room *room = pv_policy_room(policy, pv_slice_cstr("retail"));
+        struct pv_caller caller = {
+            .policy = policy, .room = room, .member = pv_room_member(room, "alice"), .user = "alice", .now_us = 1};
+        struct pv_arena *arena = pv_arena_new(0);
+        struct pv_decision *decisions = NULL;
+        size_t number = 0;
+
+        (void) snprintf(text, sizeof(text), "SELECT %s", functions[i]);
+        assert_int_equal(pv_decide_query(arena, &caller, pv_slice_cstr(text), &decisions, &number), PV_OK);
+        if (decisions[0].is_allowed)
+            fail_msg("%s was allowed", text);
+        pv_arena_free(arena);
+    }
+    judge("alice", rows, PV_COUNT_OF(rows));
+}
+
+static void
+what_needs_no_data(void **state)
+{
+    static const struct row rows[] = {
+        {"", NULL, "", NULL},
+        {"-- nothing", NULL, "", NULL},
+        {"SELECT 1", NULL, "SELECT 1", NULL},
+        {"SELECT current_database()", NULL, "'retail'", NULL},
+        {"SELECT current_user", NULL, "'alice'", NULL},
+        {"SELECT session_user, current_schema()", NULL, "'public'", NULL},
+        {"SELECT current_setting('search_path')", NULL, "'public'", NULL},
+        {"SHOW search_path", NULL, "SHOW search_path", NULL},
+        {"SET search_path TO ads, public", NULL, "pgveil.search_path", NULL},
+        {"SET TimeZone = 'UTC'", NULL, "'UTC'", NULL},
+        {"SET TIME ZONE INTERVAL '1' HOUR", NULL, NULL, NULL},
+        {"SET client_encoding TO 'UTF8'", NULL, "pgveil.client_encoding", NULL},
+        {"BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE", NULL, "BEGIN", NULL},
+        {"SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE", NULL, NULL, NULL},
+        {"SAVEPOINT a; RELEASE a", NULL, NULL, NULL},
+        {"DISCARD ALL", NULL, "DISCARD ALL", NULL},
+        {"UNLISTEN *", NULL, "UNLISTEN *", NULL},
+        {"SELECT relname FROM pg_class WHERE relkind = 'r'", NULL, "pgveil_retail$$catalog", NULL},
+        {"SELECT table_name FROM information_schema.tables", NULL, "pgveil_retail$$catalog", NULL},
+        {"SELECT tableoid FROM pg_class", NULL, NULL, NULL},
+        {"SELECT (information_schema._pg_expandarray(ARRAY[1, 2])).n", NULL, NULL, NULL},
+        {"WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 5) SELECT n FROM t", NULL, NULL, NULL},
+        {"SELECT a.oid FROM pg_class a, LATERAL (SELECT a.oid AS x) b", NULL, NULL, NULL},
+        {"PREPARE p (int) AS SELECT $1; EXECUTE p (1)", NULL, "EXECUTE p (1)", NULL},
+        {"DECLARE c CURSOR WITH HOLD FOR SELECT 1; FETCH 1 FROM c; CLOSE c", NULL, NULL, NULL},
+        {"COPY (SELECT 1) TO STDOUT WITH (FORMAT csv, HEADER)", NULL, "COPY (SELECT 1) TO STDOUT", NULL},
+        {"/* a */ SELECT /*+ hint */ 1 -- b", NULL, "SELECT 1", NULL},
+    };
+
+    (void) state;
+    judge("alice", rows, PV_COUNT_OF(rows));
+}
+
+static void
+fixed_questions(void **state)
+{
+    static const struct row rows[] = {
+        {"SELECT c.region, count(DISTINCT c.customer_id) AS reached FROM public.customers c JOIN ads.impressions i USING "
+         "(customer_id) WHERE i.seen_on >= '2024-06-01' GROUP BY c.region",
+         NULL, "'2024-06-01' AS date", NULL},
+        {"select X.region, COUNT(distinct X.customer_id) n from \"customers\" X inner join ads.impressions as y "
+         "using (customer_id) where y.seen_on >= date '2024-06-01' group by X.region",
+         NULL, "AS n", NULL},
+        {"SELECT c.region, count(DISTINCT c.customer_id) AS reached FROM public.customers c JOIN ads.impressions i USING "
+         "(customer_id) WHERE i.seen_on >= '2023-06-01' GROUP BY c.region",
+         "22023", "parameter", "since"},
+        {"SELECT c.region, count(DISTINCT c.customer_id) AS reached FROM public.customers c JOIN ads.impressions i USING "
+         "(customer_id) WHERE i.seen_on >= now() GROUP BY c.region",
+         NULL, "pg_catalog.now()", NULL}, /* no constant, so not that question, but the open one takes it */
+        {"SELECT * FROM questions.reach(since => '2024-06-01')", NULL, ">=) 25", NULL},
+        {"SELECT * FROM questions.reach('2024-06-01')", NULL, "<=) 1000", NULL},
+        {"SELECT max(reached) FROM questions.reach('2024-06-01') q WHERE q.region <> 'x' LIMIT 1 OFFSET 1", NULL, NULL,
+         NULL},
+        {"SELECT row_to_json(q), rank() OVER (ORDER BY reached) FROM questions.reach('2024-06-01') q", NULL, NULL, NULL},
+        {"SELECT q.full_name FROM questions.reach('2024-06-01') q", "42703", "no_column", NULL},
+        {"SELECT * FROM questions.reach", "22023", "parameter_count", "needs a value for parameter \"since\""},
+        {"SELECT * FROM questions.reach(since => '2024-06-01', since => '2024-06-01')", "42883", "parameter_count",
+         "twice"},
+        {"SELECT * FROM questions.reach(until => '2024-06-01')", "42883", "parameter_count", "no parameter \"until\""},
+        {"SELECT * FROM questions.reach('2024-06-01', 1)", "42883", "parameter_count", NULL},
+        {"SELECT * FROM questions.reach(current_date)", "22023", "parameter", NULL},
+        {"SELECT * FROM questions.reach(NULL)", "22023", "parameter", NULL},
+        {"SELECT * FROM questions.reach('2024-06-01''; DROP TABLE x; --')", "22023", "parameter", NULL},
+        {"SELECT questions.reach('2024-06-01')", "42501", "not_a_question", "stands in FROM"},
+        {"SELECT * FROM questions.twice", NULL, "'North'", NULL},
+        {"SELECT * FROM questions.twice('West')", "22023", "parameter", NULL},
+        {"SELECT email FROM customers WHERE region = 'South' OR lower(region) = 'South' ORDER BY 1", NULL, "'South'", NULL},
+        {"SELECT email FROM customers WHERE region = 'South' OR lower(region) = 'North' ORDER BY 1", "42501", "rule", NULL},
+        {"SELECT count(*) AS n FROM shop.purchases", "42501", "not_admitted", "not for user \"alice\""},
+        {"SELECT n FROM questions.buyers", "42501", "not_admitted", NULL},
+        {"SELECT sum(amount) FROM shop.purchases", "42501", "not_a_question", "shop.purchases"},
+        {"PREPARE p AS SELECT * FROM questions.reach($1); EXECUTE p('2024-05-05')", NULL, "EXECUTE p ('2024-05-05')", NULL},
+        {"PREPARE p AS SELECT * FROM questions.reach($1); EXECUTE p('2020-05-05')", "22023", "parameter", NULL},
+        {"PREPARE p AS SELECT * FROM questions.reach($1), questions.twice($1) t", "42501", "parameter", "two parameters"},
+        {"SELECT * FROM questions.reach($1)", "42P02", "parameter", "there is no parameter $1"},
+        {"COPY (SELECT * FROM questions.reach('2024-06-01')) TO STDOUT", NULL, "COPY (SELECT * FROM (", NULL},
+        {"DECLARE c CURSOR FOR SELECT * FROM questions.reach('2024-06-01')", NULL, "DECLARE c CURSOR FOR", NULL},
+    };
+    static const struct row bobs[] = {
+        {"SELECT count(*) AS n FROM shop.purchases", NULL, "pgveil_retail$shop", NULL},
+        {"SELECT count(*) total FROM shop.purchases", NULL, "AS total", NULL},
+        {"SELECT count(*) FROM shop.purchases p", NULL, "AS count", NULL},
+        {"SELECT region, count(*) FROM customers GROUP BY 1", "42501", "not_a_question", NULL},
+    };
+
+    (void) state;
+    judge("alice", rows, PV_COUNT_OF(rows));
+    judge("bob", bobs, PV_COUNT_OF(bobs));
+}
+
+static void
+open_questions_that_keep_the_rules(void **state)
+{
+    static const struct row rows[] = {
+        {"SELECT region, count(*) FROM customers GROUP BY 1 ORDER BY 2 DESC NULLS LAST LIMIT 1000", NULL,
+         "count(DISTINCT customers.customer_id) OPERATOR(pg_catalog.>=) 25", NULL},
+        {"SELECT count(*) FROM customers", NULL, "HAVING", NULL},
+        {"SELECT count(DISTINCT customer_id), avg(income) FROM customers WHERE region IN ('a', 'b')", NULL, NULL, NULL},
+        {"SELECT * FROM (SELECT region, count(*) AS n FROM customers GROUP BY region) AS virtual_table LIMIT 10", NULL, NULL,
+         NULL},
+        {"SELECT v.region, sum(v.income) AS s FROM (SELECT * FROM customers) AS v GROUP BY 1 ORDER BY 2 DESC LIMIT 1000",
+         NULL, "pgveil entity 1", NULL},
+        {"WITH x AS (SELECT region, customer_id FROM customers) SELECT region, count(*) FROM x JOIN ads.impressions i ON "
+         "x.customer_id = i.customer_id GROUP BY 1",
+         NULL, "count(DISTINCT i.customer_id) OPERATOR(pg_catalog.>=) 10", NULL},
+        {"SELECT count(*) FROM customers a, ads.impressions b WHERE a.customer_id = b.customer_id AND b.channel = 'x'", NULL,
+         NULL, NULL},
+        {"SELECT count(*) FROM customers NATURAL JOIN ads.impressions", NULL, NULL, NULL},
+        {"SELECT count(*) FROM customers CROSS JOIN ads.impressions i WHERE i.customer_id = customers.customer_id", NULL, NULL,
+         NULL},
+        {"SELECT CASE WHEN region = 'N' THEN 'north' ELSE 'other' END AS r, count(*) FROM customers GROUP BY 1", NULL, NULL,
+         NULL},
+        {"SELECT region, sum(income) / count(*) AS ratio FROM customers GROUP BY region", NULL, "NULLIF", NULL},
+        {"SELECT region, count(*) FILTER (WHERE birth_date > '1990-01-01') FROM customers GROUP BY region", NULL,
+         "CASE WHEN (pg_catalog.count(DISTINCT customers.customer_id) FILTER", NULL},
+        {"SELECT region, count(*) FROM customers GROUP BY region HAVING count(*) > 100", NULL, NULL, NULL},
+        {"SELECT region, count(*) FROM customers GROUP BY ROLLUP (region)", NULL, "ROLLUP", NULL},
+        {"SELECT region AS \"Region\", count(*) AS \"COUNT(*)\" FROM \"public\".\"customers\" GROUP BY region UNION ALL "
+         "SELECT channel, count(*) FROM ads.impressions GROUP BY channel",
+         NULL, "UNION ALL", NULL},
+        {"SELECT max(n) FROM (SELECT region, count(*) AS n FROM customers GROUP BY 1) z", NULL, NULL, NULL},
+        {"SELECT region, sum(n) FROM (SELECT region, channel, count(*) n FROM customers JOIN ads.impressions USING "
+         "(customer_id) GROUP BY 1, 2) z GROUP BY 1",
+         NULL, NULL, NULL},
+        {"SELECT lower(region), count(*) FROM customers GROUP BY lower(region)", NULL, NULL, NULL},
+        {"SELECT sum(coalesce(income, 0)) FROM customers", NULL, NULL, NULL},
+        {"SELECT region::text, count(*)::float8 FROM customers GROUP BY region::text", NULL, NULL, NULL},
+        {"SELECT segment FROM shop.matches WHERE segment LIKE 'a%' ORDER BY 1 LIMIT 5", NULL, "SELECT DISTINCT", NULL},
+    };
+
+    (void) state;
+    judge("alice", rows, PV_COUNT_OF(rows));
+}
+
+static void
+open_questions_that_break_a_rule(void **state)
+{
+    static const struct row rows[] = {
+        {"SELECT * FROM customers", "42501", "rule", NULL},
+        {"SELECT region FROM customers", "42501", "rule", "Rows of a data set"},
+        {"SELECT customer_id, count(*) FROM customers GROUP BY 1", "42501", "rule", "dimension_columns"},
+        {"SELECT email, count(*) FROM customers GROUP BY 1", "42501", "rule", "dimension_columns"},
+        {"SELECT count(*) FROM customers WHERE customer_id = 5", "42501", "rule", "never meets a literal"},
+        {"SELECT count(*) FROM customers WHERE email = 'jane'", "42501", "rule", "comparison_controls"},
+        {"SELECT count(*) FROM customers WHERE CASE WHEN email = 'j' THEN true ELSE false END", "42501", "rule", NULL},
+        {"SELECT count(*) FROM customers WHERE email = ANY (ARRAY['j'])", "42501", "rule", NULL},
+        {"SELECT count(*) FROM customers WHERE email = (SELECT 'j')", "42501", "rule", NULL},
+        {"SELECT count(*) FROM (SELECT email AS region FROM customers) x WHERE region = 'j'", "42501", "rule", NULL},
+        {"SELECT count(*) FILTER (WHERE email = 'j') FROM customers", "42501", "rule", NULL},
+        {"SELECT sum(CASE WHEN region = 'x' THEN 1 END) FROM customers", "42501", "rule", "CASE under an aggregate"},
+        {"SELECT max(income) FROM customers", "42501", "rule", "single values"},
+        {"SELECT array_agg(region) FROM customers", "42501", "rule", NULL},
+        {"SELECT sum(customer_id) FROM customers", "42501", "rule", "aggregate_columns"},
+        {"SELECT count(income) FROM customers", "42501", "rule", "aggregate_columns"},
+        {"SELECT sum(income * 2) FROM customers", "42501", "rule", "Operator"},
+        {"SELECT sum(1 / (income - 5)) FROM customers", "42501", "rule", NULL},
+        {"SELECT count(*) FROM customers WHERE 1 / income > 0", "42501", "rule", NULL},
+        {"SELECT region::int, count(*) FROM customers GROUP BY 1", "42501", "rule", "cast"},
+        {"SELECT upper(region), count(*) FROM customers GROUP BY 1", "42501", "rule", "scalar_functions"},
+        {"SELECT birth_date, count(*) FROM customers GROUP BY 1", "42501", "rule", "disallowed_output_columns"},
+        {"SELECT x.b || '' FROM (SELECT birth_date::text AS b, count(*) FROM customers GROUP BY 1) x", "42501", "rule",
+         "disallowed_output_columns"},
+        {"SELECT region, count(*) FROM customers LEFT JOIN ads.impressions USING (customer_id) GROUP BY 1", "42501", "rule",
+         "Outer joins"},
+        {"SELECT count(*) FROM customers, ads.impressions", "42501", "rule", "not joined"},
+        {"SELECT count(*) FROM customers c JOIN ads.impressions i ON c.region = i.channel", "42501", "rule", "join_columns"},
+        {"SELECT count(*) FROM customers c JOIN ads.impressions i ON c.customer_id = i.customer_id OR c.customer_id = "
+         "i.customer_id",
+         "42501", "rule", "AND only"},
+        {"SELECT count(*) FROM customers c JOIN ads.impressions i ON c.customer_id > i.customer_id", "42501", "rule", NULL},
+        {"SELECT count(*) FROM customers JOIN (VALUES (1)) v(customer_id) USING (customer_id)", "42501", "rule", NULL},
+        {"SELECT count(*) FROM customers WHERE customer_id IN (SELECT customer_id FROM ads.impressions)", "42501", "rule",
+         "sub-query"},
+        {"SELECT count(*) FROM customers c WHERE NOT EXISTS (SELECT 1 FROM ads.impressions i)", "42501", "rule", NULL},
+        {"SELECT region FROM customers GROUP BY 1 EXCEPT SELECT 'x'", "42501", "rule", "Set operations"},
+        {"SELECT region, count(*) FROM customers GROUP BY 1 OFFSET 2", "42501", "rule", "OFFSET"},
+        {"SELECT count(*) FROM (SELECT * FROM customers LIMIT 1) x", "42501", "rule", "LIMIT"},
+        {"SELECT count(*) FROM (SELECT DISTINCT region FROM customers) x", "42501", "rule", "DISTINCT"},
+        {"SELECT region, count(*) OVER () FROM customers", "42501", "rule", NULL},
+        {"SELECT region, count(*), rank() OVER (ORDER BY count(*)) FROM customers GROUP BY 1", "42501", "rule", "Window"},
+        {"SELECT n, count(*) FROM (SELECT region, count(*) AS n FROM customers GROUP BY 1) x GROUP BY n", "42501", "rule",
+         "only dimensions"},
+        {"SELECT count(*) FROM customers c, LATERAL (SELECT c.email) x", "42501", "rule", NULL},
+        {"SELECT count(c) FROM customers c", "42501", "rule", "whole row"},
+        {"SELECT count(*) FROM customers, pg_class", "42501", "rule", NULL},
+        {"SELECT sum(amount) FROM shop.purchases JOIN customers USING (customer_id)", "42501", "not_a_question", NULL},
+        {"SELECT store FROM shop.matches", "42501", "rule", "list_columns"},
+        {"SELECT segment FROM shop.matches WHERE store = 'x'", "42501", "rule", "comparison_controls"},
+        {"SELECT segment, customer_id FROM shop.matches", "42501", "rule", "list_columns"},
+        {"SELECT * FROM shop.matches", "42501", "rule", "list_columns"},
+    };
+
+    (void) state;
+    judge("alice", rows, PV_COUNT_OF(rows));
+}
+
+static void
+parse_knows_its_parameters(void **state)
+{
+    static const char *const path[] = {"public"};
+    const struct pv_room *room = pv_policy_room(policy, pv_slice_cstr("retail"));
+    struct pv_caller caller = {.policy = policy,
+                               .room = room,
+                               .member = pv_room_member(room, "alice"),
+                               .user = "alice",
+                               .search_path = {path, 1},
+                               .now_us = 1};
+    static const uint32_t declared[] = {25};
+    struct pv_arena *arena = pv_arena_new(0);
+    struct pv_decision decision;
+
+    (void) state;
+    assert_int_equal(pv_decide_parse(arena, &caller, pv_slice_cstr("SELECT * FROM questions.reach(since => $1)"), declared, 1,
+                                     &decision),
+                     PV_OK);
+    assert_true(decision.is_allowed);
+    assert_int_equal(decision.parameter_count, 1);
+    assert_string_equal(decision.parameters[0]->name, "since");
+    assert_int_equal(decision.parameter_oids[0], 1082); /* date, whatever was declared */
+    assert_true(decision.is_redacted);
+    assert_int_equal(decision.timeout_ms, 60000);
+    assert_int_equal(decision.datasets.count, 2);
+    assert_int_equal(pv_decide_parse(arena, &caller, pv_slice_cstr("SELECT $2::int, $1"), declared, 1, &decision), PV_OK);
+    assert_true(decision.is_allowed);
+    assert_int_equal(decision.parameter_count, 2);
+    assert_null(decision.parameters[0]);
+    assert_int_equal(decision.parameter_oids[0], 25);
+    assert_int_equal(decision.parameter_oids[1], 0);
+    assert_int_equal(pv_decide_parse(arena, &caller, pv_slice_cstr("SELECT 1; SELECT 2"), NULL, 0, &decision), PV_OK);
+    assert_false(decision.is_allowed);
+    assert_string_equal(decision.sqlstate, "42601");
+    pv_arena_free(arena);
+}
+
+static void
+every_allocation_may_fail(void **state)
+{
+    static const char *const texts[] = {
+        "SELECT * FROM questions.reach(since => '2024-06-01')",
+        "SELECT region, count(*) FROM customers JOIN ads.impressions USING (customer_id) GROUP BY 1",
+        "SELECT relname FROM pg_class WHERE oid = 'customers'::regclass",
+        "SELECT full_name FROM customers",
+    };
+    static const char *const path[] = {"public"};
+    const struct pv_room *room = pv_policy_room(policy, pv_slice_cstr("retail"));
+    struct pv_caller caller = {.policy = policy,
+                               .room = room,
+                               .member = pv_room_member(room, "alice"),
+                               .user = "alice",
+                               .search_path = {path, 1},
+                               .now_us = 1};
+
+    (void) state;
+    for (size_t i = 0; i < PV_COUNT_OF(texts); i++) {
+        bool is_done = false;
+
+        for (long nth = 1; !is_done; nth++) {
+            struct pv_arena *arena = pv_arena_new(256);
+            struct pv_decision *decisions = NULL;
+            size_t count = 0;
+            enum pv_status status;
+
+            assert_non_null(arena);
+            assert_true(nth < 5000);
+            pv_alloc_fail_at(nth);
+            status = pv_decide_query(arena, &caller, pv_slice_cstr(texts[i]), &decisions, &count);
+            is_done = status == PV_OK;
+            pv_alloc_fail_at(0);
+            if (!is_done)
+                assert_int_equal(status, PV_NOMEM);
+            else if (decisions[0].is_allowed != (i != 3))
+                fail_msg("allocation %ld of %s: %s", nth, texts[i], decisions[0].message);
+            pv_arena_free(arena);
+        }
+    }
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names_that_are_not_there),
+        cmocka_unit_test(statements_that_are_no_questions),
+        cmocka_unit_test(functions_and_types_off_the_list),
+        cmocka_unit_test(what_needs_no_data),
+        cmocka_unit_test(fixed_questions),
+        cmocka_unit_test(open_questions_that_keep_the_rules),
+        cmocka_unit_test(open_questions_that_break_a_rule),
+        cmocka_unit_test(parse_knows_its_parameters),
+        cmocka_unit_test(every_allocation_may_fail),
+    };
+
+    return cmocka_run_group_tests(tests, load, unload);
+}
