@@ -141,6 +141,7 @@ struct pv_decision {
     uint64_t timeout_ms;  /* 0: none */
     const char *name;     /* PREPARE, EXECUTE, DEALLOCATE, DECLARE, FETCH, MOVE, CLOSE, SAVEPOINT..., LISTEN */
     const char *setting, *value; /* SET, RESET, SHOW: canonical lower-case name, value text (NULL: DEFAULT) */
+    struct pv_names questions; /* ids of all that are asked; `question` is the strictest of them */
     struct pv_budget_demand *budgets; /* what each run of it takes, before it runs (PREPARE: of its EXECUTE) */
     size_t budget_count;
 };

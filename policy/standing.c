@@ -263,24 +263,24 @@ pv_standing_question(const struct pv_standing *standing, const char *room, const
 }
 
 static bool
-stops(const struct pv_withdrawal *withdrawal, const char *question, const struct pv_names *datasets)
+stops(const struct pv_withdrawal *withdrawal, const struct pv_names *questions, const struct pv_names *datasets)
 {
+    const struct pv_names *names = withdrawal->kind == PV_SUBJECT_QUESTION ? questions : datasets;
+
     if (withdrawal->kind == PV_SUBJECT_ROOM)
         return true;
-    if (withdrawal->kind == PV_SUBJECT_QUESTION)
-        return question != NULL && strcmp(withdrawal->subject, question) == 0;
-    for (size_t i = 0; i < datasets->count; i++)
-        if (strcmp(withdrawal->subject, datasets->names[i]) == 0)
+    for (size_t i = 0; i < names->count; i++)
+        if (strcmp(withdrawal->subject, names->names[i]) == 0)
             return true;
     return false;
 }
 
 const struct pv_withdrawal *
-pv_standing_withdrawn(const struct pv_standing *standing, const char *room, const char *question,
+pv_standing_withdrawn(const struct pv_standing *standing, const char *room, const struct pv_names *questions,
                       const struct pv_names *datasets)
 {
     for (size_t i = 0; standing != NULL && i < standing->withdrawal_count; i++)
-        if (strcmp(standing->withdrawals[i].room, room) == 0 && stops(&standing->withdrawals[i], question, datasets))
+        if (strcmp(standing->withdrawals[i].room, room) == 0 && stops(&standing->withdrawals[i], questions, datasets))
             return &standing->withdrawals[i];
     return NULL;
 }
@@ -445,8 +445,9 @@ static enum pv_status
 check_consent(struct pv_trial *trial, const struct pv_question *question, const struct pv_names *datasets)
 {
     const struct pv_caller *caller = trial->caller;
+    const struct pv_names asked = {&question->id, 1};
     const struct pv_withdrawal *withdrawal =
-        pv_standing_withdrawn(caller->standing, caller->room->name, question->id, datasets);
+        pv_standing_withdrawn(caller->standing, caller->room->name, &asked, datasets);
     char at[PV_APPROVAL_TIME_SIZE];
 
     if (withdrawal == NULL)
@@ -463,6 +464,21 @@ check_consent(struct pv_trial *trial, const struct pv_question *question, const 
                             withdrawal->is_unproven ? " (The record's signature is not the party's.)" : "");
 }
 
+static enum pv_status
+add_question(struct pv_trial *trial, const struct pv_question *question)
+{
+    struct pv_names *asked = &trial->decision->questions;
+    const char **names = pv_arena_alloc(trial->arena, (asked->count + 1) * sizeof(*names));
+
+    if (names == NULL)
+        return PV_NOMEM;
+    if (asked->count > 0)
+        memcpy(names, asked->names, asked->count * sizeof(*names));
+    names[asked->count] = question->id;
+    *asked = (struct pv_names){names, asked->count + 1};
+    return PV_OK;
+}
+
 enum pv_status
 pv_ask_standing(struct pv_trial *trial, const struct pv_question *question)
 {
@@ -471,6 +487,9 @@ pv_ask_standing(struct pv_trial *trial, const struct pv_question *question)
     const struct pv_names *datasets = question->plan != NULL ? &question->plan->datasets : &decision->datasets;
     enum pv_status status;
 
+    /* The log names it in a denial too. */
+    if (decision->question == NULL)
+        decision->question = question;
     if (!pv_question_admits(question, trial->caller->member))
         return pv_deny_question(trial, PV_REASON_NOT_ADMITTED, -1,
                                 "Question \"%s\" is not for user \"%s\": its members are others.", question->id,
@@ -480,9 +499,11 @@ pv_ask_standing(struct pv_trial *trial, const struct pv_question *question)
         status = check_approvals(trial, question);
     if (status == PV_OK)
         status = demand_all(trial, question, datasets);
+    if (status == PV_OK)
+        status = add_question(trial, question);
     if (status != PV_OK)
         return status;
-    if (decision->question == NULL || question->type == PV_QUESTION_ANALYTICAL)
+    if (question->type == PV_QUESTION_ANALYTICAL)
         decision->question = question;
     decision->is_redacted |= question->type == PV_QUESTION_ANALYTICAL;
     if (question->timeout_ms > 0 && (decision->timeout_ms == 0 || question->timeout_ms < decision->timeout_ms))

@@ -64,9 +64,9 @@ struct pv_withdrawal {
     bool is_unproven; /* the record says granted or withdrawn, and its signature is not the party's */
 };
 
-/* The first withdrawal that stops this question (NULL: none in particular) over these data sets; NULL: none does. */
+/* The first withdrawal that stops any of these questions or data sets; NULL: none does. */
 const struct pv_withdrawal *pv_standing_withdrawn(const struct pv_standing *standing, const char *room,
-                                                  const char *question, const struct pv_names *datasets);
+                                                  const struct pv_names *questions, const struct pv_names *datasets);
 const struct pv_withdrawal *pv_standing_withdrawals(const struct pv_standing *standing, size_t *count);
 
 /* ---- budgets ------------------------------------------------------------- */

@@ -3,6 +3,7 @@
  * proxy/net for everything else.
  */
 #include "proxy/app/commands.h"
+#include "proxy/app/governance.h"
 #include "proxy/app/notify.h"
 #include "proxy/app/provision.h"
 #include "proxy/audit/journal.h"
@@ -27,6 +28,8 @@
 
 /* How often snapshots that nobody uses any more are freed. */
 #define REAP_MS 1000u
+/* How often the state is asked for new approvals and consent: these hold within a second, in every worker. */
+#define LOOK_MS 200u
 /* The secret behind logins of users who do not exist: kept, so that they look the same after a restart. */
 #define MOCK_SCOPE "$pgveil"
 #define MOCK_NAME "mock"
@@ -41,6 +44,7 @@ struct serve {
     struct pv_loop *loop;
     struct pv_net *net;
     struct pv_metrics *metrics;
+    uint64_t changes; /* of the store, as of the standing in force */
     struct pv_task *tasks[8];
     size_t task_count;
     struct pv_buf mock_secret;
@@ -66,16 +70,25 @@ say_faults(const struct pv_faults *faults)
     }
 }
 
-/* Everything that a world is made of, or faults. */
+/* Everything that a world is made of, or faults. Without a store (it is named by the config) no approval is known yet. */
 static enum pv_status
-load_world(const char *config_path, struct pv_faults *faults, struct pv_world **world)
+load_world(const char *config_path, struct pv_store *store, struct pv_faults *faults, struct pv_world **world)
 {
     struct pv_policy *policy = NULL;
+    struct pv_standing *standing = NULL;
     enum pv_status status = pv_policy_load(config_path, faults, &policy);
 
     if (status != PV_OK)
         return status;
-    status = pv_world_new(policy, faults, world);
+    if (store != NULL) {
+        status = pv_governance_read(store, policy, &standing);
+        if (status != PV_OK)
+            pv_faults_add(faults, policy->config.state_path, 1, 1, false, "approvals and consent cannot be read: %s",
+                          pv_status_words(status));
+    }
+    if (status == PV_OK)
+        status = pv_world_new(policy, standing, faults, world);
+    pv_standing_unref(standing);
     pv_policy_unref(policy);
     return status;
 }
@@ -341,7 +354,7 @@ on_hup(void *context)
     }
     pv_log(PV_LOG_INFO, "reloading %s", serve->config_path);
     pv_notify_reloading();
-    status = faults == NULL ? PV_NOMEM : load_world(serve->config_path, faults, &world);
+    status = faults == NULL ? PV_NOMEM : load_world(serve->config_path, serve->store, faults, &world);
     if (status == PV_OK && serve->conformance_room != NULL && !may_conform(serve, pv_world_policy(world)))
         status = PV_INVALID;
     if (status == PV_OK)
@@ -364,6 +377,45 @@ on_hup(void *context)
     }
     pv_faults_free(faults);
     pv_notify("READY=1");
+}
+
+/* ---- Approvals and consent ---- */
+
+/* Reads them again. What is in force meanwhile stays so when they cannot be read, and the next turn tries again. */
+static bool
+renew_standing(struct serve *serve, struct pv_world **world)
+{
+    struct pv_standing *standing = NULL;
+    enum pv_status status = pv_governance_read(serve->store, pv_world_policy(serve->world), &standing);
+
+    *world = status == PV_OK ? pv_world_with_standing(serve->world, standing) : NULL;
+    pv_standing_unref(standing);
+    if (*world == NULL)
+        pv_log(PV_LOG_ERROR, "approvals and consent cannot be read: %s",
+               pv_status_words(status == PV_OK ? PV_NOMEM : status));
+    return *world != NULL;
+}
+
+static void
+on_look(void *context)
+{
+    struct serve *serve = context;
+    struct pv_world *world = NULL;
+    uint64_t changes = 0;
+
+    /* A state that is busy or away is looked at again; the query log says that it is away, and refuses. */
+    if (pv_store_changes(serve->store, &changes) != PV_OK || changes == serve->changes)
+        return;
+    if (!renew_standing(serve, &world))
+        return;
+    if (pv_net_policy(serve->net, world) != PV_OK) {
+        pv_world_unref(world);
+        return;
+    }
+    pv_world_unref(serve->world);
+    serve->world = world;
+    serve->changes = changes;
+    pv_log(PV_LOG_INFO, "approvals or consent changed: in force");
 }
 
 /* ---- The end ---- */
@@ -447,7 +499,7 @@ static bool
 load_first(struct serve *serve)
 {
     struct pv_faults *faults = pv_faults_new();
-    enum pv_status status = faults == NULL ? PV_NOMEM : load_world(serve->config_path, faults, &serve->world);
+    enum pv_status status = faults == NULL ? PV_NOMEM : load_world(serve->config_path, NULL, faults, &serve->world);
 
     if (faults != NULL)
         say_faults(faults);
@@ -473,6 +525,23 @@ open_state(struct serve *serve)
     if (status != PV_OK)
         pv_log(PV_LOG_ERROR, "state %s: %s", config->state_path, error[0] != '\0' ? error : pv_status_words(status));
     return status == PV_OK;
+}
+
+/* The count before the reading: what changes in between shows again. */
+static bool
+take_standing(struct serve *serve)
+{
+    struct pv_world *world = NULL;
+
+    if (pv_store_changes(serve->store, &serve->changes) != PV_OK) {
+        pv_log(PV_LOG_ERROR, "approvals and consent cannot be read");
+        return false;
+    }
+    if (!renew_standing(serve, &world))
+        return false;
+    pv_world_unref(serve->world);
+    serve->world = world;
+    return true;
 }
 
 static bool
@@ -518,7 +587,8 @@ add_tasks(struct serve *serve)
     return add_task(serve, pv_loop_signal(serve->loop, SIGTERM, on_stop, serve)) &&
            add_task(serve, pv_loop_signal(serve->loop, SIGINT, on_stop, serve)) &&
            add_task(serve, pv_loop_signal(serve->loop, SIGHUP, on_hup, serve)) &&
-           add_task(serve, pv_loop_every(serve->loop, REAP_MS, on_reap, serve));
+           add_task(serve, pv_loop_every(serve->loop, REAP_MS, on_reap, serve)) &&
+           add_task(serve, pv_loop_every(serve->loop, LOOK_MS, on_look, serve));
 }
 
 static bool
@@ -527,7 +597,7 @@ open_all(struct serve *serve)
     if (!load_first(serve) || !may_conform(serve, pv_world_policy(serve->world)))
         return false;
     warn_of_descriptors(config_of(serve->world));
-    if (!open_state(serve))
+    if (!open_state(serve) || !take_standing(serve))
         return false;
     serve->loop = pv_loop_new();
     if (serve->loop == NULL) {

@@ -534,6 +534,23 @@ append_taking(struct pv_db *db, struct pv_entry *entry)
     return status == PV_OK ? append_row(db, PV_TABLE_STATEMENT, entry->values) : status;
 }
 
+/*
+ * Whether an end that the log refused is of a statement that a spent budget had denied: who put it did not know yet, and its
+ * end is there. Values: id first.
+ */
+static bool
+was_denied(struct pv_db *db, const struct pv_value *values)
+{
+    sqlite3_stmt *statement = NULL;
+    bool is_denied = false;
+
+    if (pv_db_prepare(db->sqlite, "SELECT 1 FROM statement WHERE id = ?1 AND decision = 'denied'", &statement) == PV_OK &&
+        pv_db_status(sqlite3_bind_int64(statement, 1, values[0].number)) == PV_OK)
+        is_denied = pv_db_step(statement) == PV_OK;
+    (void) sqlite3_finalize(statement);
+    return is_denied;
+}
+
 enum pv_status
 pv_db_append(struct pv_db *db, struct pv_entry *entry)
 {
@@ -546,7 +563,8 @@ pv_db_append(struct pv_db *db, struct pv_entry *entry)
     case PV_RECORD_BEGIN:
         return append_row(db, PV_TABLE_STATEMENT, entry->values);
     case PV_RECORD_END:
-        return append_row(db, PV_TABLE_STATEMENT_END, entry->values);
+        status = append_row(db, PV_TABLE_STATEMENT_END, entry->values);
+        return status == PV_INVALID && was_denied(db, entry->values) ? PV_OK : status;
     case PV_RECORD_WHOLE:
         status = append_row(db, PV_TABLE_STATEMENT, entry->values);
         if (status != PV_OK)

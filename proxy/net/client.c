@@ -439,7 +439,7 @@ set_up(struct pv_client *client, int fd, const char *printable)
 
     if (event_assign(&client->timer, pv_loop_base(worker->loop), -1, 0, on_timer, client) != 0)
         return PV_NOMEM;
-    client->session = pv_session_new(env, pv_world_policy(worker->world), client, client->hooks.id, printable,
+    client->session = pv_session_new(env, pv_world_policy(worker->world), pv_world_standing(worker->world), client, client->hooks.id, printable,
                                      client->is_unix, pv_now_us());
     if (client->session == NULL)
         return PV_NOMEM;
@@ -487,11 +487,14 @@ refuse:
 /* ---- What the worker passes on ---- */
 
 void
-pv_client_recorded(struct pv_client *client, uint64_t ticket, enum pv_status status)
+pv_client_recorded(struct pv_client *client, const struct pv_journal_done *done)
 {
     int64_t now_us = enter(client);
 
-    pv_session_recorded(client->session, now_us, ticket, status == PV_OK ? PV_OK : PV_IO);
+    if (done->status == PV_LIMIT)
+        pv_session_spent(client->session, now_us, done->ticket, done->spent);
+    else
+        pv_session_recorded(client->session, now_us, done->ticket, done->status == PV_OK ? PV_OK : PV_IO);
     leave(client);
 }
 
@@ -509,7 +512,8 @@ pv_client_policy(struct pv_client *client)
 {
     int64_t now_us = enter(client);
 
-    pv_session_policy(client->session, now_us, pv_world_policy(client->worker->world));
+    pv_session_policy(client->session, now_us, pv_world_policy(client->worker->world),
+                      pv_world_standing(client->worker->world));
     leave(client);
 }
 

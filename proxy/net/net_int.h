@@ -61,7 +61,7 @@ extern const struct pv_session_host pv_client_host;
 
 /* Takes the socket: a session, or, when there is no memory for one, a closed connection. */
 void pv_client_accept(struct pv_worker *worker, int fd, const struct sockaddr_storage *peer);
-void pv_client_recorded(struct pv_client *client, uint64_t ticket, enum pv_status status);
+void pv_client_recorded(struct pv_client *client, const struct pv_journal_done *done);
 void pv_client_cancel(struct pv_client *client);
 void pv_client_policy(struct pv_client *client);
 void pv_client_drain(struct pv_client *client);

@@ -104,7 +104,7 @@ on_journal(struct pv_message *message)
             struct pv_client *client = pv_worker_find(worker, (uint64_t) (uintptr_t) done[i].cookie);
 
             if (client != NULL)
-                pv_client_recorded(client, done[i].ticket, done[i].status);
+                pv_client_recorded(client, &done[i]);
         }
     } while (count == DONE_AT_ONCE);
 }

@@ -1,5 +1,6 @@
 #include "proxy/net/world.h"
 
+#include "policy/standing.h"
 #include "proxy/crypto/tls.h"
 
 #include <stdatomic.h>
@@ -7,6 +8,7 @@
 struct pv_world {
     _Atomic uint32_t refs;
     struct pv_policy *policy;
+    struct pv_standing *standing;
     struct pv_tls_context *server_tls;
     struct pv_tls_context **upstream_tls; /* by the upstream's index */
 };
@@ -49,21 +51,33 @@ make_upstream_tls(struct pv_world *world, size_t i, struct pv_faults *faults)
     return false;
 }
 
-enum pv_status
-pv_world_new(struct pv_policy *policy, struct pv_faults *faults, struct pv_world **world)
+static struct pv_world *
+world_alloc(struct pv_policy *policy, struct pv_standing *standing)
 {
     struct pv_world *made = pv_calloc(1, sizeof(*made));
+
+    if (made == NULL)
+        return NULL;
+    atomic_store(&made->refs, 1);
+    made->policy = pv_policy_ref(policy);
+    made->standing = pv_standing_ref(standing);
+    made->upstream_tls = pv_calloc(policy->config.upstream_count + 1, sizeof(*made->upstream_tls));
+    if (made->upstream_tls == NULL) {
+        pv_world_unref(made);
+        return NULL;
+    }
+    return made;
+}
+
+enum pv_status
+pv_world_new(struct pv_policy *policy, struct pv_standing *standing, struct pv_faults *faults,
+             struct pv_world **world)
+{
+    struct pv_world *made = world_alloc(policy, standing);
     bool is_sound;
 
     if (made == NULL)
         return PV_NOMEM;
-    atomic_store(&made->refs, 1);
-    made->policy = pv_policy_ref(policy);
-    made->upstream_tls = pv_calloc(policy->config.upstream_count + 1, sizeof(*made->upstream_tls));
-    if (made->upstream_tls == NULL) {
-        pv_world_unref(made);
-        return PV_NOMEM;
-    }
     is_sound = make_server_tls(made, faults);
     for (size_t i = 0; i < policy->config.upstream_count; i++)
         is_sound = make_upstream_tls(made, i, faults) && is_sound;
@@ -73,6 +87,19 @@ pv_world_new(struct pv_policy *policy, struct pv_faults *faults, struct pv_world
     }
     *world = made;
     return PV_OK;
+}
+
+struct pv_world *
+pv_world_with_standing(struct pv_world *world, struct pv_standing *standing)
+{
+    struct pv_world *made = world_alloc(world->policy, standing);
+
+    if (made == NULL)
+        return NULL;
+    made->server_tls = world->server_tls == NULL ? NULL : pv_tls_context_ref(world->server_tls);
+    for (size_t i = 0; i < world->policy->config.upstream_count; i++)
+        made->upstream_tls[i] = world->upstream_tls[i] == NULL ? NULL : pv_tls_context_ref(world->upstream_tls[i]);
+    return made;
 }
 
 struct pv_world *
@@ -91,6 +118,7 @@ pv_world_unref(struct pv_world *world)
         pv_tls_context_unref(world->upstream_tls[i]);
     pv_free(world->upstream_tls);
     pv_tls_context_unref(world->server_tls);
+    pv_standing_unref(world->standing);
     pv_policy_unref(world->policy);
     pv_free(world);
 }
@@ -99,6 +127,12 @@ struct pv_policy *
 pv_world_policy(const struct pv_world *world)
 {
     return world->policy;
+}
+
+struct pv_standing *
+pv_world_standing(const struct pv_world *world)
+{
+    return world->standing;
 }
 
 struct pv_tls_context *

@@ -5,6 +5,7 @@
  *  3. The [phase][tag] table says which messages a phase takes; an empty cell ends the session.
  *  4. After pv_session_end nothing is handed over any more and no event has an effect.
  */
+#include "policy/standing.h"
 #include "proxy/session/session_int.h"
 
 #include <stdio.h>
@@ -587,9 +588,10 @@ find_place(struct pv_session *s, struct pv_policy *policy)
 }
 
 void
-pv_session_policy(struct pv_session *s, int64_t now_us, struct pv_policy *policy)
+pv_session_policy(struct pv_session *s, int64_t now_us, struct pv_policy *policy, struct pv_standing *standing)
 {
     struct pv_policy *old = s->policy;
+    struct pv_standing *old_standing = s->standing;
 
     if (!start_event(s, now_us))
         return;
@@ -597,6 +599,7 @@ pv_session_policy(struct pv_session *s, int64_t now_us, struct pv_policy *policy
         pv_session_fatal(s, "42501", "the clean room is no longer open to this user");
     } else {
         s->policy = pv_policy_ref(policy);
+        s->standing = pv_standing_ref(standing);
         if (s->room == NULL && s->user != NULL) {
             /* Amid the password exchange: who was taken off the list does not get in by it. */
             s->account = pv_policy_user(policy, pv_slice_cstr(s->user));
@@ -607,6 +610,9 @@ pv_session_policy(struct pv_session *s, int64_t now_us, struct pv_policy *policy
             if (s->party == NULL)
                 pv_session_fail(s, PV_NOMEM);
         }
+        if (s->is_logged_in && s->phase != PV_PHASE_CLOSED && s->standing != old_standing)
+            pv_govern_standing(s);
+        pv_standing_unref(old_standing);
         pv_policy_unref(old);
     }
     finish_event(s);

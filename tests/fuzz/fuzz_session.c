@@ -30,10 +30,10 @@ happen(struct stage *stage, unsigned what)
         pv_session_server_cancelled(stage->session, stage->now_us);
         break;
     case 5:
-        pv_session_policy(stage->session, stage->now_us, &world.policies[1]);
+        pv_session_policy(stage->session, stage->now_us, &world.policies[1], NULL);
         break;
     case 6:
-        pv_session_policy(stage->session, stage->now_us, &world.policies[0]);
+        pv_session_policy(stage->session, stage->now_us, &world.policies[0], NULL);
         break;
     case 7:
         pv_session_drain(stage->session, stage->now_us);

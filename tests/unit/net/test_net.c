@@ -66,7 +66,7 @@ open_world(struct world *w)
     (void) snprintf(path, sizeof(path), "%s/pgveil.json", w->folder);
     assert_non_null(faults);
     assert_int_equal(pv_policy_load(path, faults, &policy), PV_OK);
-    assert_int_equal(pv_world_new(policy, faults, &w->world), PV_OK);
+    assert_int_equal(pv_world_new(policy, NULL, faults, &w->world), PV_OK);
     assert_int_equal(pv_journal_open(policy->config.state_path, &options, &w->journal, error, sizeof(error)), PV_OK);
     assert_int_equal(pv_store_open(policy->config.state_path, &w->store, error, sizeof(error)), PV_OK);
     pv_policy_unref(policy);

@@ -409,7 +409,7 @@ stage_open(struct stage *stage)
     stage->env.has_tls = true;
     stage->env.mock_secret = pv_slice_of("mock", 4);
     stage->env.is_strict = true;
-    stage->session = pv_session_new(&stage->env, &world.policies[0], stage, 7, "10.0.0.1:5", false, NOW);
+    stage->session = pv_session_new(&stage->env, &world.policies[0], NULL, stage, 7, "10.0.0.1:5", false, NOW);
     assert_non_null(stage->session);
 }
 

@@ -204,7 +204,7 @@ run_verb(struct replay *replay, const char *line)
     else if (strcmp(line, "closed") == 0)
         assert_true(stage->is_closed);
     else if (sscanf(line, "policy %u", &number) == 1)
-        pv_session_policy(stage->session, stage->now_us, &world.policies[number - 1]);
+        pv_session_policy(stage->session, stage->now_us, &world.policies[number - 1], NULL);
     else if (sscanf(line, "tick +%u", &number) == 1)
         pv_session_tick(stage->session, stage->now_us += (int64_t) number * 1000);
     else if (sscanf(line, "cancels %u", &number) == 1)
