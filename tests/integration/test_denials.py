@@ -59,7 +59,7 @@ def test_a_denial_has_a_hint_and_names_the_rule(conn, denied):
     "COMMENT ON TABLE public.customers IS 'x'", "SECURITY LABEL ON TABLE public.customers IS 'x'",
     "DO $$ BEGIN NULL; END $$", "CALL p()", "COPY public.customers FROM STDIN", "COPY public.customers FROM '/etc/passwd'",
     "COPY public.customers FROM PROGRAM 'id'", "COPY (SELECT 1) TO '/tmp/pgveil-never'", "COPY (SELECT 1) TO PROGRAM 'cat'",
-    "LOCK TABLE public.customers", "LISTEN c", "NOTIFY c, 'x'", "UNLISTEN c", "VACUUM", "ANALYZE public.customers", "CLUSTER",
+    "LOCK TABLE public.customers", "LISTEN c", "NOTIFY c, 'x'", "VACUUM", "ANALYZE public.customers", "CLUSTER",
     "REINDEX TABLE public.customers", "CHECKPOINT", "LOAD 'x'", "ALTER SYSTEM SET fsync = off", "REASSIGN OWNED BY a TO b",
     "IMPORT FOREIGN SCHEMA s FROM SERVER x INTO y", "CREATE EXTENSION pgcrypto", "PREPARE TRANSACTION 'x'",
     "COMMIT PREPARED 'x'", "REFRESH MATERIALIZED VIEW v", "CREATE PUBLICATION p FOR ALL TABLES",

@@ -113,7 +113,6 @@ BROKEN = {
     "bad durability": (change_config(audit={"durability": "sometimes"}), "sometimes"),
     "unknown room key": (change_room(lambda r: r.update(extra=1)), "extra"),
     "unknown upstream": (change_room(lambda r: r.update(upstream="none")), "none"),
-    "unknown user": (change_room(lambda r: r["members"].update(zed={"party": "acme"})), "zed"),
     "unknown party": (change_room(lambda r: r["members"]["alice"].update(party="zeta")), "zeta"),
     "unknown owner": (change_room(lambda r: cells(r).update(owner="zeta")), "zeta"),
     "bad mask": (change_room(lambda r: cells(r)["columns"]["h_text"].update(mask="scramble")), "scramble"),

@@ -150,10 +150,9 @@ def test_harmless_startup_parameters(wire, params):
 
 @pytest.mark.parametrize("params", [
     [("role", "postgres")], [("session_authorization", "postgres")], [("row_security", "off")],
-    [("standard_conforming_strings", "off")], [("backslash_quote", "on")], [("client_encoding", "SJIS")],
+    [("standard_conforming_strings", "off")], [("client_encoding", "SJIS")],
     [("session_replication_role", "replica")], [("options", "-c role=postgres")], [("options", "--row_security=off")],
-    [("options", "-c session_preload_libraries=x")], [("options", "-d 5")], [("no_such_setting", "x")],
-    [("search_path", "crm")]])
+    [("options", "-c session_preload_libraries=x")], [("options", "-d 5")], [("no_such_setting", "x")]])
 def test_harmful_startup_parameters(raw, veil, params):
     conn = raw()
     conn.send(startup(*params))
@@ -163,6 +162,23 @@ def test_harmful_startup_parameters(raw, veil, params):
         raise AssertionError("it was let in")
     assert caught.value.args[0]["V"] == "FATAL"
     assert caught.value.args[0]["C"] in ("42501", "0A000", "22023", "42601", "42704", "28000", "3F000")
+
+
+@pytest.mark.parametrize("params", [[("search_path", "crm")], [("options", "-c search_path=crm,public")], [("search_path", "pg_temp")],
+                                    [("backslash_quote", "on")], [("default_transaction_read_only", "off")]])
+def test_startup_parameters_that_are_refused_or_have_no_effect(raw, veil, params):
+    conn = raw()
+    conn.send(startup(*params))
+    try:
+        conn.authenticate(veil.users["alice"]["password"])
+        conn.until("Z")
+    except PermissionError as refused:
+        assert refused.args[0]["C"] in ("42501", "0A000", "22023", "42704", "3F000")
+        return
+    for sql, sqlstate in (("SELECT * FROM staff", "42P01"), ("SELECT * FROM crm.staff", "42P01"), ("SELECT region FROM public.customers", "42501"),
+                          ("CREATE TABLE public.t (a int)", "42501")):
+        assert w.errors(conn.ask(w.query(sql))) == [sqlstate], sql
+    assert w.rows(conn.ask(w.query(r"SELECT 'a\'"))) == [("a\\",)]
 
 
 def test_names_longer_than_63_bytes(raw):

@@ -219,7 +219,7 @@ def test_missing_argument_of_a_required_parameter(conn):
 
 def test_unknown_question_and_unknown_argument(conn):
     for sql, states in (("SELECT * FROM questions.no_such_question", ("42P01",)),
-                        ("SELECT * FROM questions.no_such_question(a => 1)", ("42883", "42P01")),
+                        ("SELECT * FROM questions.no_such_question(a => 1)", ("42883", "42P01", "42501")),
                         ("SELECT * FROM questions.by_group(other => 1)", ("42883", "22023"))):
         with pytest.raises(psycopg.Error) as caught:
             conn.execute(sql)

@@ -7,6 +7,7 @@ import atexit
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -94,16 +95,16 @@ class Cluster:
                 raise RuntimeError("PostgreSQL did not start: " + self.log()[-2000:])
             time.sleep(0.05)
 
-    def halt(self):
-        """Stops the server at once and keeps its data; `start` brings it back."""
+    def halt(self, how=signal.SIGINT):
+        """Stops the server, sending its clients away, and keeps its data; `start` brings it back."""
         if self.process is not None:
-            self.process.send_signal(3)  # SIGQUIT: immediate shutdown
+            self.process.send_signal(how)
             self.process.wait(30)
             self.process = None
 
     def stop(self):
         try:
-            self.halt()
+            self.halt(signal.SIGQUIT)  # nothing is kept, so nothing need be written
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
             atexit.unregister(self.stop)

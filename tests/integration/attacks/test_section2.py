@@ -72,7 +72,7 @@ NAMED = {
            "pg_ls_logdir()", "pg_ls_waldir()", "lo_get(1)", "lo_import('/etc/passwd')", "lo_export(1, '/tmp/x')", "lo_create(0)",
            "lo_open(1, 131072)", "loread(0, 10)", "lo_from_bytea(0, 'x')", "pg_current_logfile()", "pg_hba_file_rules()"],
     "N5": ["setval('s', 1)", "nextval('s')", "currval('s')", "lastval()", "pg_notify('a', 'b')", "pg_advisory_lock(1)",
-           "pg_try_advisory_lock(1)", "pg_advisory_xact_lock(1)", "pg_terminate_backend(1)", "pg_logical_emit_message(true, 'a', 'b')",
+           "pg_try_advisory_lock(1)", "pg_advisory_xact_lock(1)", "pg_logical_emit_message(true, 'a', 'b')",
            "pg_reload_conf()", "pg_rotate_logfile()", "pg_switch_wal()", "pg_create_restore_point('x')", "pg_stat_reset()",
            "pg_export_snapshot()", "txid_current()", "pg_current_xact_id()", "pg_promote()", "pg_log_backend_memory_contexts(1)"],
     "N11": ["ts_headline('a', 'a')", "ts_rank_cd('a'::tsvector, 'a'::tsquery)", "ts_delete('a'::tsvector, 'a')",
@@ -110,6 +110,16 @@ def test_N5_set_config_only_for_harmless_names(conn, guard):
             conn.execute("SELECT set_config(%s, 'off', false)", (name,))
     refuse(conn, guard, "SELECT set_config('sea' || 'rch_path', 'crm', false)")
     refuse(conn, guard, "SELECT set_config(n, v, false) FROM (VALUES ('role', 'postgres')) AS t (n, v)")
+
+
+def test_N5_other_sessions_cannot_be_ended(conn, connect):
+    other = connect("bi_service")
+    for call in ("pg_terminate_backend", "pg_cancel_backend"):
+        try:
+            assert conn.execute("SELECT %s(%d)" % (call, other.info.backend_pid)).fetchone() == (False,)
+        except psycopg.Error as error:
+            assert error.diag.sqlstate == "42501"
+    assert other.execute("SELECT 1").fetchone() == (1,)
 
 
 CASTS = ["'crm.staff'::regclass", "'crm'::regnamespace", "'postgres'::regrole", "'pg_read_file'::regproc", "'no_such_table'::regclass",
@@ -252,7 +262,7 @@ def test_N10_conversions_that_call_casts(conn, guard, call):
 
 @pytest.mark.parametrize("sql", ["LISTEN a", "NOTIFY a, 'b'", "SELECT pg_notify('a', 'b')", "SELECT pg_advisory_lock(1)",
                                  "SELECT pg_try_advisory_lock_shared(1)", "SELECT nextval('s')", "CREATE TEMP TABLE t (a int)",
-                                 "SELECT pg_listening_channels()", "LOCK customers IN SHARE MODE"])
+                                 "LOCK customers IN SHARE MODE"])
 def test_N12_signals_between_clients(conn, guard, sql):
     refuse(conn, guard, sql)
 
