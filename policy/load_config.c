@@ -320,6 +320,7 @@ pv_load_config(struct pv_doc *doc, struct pv_config *config)
         GROUP("limits", PV_J_OBJECT, false, set_limits),
         GROUP("audit", PV_J_OBJECT, false, set_audit),
         KEY(pv_config, metrics, "metrics", PV_J_STRING, false, pv_set_listen, 0, 0, NULL),
+        KEY(pv_config, tokens, "tokens", PV_J_OBJECT, false, pv_set_tokens, 0, 0, NULL),
         KEY(pv_config, console, "console", PV_J_STRING, false, pv_set_listen, 0, 0, NULL),
     };
 

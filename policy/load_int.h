@@ -21,6 +21,7 @@ struct pv_held {
     struct pv_held *next;
     void *regex;
     const struct pv_question *question;
+    struct pv_jwt_key *token_key;
 };
 
 struct pv_snapshot {
@@ -151,6 +152,7 @@ pv_key_set pv_set_names;       /* struct pv_names: strings, none twice */
 
 void pv_load_config(struct pv_doc *doc, struct pv_config *config);                     /* load_config.c */
 pv_key_set pv_set_listen;                                                              /* const struct pv_listen * */
+pv_key_set pv_set_tokens;                                                              /* const struct pv_tokens *: load_token.c */
 void pv_load_users(struct pv_doc *doc, struct pv_policy *policy);                      /* load_users.c */
 void pv_load_room(struct pv_doc *doc, const struct pv_policy *policy, struct pv_room *room); /* load_room.c */
 

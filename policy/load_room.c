@@ -191,7 +191,19 @@ set_roles(struct pv_doc *doc, const struct pv_located *value, void *field, const
 static void
 say_unknown_user(struct pv_doc *doc, const struct pv_located *item)
 {
-    if (doc->load->has_users &&
+    const char *role = item->key + strlen(PV_MEMBER_ROLE_PREFIX);
+
+    if (strncmp(item->key, PV_MEMBER_ROLE_PREFIX, strlen(PV_MEMBER_ROLE_PREFIX)) == 0) {
+        if (*role == '\0' || strlen(role) > PV_NAME_BYTES_MAX)
+            pv_load_fault_key(doc, item, "\"" PV_MEMBER_ROLE_PREFIX "\" is followed by a role of 1 to %u bytes",
+                              PV_NAME_BYTES_MAX);
+        if (doc->load->snapshot->policy.config.tokens == NULL)
+            pv_faults_add(doc->load->faults, doc->file, item->key_line, item->key_column, true,
+                          "\"%s\" admits nobody: the config has no \"tokens\"", item->key);
+        return;
+    }
+    /* Whom only the issuer knows may log in by token. */
+    if (doc->load->snapshot->policy.config.tokens == NULL && doc->load->has_users &&
         pv_policy_user(&doc->load->snapshot->policy, pv_slice_cstr(item->key)) == NULL)
         pv_faults_add(doc->load->faults, doc->file, item->key_line, item->key_column, true,
                       "the users' file has no user \"%s\"", item->key);

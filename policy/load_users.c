@@ -119,7 +119,7 @@ check_user(struct pv_doc *doc, const struct pv_located *value, const struct pv_u
     bool has_scram = pv_located_find(value, "scram") != NULL;
     const struct pv_config *config = &doc->load->snapshot->policy.config;
 
-    if (!has_scram && cert == NULL)
+    if (!has_scram && cert == NULL && config->tokens == NULL)
         pv_load_fault(doc, value, "a user needs \"scram\" or \"cert_cn\" to log in");
     if (user->is_cert_required && cert == NULL)
         pv_load_fault(doc, require, "\"cert\" is required, but there is no \"cert_cn\"");
@@ -143,6 +143,8 @@ read_user(struct pv_doc *doc, const struct pv_located *value, struct pv_user *us
     user->name = pv_load_strdup(doc, value->key);
     if (len == 0 || len > PV_NAME_BYTES_MAX)
         pv_load_fault_key(doc, value, "a user's name is 1 to %u bytes long", PV_NAME_BYTES_MAX);
+    if (strncmp(value->key, PV_MEMBER_ROLE_PREFIX, strlen(PV_MEMBER_ROLE_PREFIX)) == 0)
+        pv_load_fault_key(doc, value, "a user's name must not begin with \"" PV_MEMBER_ROLE_PREFIX "\"");
     for (size_t i = 0; i < len; i++) {
         if ((uint8_t) value->key[i] < 0x20 || value->key[i] == 0x7F) {
             pv_load_fault_key(doc, value, "a user's name must not hold control characters");

@@ -40,6 +40,43 @@ struct pv_upstream {
     uint64_t connect_timeout_ms;
 };
 
+/*
+ * Bearer tokens as logins: the config's key "tokens".
+ *   jwks              file of a key set (RFC 7517) with the issuer's public keys; read with the config, on SIGHUP, and
+ *                     when the file has changed
+ *   issuer, audience  what the claims iss and aud must say
+ *   clock_skew        how far clocks may differ (60s; at most 10min)
+ *   user_claim, roles_claim, attributes_claim
+ *                     claims that hold the user's name (sub), roles (roles: texts), attributes (attributes: as in the
+ *                     users' file)
+ *   method            "password" (the default): the client sends the token as its password, which every client can;
+ *                     "oauthbearer": SASL OAUTHBEARER (RFC 7628), which libpq speaks from PostgreSQL 18 on
+ *   scope             what OAUTHBEARER tells clients to ask their issuer for (none)
+ * A user with a password or a certificate in the users' file never logs in by token, nobody does without TLS, and who
+ * names no user of that file is asked for a token. A token counts at the login: a session may outlast it. A room admits
+ * token users by name, or by an entry "role:NAME" of its members, for those whose roles hold NAME.
+ */
+enum pv_token_method { PV_TOKEN_PASSWORD, PV_TOKEN_OAUTHBEARER };
+
+struct pv_jwt_key; /* proxy/crypto/jwt.h */
+
+struct pv_token_key {
+    const char *kid; /* NULL: none */
+    const struct pv_jwt_key *key;
+};
+
+struct pv_tokens {
+    const char *jwks_path; /* absolute */
+    int64_t jwks_time_ns;  /* when it was changed, as of the reading */
+    const char *issuer, *audience;
+    const char *scope; /* NULL: none */
+    uint64_t clock_skew_ms;
+    const char *user_claim, *roles_claim, *attributes_claim;
+    enum pv_token_method method;
+    const struct pv_token_key *keys;
+    size_t key_count;
+};
+
 struct pv_config {
     const char *path; /* as given */
     const char *dir;  /* absolute folder of the file; relative paths were resolved against it */
@@ -64,6 +101,7 @@ struct pv_config {
     bool is_logging_parameters;
     const struct pv_listen *metrics; /* NULL: off */
     const struct pv_listen *console; /* NULL: off */
+    const struct pv_tokens *tokens;  /* NULL: nobody logs in by token */
 };
 
 /* ---- users ------------------------------------------------------------- */
@@ -95,8 +133,11 @@ struct pv_party {
     const char *public_key;      /* the PEM in it, an Ed25519 public key; NULL with the path */
 };
 
+/* A member's key that stands for every token user whose roles hold what follows. */
+#define PV_MEMBER_ROLE_PREFIX "role:"
+
 struct pv_member {
-    const char *user;
+    const char *user; /* or PV_MEMBER_ROLE_PREFIX and a role */
     const char *party;
     const char *const *roles;
     size_t role_count;
@@ -308,6 +349,7 @@ void pv_policy_reap(void);
 
 const struct pv_user *pv_policy_user(const struct pv_policy *policy, struct pv_slice name);
 const struct pv_room *pv_policy_room(const struct pv_policy *policy, struct pv_slice name);
+/* By the user's name; never one that stands for a role. */
 const struct pv_member *pv_room_member(const struct pv_room *room, const char *user);
 bool pv_member_has_role(const struct pv_member *member, const char *role);
 const struct pv_dataset *pv_room_dataset(const struct pv_room *room, const char *schema, const char *name);

@@ -6,6 +6,7 @@
 #include "policy/load_int.h"
 #include "policy/param.h"
 #include "policy/question.h"
+#include "proxy/crypto/jwt.h"
 
 #include <string.h>
 
@@ -38,6 +39,7 @@ pv_snapshot_free(struct pv_snapshot *snapshot)
         return;
     for (struct pv_held *held = snapshot->held; held != NULL; held = held->next) {
         pv_param_regex_free(held->regex);
+        pv_jwt_key_free(held->token_key);
         if (held->question != NULL && held->question->plan != NULL)
             pv_question_release(held->question);
     }
@@ -159,6 +161,8 @@ pv_policy_room(const struct pv_policy *policy, struct pv_slice name)
 const struct pv_member *
 pv_room_member(const struct pv_room *room, const char *user)
 {
+    if (strncmp(user, PV_MEMBER_ROLE_PREFIX, strlen(PV_MEMBER_ROLE_PREFIX)) == 0)
+        return NULL;
     for (size_t i = 0; i < room->member_count; i++)
         if (strcmp(room->members[i].user, user) == 0)
             return &room->members[i];
