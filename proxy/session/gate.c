@@ -187,6 +187,7 @@ pv_gate_trial(struct pv_session *s, struct pv_named *named, struct pv_arena *are
         error->sqlstate = pv_arena_strdup(arena, error->sqlstate);
         error->detail = error->detail == NULL ? NULL : pv_arena_strdup(arena, error->detail);
         error->hint = error->hint == NULL ? NULL : pv_arena_strdup(arena, error->hint);
+        error->reason = log_reason(arena, now);
         pv_judged_unref(judged);
         if (error->message == NULL || error->sqlstate == NULL)
             pv_session_fail(s, PV_NOMEM);
@@ -504,7 +505,7 @@ deny_query(struct pv_session *s, struct pv_request *r, struct pv_judged *judged,
     pv_request_poison(s, r, error);
     for (size_t i = 0; i < judged->count && s->phase != PV_PHASE_CLOSED; i++) {
         const struct pv_decision *decision = &judged->decisions[i];
-        const char *reason = i == at && decision->is_allowed ? error->message
+        const char *reason = i == at && decision->is_allowed ? (error->reason != NULL ? error->reason : error->message)
                              : !decision->is_allowed         ? log_reason(r->arena, decision)
                                                              : "another statement of the same query was denied";
 

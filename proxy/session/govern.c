@@ -1,6 +1,6 @@
 /*
  * What stops a statement that was let through: consent withdrawn while it waits or runs, a budget that turned out to be spent.
- *  1. Once a withdrawal is known, no row of a statement that it stops goes to the client, and the statement never ends well.
+ *  1. Once a withdrawal is known, no row of a statement that it stops goes to the client, and one that lost a row never ends well.
  *  2. A statement that takes from a budget is sent only when its runs were taken, on disk.
  */
 #include "policy/standing.h"
@@ -92,16 +92,40 @@ pv_govern_head(struct pv_session *s)
     s->host->cancel_server(s->host_context);
 }
 
-bool
-pv_govern_is_over(struct pv_session *s, struct pv_run *run)
+/* Nothing that the server did would be undone by an error here: one statement, alone in its implicit transaction. */
+static bool
+may_fail_late(const struct pv_session *s, const struct pv_request *r)
 {
-    const char *words = run->withdrawn_words;
-
-    if (words == NULL)
+    if (s->track.status != 'I')
         return false;
-    /* The cancel came too late, and a part of the rows is gone: there is no sound way on. */
+    if (r->kind == PV_REQUEST_QUERY)
+        return r->run_at + 1 == r->run_count;
+    return r->next != NULL && r->next->kind == PV_REQUEST_SYNC;
+}
+
+bool
+pv_govern_drops(struct pv_run *run)
+{
+    run->has_dropped |= run->withdrawn_words != NULL;
+    return run->has_dropped;
+}
+
+bool
+pv_govern_is_over(struct pv_session *s, struct pv_request *r, struct pv_run *run)
+{
+    struct pv_error error;
+
+    /* All of it had gone to the client before the withdrawal was known. */
+    if (run->withdrawn_words == NULL || !run->has_dropped)
+        return false;
     pv_trail_end(s, run, PV_OUTCOME_CANCELLED, "57014");
-    pv_session_fatal(s, "57014", words);
+    if (s->phase == PV_PHASE_CLOSED)
+        return true;
+    pv_error_simple(&error, "57014", run->withdrawn_words);
+    if (may_fail_late(s, r))
+        pv_error_write(s, &error);
+    else /* the client and the server would not agree on what has failed */
+        pv_session_fatal(s, error.sqlstate, error.message);
     return true;
 }
 

@@ -64,7 +64,7 @@ on_row(struct pv_session *s, struct pv_request *r, const struct reply *reply)
         violation(s);
         return;
     }
-    if (run->withdrawn_words != NULL)
+    if (pv_govern_drops(run))
         return;
     run->rows++;
     if (run->decision != NULL && run->decision->show_value != NULL)
@@ -78,7 +78,7 @@ on_copy_data(struct pv_session *s, struct pv_request *r, const struct reply *rep
 {
     struct pv_run *run = pv_request_run(r);
 
-    if (run == NULL || run->withdrawn_words == NULL)
+    if (run == NULL || reply->tag == PV_SERVER_COPY_DONE || !pv_govern_drops(run))
         pass(s, r, reply->raw);
 }
 
@@ -134,13 +134,13 @@ on_parameter_description(struct pv_session *s, struct pv_request *r, const struc
 static void
 finish_run(struct pv_session *s, struct pv_request *r, struct pv_run *run, const struct reply *reply)
 {
-    if (pv_govern_is_over(s, run))
-        return;
+    bool is_over = pv_govern_is_over(s, r, run);
+
     run->bytes += reply->raw.len;
     pv_trail_end(s, run, PV_OUTCOME_COMPLETED, NULL);
     if (s->phase == PV_PHASE_CLOSED)
         return;
-    if (!r->is_internal && !run->is_internal)
+    if (!is_over && !r->is_internal && !run->is_internal)
         pv_session_append_client(s, reply->raw.data, reply->raw.len);
     r->deadline_us = INT64_MAX;
     r->run_at++;
@@ -583,8 +583,10 @@ start_streaming(struct pv_session *s, const struct pv_frame_head *head)
         violation(s);
         return true;
     }
-    if (pv_govern_is_over(s, run))
+    if (pv_govern_drops(run)) { /* a row this large is not worth dropping in pieces */
+        pv_session_fatal(s, "57014", run->withdrawn_words);
         return true;
+    }
     if (head->tag == PV_SERVER_DATA_ROW)
         run->rows++;
     run->bytes += head->total_len;

@@ -94,7 +94,7 @@ pv_session_end(struct pv_session *s, enum pv_outcome outcome)
 void
 pv_session_fatal(struct pv_session *s, const char *sqlstate, const char *message)
 {
-    struct pv_error error = {"FATAL", sqlstate, message, NULL, NULL, 0};
+    struct pv_error error = {"FATAL", sqlstate, message, NULL, NULL, 0, NULL};
 
     if (s->phase == PV_PHASE_CLOSED)
         return;

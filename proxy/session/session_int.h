@@ -46,6 +46,7 @@ enum pv_phase {
 struct pv_error {
     const char *severity, *sqlstate, *message, *detail, *hint;
     uint32_t position;
+    const char *reason; /* for the log, where it says more; else NULL */
 };
 
 /* One judgement of a text, with all that it rests on; shared by whatever came out of it. */
@@ -104,7 +105,7 @@ struct pv_run {
     bool is_suppressed, has_timed_out;
     bool is_continued;           /* of a portal that ran before */
     const char *withdrawn_words; /* consent was withdrawn after it was sent; in the request's arena */
-    bool is_stopping;            /* its cancel is on the way */
+    bool is_stopping, has_dropped; /* its cancel is on the way; rows were kept back */
     const struct pv_budget_take *takes; /* of its begin record, as effective->budgets; NULL: none */
     uint64_t ticket;                    /* of its begin record */
     bool has_begun, has_ended;
@@ -377,8 +378,10 @@ struct pv_run *pv_request_run(struct pv_request *r); /* the one that runs now, o
 void pv_govern_standing(struct pv_session *s);
 /* The request at the head begins: cancels it when it was marked. */
 void pv_govern_head(struct pv_session *s);
-/* A run's success came in: true (and the session has ended) when it was marked. */
-bool pv_govern_is_over(struct pv_session *s, struct pv_run *run);
+/* Whether a row that came in is kept from the client. */
+bool pv_govern_drops(struct pv_run *run);
+/* A run's success came in although rows were kept back: true, and the client was told of an error, or the session has ended. */
+bool pv_govern_is_over(struct pv_session *s, struct pv_request *r, struct pv_run *run);
 /* What the run takes from budgets, for its begin record; PV_NOMEM. */
 enum pv_status pv_govern_takes(struct pv_session *s, struct pv_request *r, struct pv_run *run,
                                struct pv_statement_begin *begin) PV_MUST_CHECK;

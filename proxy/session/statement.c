@@ -254,6 +254,17 @@ try_portal(struct pv_session *s, struct pv_request *r, struct pv_named *portal, 
     return PV_DENIED;
 }
 
+/* A statement or a portal that may be used no more. */
+static enum pv_step
+deny_use(struct pv_session *s, struct pv_request *r, const struct pv_named *portal, const struct pv_error *error)
+{
+    pv_request_poison(s, r, error);
+    pv_trail_denied(s, r, portal->judged, portal->index, true, error->reason != NULL ? error->reason : error->message,
+                    error->sqlstate, portal->parameters);
+    pv_request_push(s, r);
+    return PV_STEP_DONE;
+}
+
 /* ---- Bind ---- */
 
 struct bound {
@@ -420,7 +431,7 @@ pv_statement_bind(struct pv_session *s, const struct pv_frame *frame)
         return refuse_with(s, r, "53400", "too many portals in this session");
     status = try_statement(s, r, &statement, &error);
     if (status == PV_DENIED)
-        return refuse(s, r, &error);
+        return deny_use(s, r, statement, &error);
     if (status != PV_OK) {
         pv_request_free(r);
         return PV_STEP_DONE;
@@ -499,15 +510,6 @@ pv_statement_describe(struct pv_session *s, const struct pv_frame *frame)
 /* ---- Execute ---- */
 
 static enum pv_step
-deny_execute(struct pv_session *s, struct pv_request *r, const struct pv_named *portal, const struct pv_error *error)
-{
-    pv_request_poison(s, r, error);
-    pv_trail_denied(s, r, portal->judged, portal->index, true, error->message, error->sqlstate, portal->parameters);
-    pv_request_push(s, r);
-    return PV_STEP_DONE;
-}
-
-static enum pv_step
 execute_portal(struct pv_session *s, struct pv_request *r, struct pv_named *portal, int32_t row_count_max)
 {
     struct pv_msg_execute execute = {pv_slice_cstr(portal->name), row_count_max};
@@ -531,7 +533,7 @@ execute_portal(struct pv_session *s, struct pv_request *r, struct pv_named *port
     if (status == PV_DENIED) {
         r->run_count = 0;
         pv_judged_unref(run->judged);
-        return deny_execute(s, r, portal, &error);
+        return deny_use(s, r, portal, &error);
     }
     r->named = pv_named_ref(portal);
     if (!pv_gate_define(s, run))
@@ -574,7 +576,7 @@ pv_statement_execute(struct pv_session *s, const struct pv_frame *frame)
     }
     status = try_portal(s, r, portal, &error);
     if (status != PV_OK)
-        return deny_execute(s, r, portal, &error);
+        return deny_use(s, r, portal, &error);
     return execute_portal(s, r, portal, execute.row_count_max);
 }
 

@@ -1,0 +1,498 @@
+"""INTERFACE 1, 3 and 5: approvals, consent, access budgets, expiry. ATTACKS section 6 and T14, where a name says so."""
+import copy
+import datetime
+import json
+import sqlite3
+import threading
+import time
+
+import psycopg
+import pytest
+
+from tests.lib import data, wire as w
+from tests.lib.certs import ed25519
+
+
+@pytest.fixture
+def governed(own_veil):
+    """governed(change, start=True, config=None): an installation whose small room was changed by change(room)."""
+
+    def make(change=None, start=True, config=None):
+        veil = own_veil(config=config)
+        veil.shape = data.small_room(veil.room)
+        if change:
+            change(veil.shape)
+        veil.write_room(veil.shape)
+        veil.provision()
+        return veil.start() if start else veil
+
+    return make
+
+
+def approve(veil, question, party, *more, status=0, key=None):
+    done = veil.run("approve", "--room", veil.room, "--question", question, "--party", party, "--key",
+                    key or veil.keys[party], *more)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done
+
+
+def consent(veil, party, verb, *subject, key=None, status=0):
+    done = veil.run("consent", "--room", veil.room, *subject, "--party", party, "--key", key or veil.keys[party], verb)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done
+
+
+def states(veil):
+    done = veil.run("approvals", "--room", veil.room, "--json")
+    assert done.returncode == 0, done.stderr
+    return {(row["question"], row["party"]): row for row in json.loads(done.stdout)}
+
+
+def reload(veil, change):
+    change(veil.shape)
+    veil.write_room(veil.shape)
+    mark = len(veil.stderr())
+    veil.hup()
+    veil.wait_stderr("reloaded", mark)
+
+
+def within(seconds, attempt):
+    """Whether attempt() comes true; it is asked until then."""
+    deadline = time.monotonic() + seconds
+    while not attempt():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def refusal(conn, sql, params=None, **more):
+    """The diagnostics of a refusal, None when it is answered."""
+    try:
+        conn.execute(sql, params, **more).fetchall()
+        return None
+    except psycopg.Error as error:
+        return error.diag
+
+
+LABELS = "SELECT * FROM questions.labels"
+FIRST = "SELECT * FROM questions.first(n => 3)"
+
+
+# --- approvals
+
+def test_a_question_waits_for_every_approval(governed):
+    def change(room):
+        room["questions"]["labels"]["approvals"] = ["acme", "megamart"]
+
+    veil = governed(change)
+    conn = veil.connect("alice", veil.room)
+    diag = refusal(conn, LABELS)
+    assert diag.sqlstate == "42501" and '"acme" is missing' in diag.message_detail
+    assert veil.last_log("query = ?", (LABELS,))["reason"].startswith("approval: ")
+    assert veil.last_log("query = ?", (LABELS,))["question"] == "labels"
+    approve(veil, "labels", "acme")
+    assert within(1, lambda: '"megamart" is missing' in refusal(conn, LABELS).message_detail)
+    assert refusal(conn, FIRST) is None, "other questions ask for nothing"
+    approve(veil, "labels", "megamart")
+    assert within(1, lambda: refusal(conn, LABELS) is None)
+    assert {s["state"] for s in states(veil).values()} == {"valid"}
+    events = [e["detail"] for e in veil.event_rows("event = 'approve'")]
+    assert len(events) == 2 and '"megamart"' in events[1]
+    veil.stop()
+    veil.start()
+    assert refusal(veil.connect("alice", veil.room), LABELS) is None
+
+
+EDITS = [
+    ("sql", lambda room: room["questions"]["labels"].update(sql="SELECT id, label FROM public.others WHERE id > 1 ORDER BY id")),
+    ("output", lambda room: room["questions"]["labels"].update(output={"max_rows": 5000})),
+    ("column", lambda room: room["datasets"]["public.others"]["columns"].update(ref={"category": 1})),
+    ("source", lambda room: room["datasets"]["public.others"].update(source="zoo.cells")),
+    ("owner", lambda room: room["datasets"]["public.others"].update(owner="acme")),
+    ("filter", lambda room: room["datasets"]["public.others"].update(row_filter="id > 1")),
+]
+
+
+@pytest.mark.parametrize("name, edit", EDITS, ids=[name for name, _ in EDITS])
+def test_G3_a_change_after_the_approval_makes_it_stale(governed, name, edit):
+    def change(room):
+        room["questions"]["labels"]["approvals"] = ["megamart"]
+
+    veil = governed(change, start=False)
+    approve(veil, "labels", "megamart")
+    assert veil.explain(LABELS, veil.room, "alice")[0] == 0
+    edit(veil.shape)
+    veil.write_room(veil.shape)
+    status, said = veil.explain(LABELS, veil.room, "alice")
+    assert status == 1 and said["sqlstate"] == "42501" and said["code"] == "approval" and "stale" in said["reason"]
+    found = states(veil)[("labels", "megamart")]
+    assert found["state"] == "stale" and "\n+" in found["diff"] and found["since"]
+
+
+def test_layout_titles_members_and_other_questions_leave_an_approval_alone(governed):
+    def change(room):
+        room["questions"]["labels"]["approvals"] = "owners"
+
+    veil = governed(change, start=False)
+    approve(veil, "labels", "megamart")
+    room = veil.shape
+    room["questions"]["labels"].update(sql="select ID,\n  label -- a comment\n from public.others\n order by id",
+                                       title="Labels", members=["role:analyst"])
+    room["datasets"]["public.others"]["title"] = "Others"
+    room["datasets"]["public.others"]["columns"] = dict(reversed(room["datasets"]["public.others"]["columns"].items()))
+    room["datasets"]["public.cells"]["columns"]["b_int"]["category"] = 2
+    room["questions"].pop("first")
+    veil.write_room(room)
+    assert states(veil)[("labels", "megamart")]["state"] == "valid"
+    assert veil.explain(LABELS, veil.room, "alice")[0] == 0
+
+
+def test_G3_a_reload_makes_it_stale_for_open_sessions_and_prepared_statements(governed):
+    def change(room):
+        room["questions"]["labels"]["approvals"] = ["megamart"]
+
+    veil = governed(change, start=False)
+    approve(veil, "labels", "megamart")
+    veil.start()
+    conn = veil.connect("alice", veil.room)
+    assert refusal(conn, LABELS, prepare=True) is None
+    conn.execute("PREPARE p AS " + LABELS)
+    reload(veil, lambda room: room["datasets"]["public.others"]["columns"].update(ref={"category": 1}))
+    for sql, more in ((LABELS, {"prepare": True}), ("EXECUTE p", {}), (LABELS, {})):
+        assert within(1, lambda: (refusal(conn, sql, **more) or conn).sqlstate == "42501"), sql
+        assert "stale" in refusal(conn, sql, **more).message_detail
+    approve(veil, "labels", "megamart")
+    assert within(1, lambda: refusal(conn, LABELS, prepare=True) is None)
+    assert within(1, lambda: refusal(conn, "EXECUTE p") is None)
+
+
+def test_G4_a_data_owner_who_comes_late_reopens_every_approval(governed):
+    def change(room):
+        room["questions"]["labels"]["approvals"] = "owners"
+
+    veil = governed(change, start=False)
+    approve(veil, "labels", "megamart")
+    veil.shape["questions"]["labels"]["sql"] = "SELECT o.id, o.label FROM public.others o JOIN public.cells c USING (id)"
+    veil.write_room(veil.shape)
+    assert {key: row["state"] for key, row in states(veil).items()} == {
+        ("labels", "acme"): "missing", ("labels", "megamart"): "stale"}
+
+
+def test_the_rooms_own_approvals_hold_where_a_question_says_nothing(governed):
+    def change(room):
+        room["approvals"] = ["acme"]
+        room["questions"]["first"]["approvals"] = []
+        room["questions"]["slow"]["approvals"] = "owners"
+
+    veil = governed(change, start=False)
+    assert set(states(veil)) == {("labels", "acme"), ("slow", "acme"), ("slow", "megamart")}
+    assert veil.explain(FIRST, veil.room, "alice")[0] == 0
+    assert veil.explain(LABELS, veil.room, "alice")[0] == 1
+
+
+def test_only_the_partys_own_key_signs(governed, tmp_path):
+    def change(room):
+        room["questions"]["labels"]["approvals"] = ["megamart"]
+
+    veil = governed(change, start=False)
+    stranger = ed25519(str(tmp_path / "stranger"))[0]
+    for key in (stranger, veil.keys["acme"]):
+        assert "not the key" in approve(veil, "labels", "megamart", key=key, status=1).stderr
+        assert "not the key" in consent(veil, "megamart", "withdraw", key=key, status=1).stderr
+    assert approve(veil, "labels", "megamart", key=str(tmp_path / "none"), status=2).stderr
+    assert approve(veil, "nothing", "megamart", status=2).stderr
+    assert states(veil)[("labels", "megamart")]["state"] == "missing"
+    printed = approve(veil, "labels", "megamart", "--print").stdout
+    assert 'question "labels"' in printed and 'owner "megamart"' in printed and 'mask hash' in printed
+
+
+def test_a_forged_approval_or_consent_in_the_state_counts_for_nothing(governed):
+    def change(room):
+        room["questions"]["labels"]["approvals"] = ["megamart"]
+
+    veil = governed(change, start=False)
+    approve(veil, "labels", "megamart")
+    state = sqlite3.connect(veil.path("state", "pgveil.db"))
+    row = state.execute("SELECT room, question, party, at, text, signature, fingerprint FROM approval").fetchone()
+    # A signature over another text, and one that the other party's key did not make.
+    state.execute("INSERT INTO approval (room, question, party, at, text, signature, fingerprint) VALUES (?, 'first', ?, ?, ?, ?, ?)",
+                  (row[0], row[2], *row[3:]))
+    state.execute("INSERT INTO approval (room, question, party, at, text, signature, fingerprint) VALUES (?, 'labels', 'acme', ?, ?, ?, ?)",
+                  (row[0], *row[3:]))
+    state.commit()
+    veil.shape["questions"]["labels"]["approvals"] = ["acme"]
+    veil.shape["questions"]["first"]["approvals"] = ["megamart"]
+    veil.write_room(veil.shape)
+    found = states(veil)
+    assert found[("labels", "acme")]["state"] == "missing" and "key" in found[("labels", "acme")]["why"]
+    assert found[("first", "megamart")]["state"] == "stale"
+    # A grant that the party's key did not make opens nothing.
+    veil.shape["questions"]["labels"].pop("approvals")
+    veil.write_room(veil.shape)
+    consent(veil, "megamart", "withdraw", "--question", "labels")
+    row = state.execute("SELECT room, kind, subject, party, at, signature, fingerprint FROM consent").fetchone()
+    state.execute("INSERT INTO consent (room, kind, subject, party, withdrawn, at, signature, fingerprint)"
+                  " VALUES (?, ?, ?, ?, 0, ?, ?, ?)", row)
+    state.commit()
+    assert veil.explain(LABELS, veil.room, "alice")[1]["code"] == "consent"
+    consent(veil, "megamart", "grant", "--question", "labels")
+    assert veil.explain(LABELS, veil.room, "alice")[0] == 0
+
+
+# --- consent
+
+@pytest.mark.parametrize("subject, stopped, goes_on", [
+    (("--question", "labels"), LABELS, FIRST),
+    (("--dataset", "public.others"), LABELS, FIRST),
+    (("--dataset", "public.cells"), FIRST, LABELS),
+    ((), LABELS, "SELECT 1"),
+])
+def test_withdrawn_consent_stops_within_a_second_and_needs_no_restart(governed, subject, stopped, goes_on):
+    veil = governed()
+    conns = [veil.connect(user, veil.room) for user in ("alice", "bi_service", "alice", "bi_service")]
+    assert all(refusal(conn, stopped, prepare=True) is None for conn in conns)
+    consent(veil, "acme", "withdraw", *subject)
+    for conn in conns:
+        assert within(1, lambda: refusal(conn, stopped, prepare=True) is not None)
+        diag = refusal(conn, stopped)
+        assert diag.sqlstate == "42501" and 'Party "acme" has withdrawn its consent' in diag.message_detail
+        assert refusal(conn, goes_on) is None
+    row = veil.last_log("query = ?", (stopped,))
+    assert row["decision"] == "denied" and row["reason"].startswith("consent: ")
+    consent(veil, "acme", "grant", *subject)
+    for conn in conns:
+        assert within(1, lambda: refusal(conn, stopped, prepare=True) is None)
+    assert len(veil.event_rows("event = 'consent'")) == 2
+
+
+@pytest.mark.parametrize("subject", [("--question", "slow"), ("--dataset", "public.others"), ()])
+def test_withdrawn_consent_cancels_what_runs(governed, subject):
+    veil = governed()
+    conns = [veil.wire(user, veil.room) for user in ("alice", "bi_service", "alice")]
+    bystander = veil.wire("alice", veil.room)
+    for conn in conns:
+        conn.send(w.query("SELECT * FROM questions.slow(n => 1)"))
+    bystander.send(w.query("SELECT pg_catalog.version()"))
+    time.sleep(0.5)
+    began = time.monotonic()
+    consent(veil, "megamart", "withdraw", *subject)
+    for conn in conns:
+        got = conn.until("Z")
+        assert w.errors(got) == ["57014"]
+        assert ["consent withdrawn" in m.fields["M"] for m in got if m.tag == "E"] == [True]
+        assert w.tags(conn.ask(w.query("SELECT 1"))) == "TDCZ"
+    assert time.monotonic() - began < 2
+    rows = veil.log_rows("question = 'slow'")
+    assert [(row["outcome"], row["sqlstate"], row["rows"]) for row in rows] == [("cancelled", "57014", 0)] * 3
+    assert w.errors(bystander.until("Z")) == []
+
+
+def test_withdrawn_consent_stops_rows_that_are_on_their_way(governed):
+    def change(room):
+        room["questions"]["many"] = {"type": "list", "sql": "SELECT a.id, b.h_text FROM public.cells a, public.cells b, "
+                                                            "public.cells c, public.cells d"}
+
+    veil = governed(change)
+    conn = veil.wire("alice", veil.room)
+    conn.send(w.query("SELECT * FROM questions.many"))
+    conn.take()
+    consent(veil, "acme", "withdraw")
+    assert w.errors(conn.until("E")) == ["57014"]
+    row = veil.last_log("question = 'many'")
+    assert row["outcome"] == "cancelled" and row["sqlstate"] == "57014"
+
+
+def test_withdrawn_consent_closes_open_cursors_and_suspended_portals(governed):
+    veil = governed()
+    conn = veil.connect("alice", veil.room, autocommit=False)
+    conn.execute("DECLARE c CURSOR FOR " + LABELS)
+    assert len(conn.execute("FETCH 1 FROM c").fetchall()) == 1
+    raw = veil.wire("alice", veil.room)
+    raw.ask(w.query("BEGIN"))
+    raw.ask(w.parse(LABELS), w.bind(), w.execute("", 1), w.SYNC)
+    consent(veil, "megamart", "withdraw", "--dataset", "public.others")
+    time.sleep(1)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        conn.execute("FETCH 1 FROM c")
+    assert w.errors(raw.ask(w.execute("", 1), w.SYNC)) == ["42501"]
+
+
+def test_what_nobody_could_have_signed_is_refused(governed):
+    veil = governed(start=False)
+    assert consent(veil, "acme", "withdraw", "--question", "nothing", status=2).stderr
+    assert veil.run("consent", "--room", veil.room, "--party", "acme", "--key", veil.keys["acme"]).returncode == 2
+    assert veil.run("consent", "--room", "nowhere", "--party", "acme", "--key", veil.keys["acme"], "grant").returncode == 2
+    assert veil.run("consent", "--room", veil.room, "--party", "nobody", "--key", veil.keys["acme"], "grant").returncode == 2
+
+
+# --- budgets
+
+def budget(question=None, dataset=None, **runs):
+    def change(room):
+        limits = [{"per": per, "runs": n} for per, n in runs.items()]
+        if question:
+            room["questions"][question]["access_budget"] = limits
+        if dataset:
+            room["datasets"][dataset]["access_budget"] = limits
+
+    return change
+
+
+def spent(diag):
+    return diag is not None and diag.sqlstate == "53400" and "is spent" in diag.message_primary
+
+
+@pytest.mark.parametrize("per", ["day", "week", "month", "lifetime"])
+def test_a_budget_is_spent_and_says_so(governed, per):
+    veil = governed(budget("first", **{per: 3}))
+    conn = veil.connect("alice", veil.room)
+    other = veil.connect("bi_service", veil.room)
+    assert refusal(conn, FIRST) is None
+    assert refusal(other, FIRST, prepare=True) is None
+    assert refusal(conn, "SELECT id, grp FROM public.cells WHERE id <= 4 ORDER BY id") is None
+    for one in (conn, other):
+        for more in ({}, {"prepare": True}):
+            diag = refusal(one, FIRST, **more)
+            assert spent(diag) and 'question "first"' in diag.message_primary
+            assert "3 runs" in diag.message_detail and per in diag.message_detail
+        assert refusal(one, LABELS) is None, "the session goes on"
+    row = veil.last_log("query = ? AND decision = 'denied'", (FIRST,))
+    assert row["reason"].startswith("budget: ") and row["outcome"] == "failed" and row["sqlstate"] == "53400"
+    assert row["forwarded"] is None and row["rows"] == 0
+    assert veil.run("audit", "verify").returncode == 0
+
+
+def test_T14_budgets_survive_restarts_kills_and_edits_of_the_file(governed):
+    veil = governed(budget("first", lifetime=4))
+    assert refusal(veil.connect("alice", veil.room), FIRST) is None
+    veil.stop()
+    veil.start()
+    assert refusal(veil.connect("alice", veil.room), FIRST) is None
+    veil.kill()
+    veil.start()
+    conn = veil.connect("alice", veil.room)
+    assert refusal(conn, FIRST) is None
+    # Another text, another period, other bounds: the runs that were had stay had.
+    reload(veil, lambda room: room["questions"]["first"].update(
+        sql="SELECT id FROM public.cells WHERE id < :n", access_budget=[{"per": "month", "runs": 4}]))
+    assert refusal(conn, FIRST) is None
+    assert spent(refusal(conn, FIRST))
+    reload(veil, lambda room: room["questions"]["first"].pop("access_budget"))
+    assert refusal(conn, FIRST) is None
+    reload(veil, budget("first", week=2))
+    assert spent(refusal(conn, FIRST))
+    reload(veil, budget("first", day=6))
+    assert refusal(conn, FIRST) is None
+
+
+@pytest.mark.parametrize("durability", ["strict", "relaxed"])
+def test_G9_concurrent_runs_never_overspend(governed, durability):
+    veil = governed(budget("first", day=20), config={"audit": {"durability": durability}})
+    answers = []
+
+    def ask(user):
+        with veil.connect(user, veil.room) as conn:
+            for n in range(6):
+                answers.append(refusal(conn, FIRST, prepare=n % 2 == 0))
+
+    threads = [threading.Thread(target=ask, args=(user,)) for user in ("alice", "bi_service") * 4]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == 48
+    assert sum(answer is None for answer in answers) == 20
+    assert all(spent(answer) for answer in answers if answer is not None)
+    assert veil.stop() == 0
+    assert len(veil.log_rows("question = 'first' AND decision = 'allowed'")) == 20
+    assert len(veil.log_rows("question = 'first' AND sqlstate = '53400' AND outcome = 'failed'")) == 28
+    assert veil.run("audit", "verify").returncode == 0
+
+
+def test_G8_a_data_sets_budget_counts_every_question_over_it(governed):
+    veil = governed(budget(dataset="public.others", day=2))
+    conn = veil.connect("alice", veil.room)
+    assert refusal(conn, LABELS) is None
+    assert refusal(conn, "SELECT l.id FROM questions.labels l, questions.first(n => 1) f") is None
+    diag = refusal(conn, LABELS)
+    assert spent(diag) and 'data set "public.others"' in diag.message_primary
+    assert refusal(conn, FIRST) is None
+
+
+def test_what_counts_as_a_run(governed):
+    veil = governed(budget("first", day=6))
+    raw = veil.wire("alice", veil.room)
+    # Parse, Bind and Describe are none; a portal is one, however often it is executed.
+    assert w.errors(raw.ask(w.query("BEGIN"))) == []
+    assert w.errors(raw.ask(w.parse(FIRST, "s"), w.describe("S", "s"), w.bind((), "s"), w.SYNC)) == []
+    for _ in range(3):
+        assert w.errors(raw.ask(w.execute("", 1), w.SYNC)) == []
+    assert w.errors(raw.ask(w.query("COMMIT"))) == []
+    conn = veil.connect("alice", veil.room)
+    # A cursor is one, its FETCHes are none; PREPARE is none, each EXECUTE is one.
+    with conn.transaction():
+        conn.execute("DECLARE c CURSOR FOR " + FIRST)
+        conn.execute("FETCH 1 FROM c")
+        conn.execute("FETCH 1 FROM c")
+    conn.execute("PREPARE p AS " + FIRST)
+    assert refusal(conn, "EXECUTE p") is None
+    # Asked twice in one statement, it runs twice: no room for that when one run is left.
+    twice = "SELECT a.id FROM questions.first(n => 2) a, questions.first(n => 3) b"
+    assert refusal(conn, twice) is None
+    assert spent(refusal(conn, twice))
+    assert refusal(conn, FIRST) is None
+    assert spent(refusal(conn, "EXECUTE p"))
+    assert spent(refusal(conn, FIRST))
+
+
+def test_a_spent_budget_fails_its_transaction_and_its_pipeline_like_any_error(governed):
+    veil = governed(budget("first", day=1))
+    raw = veil.wire("alice", veil.room)
+    got = raw.ask(w.query(FIRST + "; " + LABELS))
+    assert w.errors(got) == []
+    got = raw.ask(w.query("BEGIN; " + LABELS + "; " + FIRST + "; " + LABELS))
+    assert w.errors(got) == ["53400"] and got[-1].body == b"I"
+    assert w.errors(raw.ask(w.query("BEGIN"))) == []
+    got = raw.ask(w.parse(FIRST), w.bind(), w.execute(), w.parse(LABELS, "x"), w.bind((), "x"), w.execute(), w.SYNC)
+    assert w.errors(got) == ["53400"] and got[-1].body == b"E"
+    assert w.errors(raw.ask(w.query(LABELS))) == ["25P02"]
+    assert w.errors(raw.ask(w.query("ROLLBACK"))) == []
+    assert w.errors(raw.ask(w.query(LABELS))) == []
+    assert veil.stop() == 0
+    assert not veil.log_rows("outcome IS NULL OR outcome = 'lost'")
+
+
+def test_a_failed_run_is_a_run(governed):
+    def change(room):
+        room["questions"]["fails"] = copy.deepcopy(data.QUESTIONS["fails"])
+        room["questions"]["fails"]["access_budget"] = [{"per": "day", "runs": 1}]
+
+    veil = governed(change)
+    conn = veil.connect("alice", veil.room)
+    sql = "SELECT * FROM questions.fails(n => 1)"
+    assert refusal(conn, sql).sqlstate == "22012"
+    assert spent(refusal(conn, sql))
+
+
+def test_a_budget_of_nothing_allows_nothing(governed):
+    veil = governed(budget("first", day=0))
+    assert spent(refusal(veil.connect("alice", veil.room), FIRST))
+
+
+# --- expiry
+
+def test_a_room_expires_in_open_sessions_and_at_login(governed):
+    veil = governed()
+    conn = veil.connect("alice", veil.room)
+    assert refusal(conn, FIRST, prepare=True) is None
+    moment = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=2)
+    reload(veil, lambda room: room.update(expires=moment.strftime("%Y-%m-%dT%H:%M:%SZ")))
+    assert within(4, lambda: refusal(conn, FIRST, prepare=True) is not None)
+    diag = refusal(conn, FIRST)
+    assert diag.sqlstate == "42501" and "expired" in diag.message_primary
+    with pytest.raises(psycopg.OperationalError) as caught:
+        veil.connect("alice", veil.room)
+    assert "does not exist" in str(caught.value)
+    reload(veil, lambda room: room.pop("expires"))
+    assert refusal(conn, FIRST, prepare=True) is None
