@@ -191,13 +191,57 @@ const size_t pv_catalog_relation_count = PV_COUNT_OF(pv_catalog_relations);
 #define OF_PROC(name) \
     {name, "oid", "text", "CASE WHEN EXISTS (SELECT 1 FROM {cat}.pg_proc AS f WHERE f.oid = $1) THEN pg_catalog." name "($1) END"}
 
+/* An OID in digits, as casts hand it over; a name that is nobody's, so that its cast fails as a missing one's does. */
+#define DIGITS "$1 ~ '^[0-9]+$'"
+#define MISSING(type) "quote_ident(replace($1, '.', '_'))::" type
+#define RELATION_BY_NAME \
+    "(SELECT c.oid::regclass FROM {cat}.pg_class AS c JOIN {cat}.pg_namespace AS n ON n.oid = c.relnamespace " \
+     "CROSS JOIN (SELECT parse_ident($1)) AS i(parts) WHERE c.relname = i.parts[array_upper(i.parts, 1)] AND " \
+     "CASE array_upper(i.parts, 1) WHEN 1 THEN pg_table_is_visible(c.oid) WHEN 2 THEN n.nspname = i.parts[1] " \
+     "WHEN 3 THEN i.parts[1] = {room} AND n.nspname = i.parts[2] ELSE false END " \
+     "ORDER BY n.nspname = 'pg_catalog' DESC, n.nspname = 'public' DESC, n.nspname LIMIT 1)"
+#define TYPE_BY_NAME \
+    "(SELECT t.oid::regtype FROM {cat}.pg_type AS t WHERE t.typname = replace(lower($1), 'pg_catalog.', '') OR " \
+    "pg_catalog.format_type(t.oid, NULL) = lower($1) ORDER BY t.oid LIMIT 1)"
+#define FUNCTION_BY_NAME \
+    "(SELECT f.oid::regproc FROM {cat}.pg_proc AS f WHERE f.proname = replace($1, 'pg_catalog.', '') ORDER BY f.oid LIMIT 1)"
+/* Casts to types that look names up: the room's own and the system's objects, nobody else's. */
+#define SYSTEM_ONLY(type) \
+    {"pgveil_" type, "text", type, \
+     "CASE WHEN " DIGITS " AND length($1) < 6 AND $1::integer < 16384 THEN $1::oid::" type " ELSE '0'::oid::" type " END"}
+
 const struct pv_catalog_function pv_catalog_functions[] = {
-    {"to_regclass", "text", "regclass",
-     "(SELECT c.oid::regclass FROM {cat}.pg_class AS c JOIN {cat}.pg_namespace AS n ON n.oid = c.relnamespace "
-     "CROSS JOIN (SELECT parse_ident($1)) AS i(parts) WHERE c.relname = i.parts[array_upper(i.parts, 1)] AND "
-     "CASE array_upper(i.parts, 1) WHEN 1 THEN pg_table_is_visible(c.oid) WHEN 2 THEN n.nspname = i.parts[1] "
-     "WHEN 3 THEN i.parts[1] = {room} AND n.nspname = i.parts[2] ELSE false END "
-     "ORDER BY n.nspname = 'pg_catalog' DESC, n.nspname = 'public' DESC, n.nspname LIMIT 1)"},
+    {"pgveil_regclass", "text", "regclass",
+     "CASE WHEN " DIGITS " THEN coalesce((SELECT c.oid::regclass FROM {cat}.pg_class AS c WHERE c.oid = $1::oid), "
+     "'0'::oid::regclass) WHEN $1 = '-' THEN '0'::oid::regclass ELSE coalesce(" RELATION_BY_NAME ", " MISSING("regclass")
+     ") END"},
+    {"pgveil_regtype", "text", "regtype",
+     "CASE WHEN " DIGITS " THEN coalesce((SELECT t.oid::regtype FROM {cat}.pg_type AS t WHERE t.oid = $1::oid), "
+     "'0'::oid::regtype) WHEN $1 = '-' THEN '0'::oid::regtype ELSE coalesce(" TYPE_BY_NAME ", " MISSING("regtype") ") END"},
+    {"pgveil_regproc", "text", "regproc",
+     "CASE WHEN " DIGITS " THEN coalesce((SELECT f.oid::regproc FROM {cat}.pg_proc AS f WHERE f.oid = $1::oid), "
+     "'0'::oid::regproc) WHEN $1 = '-' THEN '0'::oid::regproc ELSE coalesce(" FUNCTION_BY_NAME ", " MISSING("regproc") ") END"},
+    {"pgveil_regprocedure", "text", "regprocedure",
+     "coalesce((SELECT f.oid::regprocedure FROM {cat}.pg_proc AS f WHERE f.oid = CASE WHEN " DIGITS
+     " THEN $1::oid END), '0'::oid::regprocedure)"},
+    {"pgveil_regnamespace", "text", "name",
+     "(SELECT n.nspname FROM {cat}.pg_namespace AS n WHERE n.oid = CASE WHEN " DIGITS " THEN $1::oid END OR n.nspname = $1)"},
+    {"pgveil_regrole", "text", "name",
+     "CASE WHEN $1 = {me}::text OR $1 = {user} THEN {user} ELSE '-'::name END"},
+    SYSTEM_ONLY("regoper"),
+    SYSTEM_ONLY("regoperator"),
+    SYSTEM_ONLY("regconfig"),
+    SYSTEM_ONLY("regdictionary"),
+    SYSTEM_ONLY("regcollation"),
+    {"format_type", "oid, integer", "text",
+     "CASE WHEN $1 IS NULL THEN NULL WHEN $1 < '16384'::oid OR EXISTS (SELECT 1 FROM {cat}.pg_type AS t WHERE t.oid = $1) "
+     "THEN pg_catalog.format_type($1, $2) ELSE '-' END"},
+    {"pg_partition_ancestors", "regclass", "oid", "$1::oid"},
+    BLANK("pg_get_function_arg_default", "oid, integer"),
+    OF_PROC("pg_get_function_identity_arguments"),
+    {"to_regtype", "text", "regtype", TYPE_BY_NAME},
+    {"to_regproc", "text", "regproc", FUNCTION_BY_NAME},
+    {"to_regclass", "text", "regclass", RELATION_BY_NAME},
     {"to_regnamespace", "text", "regnamespace",
      "(SELECT n.oid::regnamespace FROM {cat}.pg_namespace AS n CROSS JOIN (SELECT parse_ident($1)) AS i(parts) "
      "WHERE array_upper(i.parts, 1) = 1 AND n.nspname = i.parts[1])"},

@@ -80,9 +80,11 @@ void pv_substitute_data(const struct pv_room *room, const struct pv_resolution *
 
 /*
  * A cast to a type that looks names up (regclass and kin): a constant is looked up among the room's names, anything
- * else goes through oid, so that no text becomes a look-up (ATTACKS: N6). Inside pv_sql_guard.
+ * else by a function that knows only those (ATTACKS: N6). is_kept: it stands where its type does no harm (an output of
+ * the statement, an operand of a comparison, under a cast to text or oid); elsewhere it becomes an OID. Inside
+ * pv_sql_guard.
  */
-enum pv_status pv_edit_lookup_cast(struct pv_trial *trial, TypeCast *cast) PV_MUST_CHECK;
+enum pv_status pv_edit_lookup_cast(struct pv_trial *trial, TypeCast *cast, bool is_kept, Node **edited) PV_MUST_CHECK;
 
 /* ---- fixed questions (ask.c, question.c) ------------------------------------- */
 

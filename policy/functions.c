@@ -91,7 +91,7 @@ static const struct pv_function functions[] = {
     {"float8", PV_FN_SCALAR, NULL},
     {"floor", PV_FN_SCALAR, NULL},
     {"format", PV_FN_SCALAR, NULL},
-    {"format_type", PV_FN_CATALOG, NULL},
+    {"format_type", PV_FN_REDIRECT, NULL},
     {"gcd", PV_FN_SCALAR, NULL},
     {"generate_series", PV_FN_SET, NULL},
     {"generate_subscripts", PV_FN_SET, NULL},
@@ -202,7 +202,6 @@ static const struct pv_function functions[] = {
     {"numrange", PV_FN_SCALAR, NULL},
     {"obj_description", PV_FN_REDIRECT, NULL},
     {"octet_length", PV_FN_SCALAR, NULL},
-    {"oidvectortypes", PV_FN_CATALOG, NULL},
     {"overlaps", PV_FN_SCALAR, NULL},
     {"overlay", PV_FN_SCALAR, NULL},
     {"percent_rank", PV_FN_WINDOW, NULL},
@@ -224,9 +223,9 @@ static const struct pv_function functions[] = {
     {"pg_function_is_visible", PV_FN_CATALOG, NULL},
     {"pg_get_constraintdef", PV_FN_REDIRECT, NULL},
     {"pg_get_expr", PV_FN_REDIRECT, NULL},
-    {"pg_get_function_arg_default", PV_FN_CATALOG, NULL},
+    {"pg_get_function_arg_default", PV_FN_REDIRECT, NULL},
     {"pg_get_function_arguments", PV_FN_REDIRECT, NULL},
-    {"pg_get_function_identity_arguments", PV_FN_CATALOG, NULL},
+    {"pg_get_function_identity_arguments", PV_FN_REDIRECT, NULL},
     {"pg_get_function_result", PV_FN_REDIRECT, NULL},
     {"pg_get_function_sqlbody", PV_FN_REDIRECT, NULL},
     {"pg_get_functiondef", PV_FN_REDIRECT, NULL},
@@ -254,8 +253,7 @@ static const struct pv_function functions[] = {
     {"pg_operator_is_visible", PV_FN_CATALOG, NULL},
     {"pg_opfamily_is_visible", PV_FN_CATALOG, NULL},
     {"pg_options_to_table", PV_FN_SET, "option_name,option_value"},
-    {"pg_partition_ancestors", PV_FN_SET, NULL},
-    {"pg_partition_tree", PV_FN_SET, "relid,parentrelid,isleaf,level"},
+    {"pg_partition_ancestors", PV_FN_REDIRECT, NULL},
     {"pg_postmaster_start_time", PV_FN_CATALOG, NULL},
     {"pg_relation_filenode", PV_FN_REDIRECT, NULL},
     {"pg_relation_filepath", PV_FN_REDIRECT, NULL},
@@ -360,14 +358,10 @@ static const struct pv_function functions[] = {
     {"to_jsonb", PV_FN_SCALAR, NULL},
     {"to_number", PV_FN_SCALAR, NULL},
     {"to_regclass", PV_FN_REDIRECT, NULL},
-    {"to_regcollation", PV_FN_CATALOG, NULL},
     {"to_regnamespace", PV_FN_REDIRECT, NULL},
-    {"to_regoper", PV_FN_CATALOG, NULL},
-    {"to_regoperator", PV_FN_CATALOG, NULL},
-    {"to_regproc", PV_FN_CATALOG, NULL},
-    {"to_regprocedure", PV_FN_CATALOG, NULL},
+    {"to_regproc", PV_FN_REDIRECT, NULL},
     {"to_regrole", PV_FN_REDIRECT, NULL},
-    {"to_regtype", PV_FN_CATALOG, NULL},
+    {"to_regtype", PV_FN_REDIRECT, NULL},
     {"to_timestamp", PV_FN_SCALAR, NULL},
     {"transaction_timestamp", PV_FN_SCALAR, NULL},
     {"translate", PV_FN_SCALAR, NULL},
@@ -620,7 +614,6 @@ static const char *const columns_jsonb_each[] = {"key", "value"};
 static const char *const columns_jsonb_each_text[] = {"key", "value"};
 static const char *const columns_pg_get_keywords[] = {"word", "catcode", "barelabel", "catdesc", "baredesc"};
 static const char *const columns_pg_options_to_table[] = {"option_name", "option_value"};
-static const char *const columns_pg_partition_tree[] = {"relid", "parentrelid", "isleaf", "level"};
 static const char *const columns_pg_timezone_abbrevs[] = {"abbrev", "utc_offset", "is_dst"};
 static const char *const columns_pg_timezone_names[] = {"name", "abbrev", "utc_offset", "is_dst"};
 static const char *const columns__pg_expandarray[] = {"x", "n"};
@@ -637,7 +630,6 @@ static const struct pv_relation relations[] = {
     {PV_RELATION_CATALOG, "pg_catalog", "jsonb_each_text", columns_jsonb_each_text, 2, NULL},
     {PV_RELATION_CATALOG, "pg_catalog", "pg_get_keywords", columns_pg_get_keywords, 5, NULL},
     {PV_RELATION_CATALOG, "pg_catalog", "pg_options_to_table", columns_pg_options_to_table, 2, NULL},
-    {PV_RELATION_CATALOG, "pg_catalog", "pg_partition_tree", columns_pg_partition_tree, 4, NULL},
     {PV_RELATION_CATALOG, "pg_catalog", "pg_timezone_abbrevs", columns_pg_timezone_abbrevs, 3, NULL},
     {PV_RELATION_CATALOG, "pg_catalog", "pg_timezone_names", columns_pg_timezone_names, 4, NULL},
     {PV_RELATION_CATALOG, "information_schema", "_pg_expandarray", columns__pg_expandarray, 2, NULL},

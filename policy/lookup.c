@@ -141,29 +141,29 @@ lookup_namespace(struct pv_trial *trial, A_Const *constant, const char *text, in
     return pv_deny(trial, PV_REASON_NO_RELATION, "3F000", location, "schema \"%s\" does not exist", text);
 }
 
-enum pv_status
-pv_edit_lookup_cast(struct pv_trial *trial, TypeCast *cast)
+/* `X::type` of anything but a constant: a function of the room's catalog schema answers for what the room holds. */
+static Node *
+checked_cast(struct pv_trial *trial, TypeCast *cast, const char *type)
 {
-    const char *type = strVal(llast(cast->typeName->names));
-    A_Const *constant = (A_Const *) cast->arg;
-    const char *text;
+    char schema[PV_VIEWS_NAME_SIZE];
+    Node *call;
 
-    if (!pv_type_is_lookup(type))
-        return PV_OK;
-    if (type[0] == '_' || cast->typeName->arrayBounds != NIL) {
-        /* Arrays of looked-up names: through oid[] likewise. */
-        cast->arg = pv_make_type_cast(cast->arg, "_oid");
-        return PV_OK;
-    }
-    if (!IsA(cast->arg, A_Const) || (!constant->isnull && constant->val.node.type != T_String)) {
-        cast->arg = pv_make_type_cast(cast->arg, "oid");
-        return PV_OK;
-    }
-    if (constant->isnull)
-        return PV_OK;
-    text = constant->val.sval.sval;
-    if (is_number(text) || strcmp(text, "-") == 0)
-        return PV_OK;
+    pv_views_catalog_schema(trial->caller->room->name, schema);
+    call = (Node *) pv_make_call(schema, psprintf("pgveil_%s", type),
+                                 list_make1(pv_make_type_cast((Node *) cast->arg, "text")));
+    /* These two come back as names: their own output would be the physical one. */
+    if (strcmp(type, "regnamespace") == 0 || strcmp(type, "regrole") == 0)
+        return call;
+    cast->arg = call;
+    return (Node *) cast;
+}
+
+static enum pv_status
+lookup_constant(struct pv_trial *trial, TypeCast *cast, const char *type)
+{
+    A_Const *constant = (A_Const *) cast->arg;
+    const char *text = constant->val.sval.sval;
+
     if (strcmp(type, "regclass") == 0)
         return lookup_relation(trial, constant, text, cast->location);
     if (strcmp(type, "regtype") == 0)
@@ -173,4 +173,31 @@ pv_edit_lookup_cast(struct pv_trial *trial, TypeCast *cast)
     if (strcmp(type, "regnamespace") == 0)
         return lookup_namespace(trial, constant, text, cast->location);
     return pv_deny(trial, PV_REASON_TYPE, "42704", cast->location, "\"%s\" does not exist", text);
+}
+
+enum pv_status
+pv_edit_lookup_cast(struct pv_trial *trial, TypeCast *cast, bool is_kept, Node **edited)
+{
+    const char *type = strVal(llast(cast->typeName->names));
+    const A_Const *constant = (const A_Const *) cast->arg;
+    enum pv_status status = PV_OK;
+
+    *edited = (Node *) cast;
+    if (!pv_type_is_lookup(type))
+        return PV_OK;
+    if (type[0] == '_' || cast->typeName->arrayBounds != NIL)
+        return pv_deny(trial, PV_REASON_TYPE, "42704", cast->location, "type \"%s[]\" does not exist",
+                       type[0] == '_' ? type + 1 : type);
+    if (!IsA(cast->arg, A_Const) || (!constant->isnull && constant->val.node.type != T_String) ||
+        (!constant->isnull && is_number(constant->val.sval.sval)))
+        *edited = checked_cast(trial, cast, type);
+    else if (!constant->isnull && strcmp(constant->val.sval.sval, "-") != 0)
+        status = lookup_constant(trial, cast, type);
+    /*
+     * Where the value could flow into another expression it is an OID: next to a looked-up type PostgreSQL would
+     * turn any integer into one, and print a name for it (ATTACKS: N6).
+     */
+    if (status == PV_OK && !is_kept && IsA(*edited, TypeCast))
+        *edited = pv_make_type_cast(*edited, "oid");
+    return status;
 }

@@ -237,6 +237,8 @@ enforce_level(struct enforce *enforce, struct pv_level *level)
     pv_tree_mutate((Node **) (void *) &level->stmt->sortClause, edit_filtered, &filtering);
     for (const struct need *need = needs; need != NULL; need = need->next)
         pv_threshold_add(enforce->rule->trial->caller->room->name, level->stmt, need->column, need->minimum);
+    if (level != enforce->rule->resolution->top)
+        pv_fence(level->stmt);
 }
 
 static void

@@ -18,6 +18,7 @@ struct substitution {
     const struct pv_room *room;
     const struct pv_resolution *resolution;
     Node **root;
+    char catalog_schema[PV_VIEWS_NAME_SIZE]; /* our own functions are called by it; no caller can name it */
     enum pv_status status;
 };
 
@@ -223,6 +224,8 @@ edit_function(struct substitution *sub, FuncCall *call)
     const struct pv_function *function = pv_function_find_qualified(schema, name);
     char physical[PV_VIEWS_NAME_SIZE];
 
+    if (function == NULL && schema != NULL && strcmp(schema, sub->catalog_schema) == 0)
+        return (Node *) call;
     if (function == NULL) {
         /* allow.c lets only questions through to here. */
         if (sub->trial != NULL)
@@ -294,6 +297,59 @@ edit_value_function(struct substitution *sub, SQLValueFunction *function)
     }
 }
 
+/*
+ * Marks on casts to looked-up types, in their location, which carries no other meaning once a statement is judged:
+ * seen to already, or keeping its type (KEPT_AT and below hold the location).
+ */
+#define EDITED (-2)
+#define KEPT_AT (-10)
+
+static Node *
+edit_cast(struct substitution *sub, TypeCast *cast)
+{
+    Node *edited = (Node *) cast;
+    bool is_kept = cast->location <= KEPT_AT;
+    enum pv_status status;
+
+    if (cast->location == EDITED || !pv_type_is_lookup(strVal(llast(cast->typeName->names))))
+        return edited;
+    if (is_kept)
+        cast->location = KEPT_AT - 1 - cast->location;
+    status = pv_edit_lookup_cast(sub->trial, cast, is_kept, &edited);
+    cast->location = EDITED;
+    if (status != PV_OK)
+        refuse(sub, status);
+    return edited;
+}
+
+/* Where a looked-up type may stay: an output of the statement itself, under a cast, beside a comparison. */
+static enum pv_walk
+visit_kept(void *context, Node *node, const struct pv_walk_at *at)
+{
+    struct substitution *sub = context;
+    const SelectStmt *top = (const SelectStmt *) *sub->root;
+    bool is_kept = false;
+
+    if (IsA(node, ResTarget) && at->parent != NULL && IsA(top, SelectStmt) && top->op == SETOP_NONE &&
+        (at->parent == (const Node *) top || at->parent == (const Node *) top->targetList))
+        ((ResTarget *) node)->location = EDITED;
+    if (!IsA(node, TypeCast) || at->parent == NULL ||
+        !pv_type_is_lookup(strVal(llast(((TypeCast *) node)->typeName->names))))
+        return PV_WALK_ON;
+    if (IsA(at->parent, TypeCast))
+        is_kept = true;
+    else if (IsA(at->parent, ResTarget))
+        is_kept = ((ResTarget *) at->parent)->location == EDITED;
+    else if (IsA(at->parent, A_Expr) && ((A_Expr *) at->parent)->kind == AEXPR_OP) {
+        const char *name = strVal(llast(((A_Expr *) at->parent)->name));
+
+        is_kept = strcmp(name, "=") == 0 || strcmp(name, "<>") == 0;
+    }
+    if (is_kept)
+        ((TypeCast *) node)->location = KEPT_AT - 1 - ((TypeCast *) node)->location;
+    return PV_WALK_ON;
+}
+
 /* A substituted expression must not change the name of an output that has no alias. */
 static void
 name_targets(const struct pv_resolution *resolution)
@@ -338,13 +394,7 @@ edit(void *context, Node *node, bool *is_entered)
     case T_SQLValueFunction:
         return sub->trial == NULL ? node : edit_value_function(sub, (SQLValueFunction *) node);
     case T_TypeCast:
-        if (sub->trial != NULL) {
-            enum pv_status status = pv_edit_lookup_cast(sub->trial, (TypeCast *) node);
-
-            if (status != PV_OK)
-                refuse(sub, status);
-        }
-        return node;
+        return sub->trial == NULL ? node : edit_cast(sub, (TypeCast *) node);
     default:
         return node;
     }
@@ -356,13 +406,19 @@ run(void *context)
     struct substitution *sub = context;
 
     name_targets(sub->resolution);
+    if (sub->trial != NULL) {
+        pv_views_catalog_schema(sub->room->name, sub->catalog_schema);
+        if (pv_tree_walk(*sub->root, &pv_sql_limits_default, visit_kept, sub, NULL) != PV_OK)
+            refuse(sub, PV_NOMEM);
+    }
     pv_tree_mutate(sub->root, edit, sub);
 }
 
 enum pv_status
 pv_substitute(struct pv_trial *trial, const struct pv_resolution *resolution, Node **select)
 {
-    struct substitution sub = {trial, trial->caller->room, resolution, select, PV_OK};
+    struct substitution sub = {
+        .trial = trial, .room = trial->caller->room, .resolution = resolution, .root = select, .status = PV_OK};
     MemoryContext before = pv_sql_enter(trial->sql);
     enum pv_status status = pv_sql_guard(run, &sub, NULL);
 
@@ -373,7 +429,7 @@ pv_substitute(struct pv_trial *trial, const struct pv_resolution *resolution, No
 void
 pv_substitute_data(const struct pv_room *room, const struct pv_resolution *resolution, Node **select)
 {
-    struct substitution sub = {NULL, room, resolution, select, PV_OK};
+    struct substitution sub = {.room = room, .resolution = resolution, .root = select, .status = PV_OK};
 
     run(&sub);
 }

@@ -137,7 +137,18 @@ pv_guarded_query(const char *room, SelectStmt *query, const char *const *names, 
             pv_make_operator("<=", pv_make_column("q", "row_number"), pv_make_integer((int64_t) max_rows)), make_true(),
             (Node *) pv_make_call(schema, PV_VIEWS_ROW_GUARD_FUNCTION, list_make1(bound)));
     }
-    return pv_make_select(targets, list_make1(pv_make_subselect(query, pv_make_alias("q", columns))), guard);
+    query = pv_make_select(targets, list_make1(pv_make_subselect(query, pv_make_alias("q", columns))), guard);
+    pv_fence(query);
+    return query;
+}
+
+void
+pv_fence(SelectStmt *query)
+{
+    if (query->limitOffset == NULL && query->limitCount == NULL) {
+        query->limitOffset = pv_make_integer(0);
+        query->limitOption = LIMIT_OPTION_COUNT;
+    }
 }
 
 struct addition {

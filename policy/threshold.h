@@ -27,6 +27,12 @@ void pv_threshold_add(const char *room, SelectStmt *select, Node *entity, uint64
 SelectStmt *pv_guarded_query(const char *room, SelectStmt *query, const char *const *names, size_t count,
                              uint64_t max_rows);
 
+/*
+ * OFFSET 0: the database evaluates the query by itself, and no condition from outside is pushed below its threshold,
+ * where an error of it would tell of a group that is left out (ATTACKS: S1, S2). Throws.
+ */
+void pv_fence(SelectStmt *query);
+
 /* An aggregate call of this level stands in the tree (sub-queries left out). */
 bool pv_tree_has_aggregate(Node *tree);
 
