@@ -188,6 +188,8 @@ const size_t pv_catalog_relation_count = PV_COUNT_OF(pv_catalog_relations);
         {"has_column_privilege", "oid, " object ", " column ", text", "boolean", HOLDS("4", "select")}
 #define BLANK(name, arguments) {name, arguments, "text", "NULL::text"}
 #define ZERO(name, arguments) {name, arguments, "bigint", "'0'::bigint"}
+/* The system's take a regclass: its input would look a written name up among everybody's. */
+#define BY_OID_AND_NAME(name, more, returns, body) {name, "oid" more, returns, body}, {name, "text" more, returns, body}
 #define OF_PROC(name) \
     {name, "oid", "text", "CASE WHEN EXISTS (SELECT 1 FROM {cat}.pg_proc AS f WHERE f.oid = $1) THEN pg_catalog." name "($1) END"}
 
@@ -236,7 +238,8 @@ const struct pv_catalog_function pv_catalog_functions[] = {
     {"format_type", "oid, integer", "text",
      "CASE WHEN $1 IS NULL THEN NULL WHEN $1 < '16384'::oid OR EXISTS (SELECT 1 FROM {cat}.pg_type AS t WHERE t.oid = $1) "
      "THEN pg_catalog.format_type($1, $2) ELSE '-' END"},
-    {"pg_partition_ancestors", "regclass", "oid", "$1::oid"},
+    {"pg_partition_ancestors", "oid", "oid", "$1"},
+    {"pg_partition_ancestors", "text", "oid", "CASE WHEN " DIGITS " THEN $1::oid END"},
     BLANK("pg_get_function_arg_default", "oid, integer"),
     OF_PROC("pg_get_function_identity_arguments"),
     {"to_regtype", "text", "regtype", TYPE_BY_NAME},
@@ -302,19 +305,20 @@ const struct pv_catalog_function pv_catalog_functions[] = {
     {"pg_get_viewdef", "oid, integer", "text", "''::text"},
     {"pg_get_viewdef", "text", "text", "''::text"},
     {"pg_get_viewdef", "text, boolean", "text", "''::text"},
-    BLANK("pg_relation_filepath", "regclass"),
-    {"pg_relation_filenode", "regclass", "oid", "NULL::oid"},
-    ZERO("pg_relation_size", "regclass"),
-    ZERO("pg_relation_size", "regclass, text"),
-    ZERO("pg_table_size", "regclass"),
-    ZERO("pg_indexes_size", "regclass"),
-    ZERO("pg_total_relation_size", "regclass"),
+    BY_OID_AND_NAME("pg_relation_filepath", "", "text", "NULL::text"),
+    BY_OID_AND_NAME("pg_relation_filenode", "", "oid", "NULL::oid"),
+    BY_OID_AND_NAME("pg_relation_size", "", "bigint", "'0'::bigint"),
+    BY_OID_AND_NAME("pg_relation_size", ", text", "bigint", "'0'::bigint"),
+    BY_OID_AND_NAME("pg_table_size", "", "bigint", "'0'::bigint"),
+    BY_OID_AND_NAME("pg_indexes_size", "", "bigint", "'0'::bigint"),
+    BY_OID_AND_NAME("pg_total_relation_size", "", "bigint", "'0'::bigint"),
+    BY_OID_AND_NAME("pg_relation_is_publishable", "", "boolean", "false"),
     ZERO("pg_database_size", "name"),
     ZERO("pg_database_size", "oid"),
     ZERO("pg_tablespace_size", "name"),
     ZERO("pg_tablespace_size", "oid"),
     ZERO("pg_stat_get_numscans", "oid"),
-    {"pg_sequence_last_value", "regclass", "bigint", "NULL::bigint"},
+    BY_OID_AND_NAME("pg_sequence_last_value", "", "bigint", "NULL::bigint"),
     {"pg_tablespace_location", "oid", "text", "''::text"},
     {"inet_server_addr", "", "inet", "NULL::inet"},
     {"inet_server_port", "", "integer", "NULL::integer"},
