@@ -22,9 +22,9 @@ test:
 	@tests/setup build test
 	@tests/tally "build=$(MAKE) -s --no-print-directory $(JOBS) all" \
 	    "lint=$(MAKE) -s --no-print-directory lint" \
-	    "unit=$(MAKE) -s --no-print-directory $(JOBS) unit-programs && $(MAKE) -s --no-print-directory -k unit" \
-	    "clang=$(MAKE) -s --no-print-directory $(JOBS) CC=clang all unit-programs" \
-	    "unit-asan=$(MAKE) -s --no-print-directory $(JOBS) FLAVOR=asan all unit-programs && $(MAKE) -s --no-print-directory -k FLAVOR=asan unit" \
+	    "unit=$(MAKE) -s --no-print-directory -k $(JOBS) -Otarget unit" \
+	    "clang=$(MAKE) -s --no-print-directory -k $(JOBS) CC=clang all unit-programs" \
+	    "unit-asan=$(MAKE) -s --no-print-directory -k $(JOBS) -Otarget FLAVOR=asan all unit" \
 	    "wire=$(MAKE) -s --no-print-directory wire" \
 	    "integration=$(MAKE) -s --no-print-directory integration" \
 	    "fuzz=$(MAKE) -s --no-print-directory fuzz"
