@@ -92,7 +92,9 @@ def check_server_log(log, guard):
     ran = list(statements_of_rooms(log))
     assert ran, "no statement of a room stands in the server's log, so this check proves nothing"
     sources = re.compile(r'\b"?(crm|zoo)"?\s*\.|\bledger\b|\bstaff\b', re.I)
-    named = [sql for sql in ran if sources.search(sql)]
+    # A client may well write such a name in a constant, to look it up in the catalog.
+    constants = re.compile(r"E?'(?:[^']|'')*'")
+    named = [sql for sql in ran if sources.search(constants.sub("''", sql))]
     assert not named, "a source table was named towards the server: %r" % named[:3]
     whole = set(sql.strip() for sql in ran)
     passed_on = [sql for sql in guard.denied if sql.strip() in whole]
