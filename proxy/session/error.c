@@ -114,6 +114,21 @@ redacted_message(struct pv_slice sqlstate)
     return redacted_words;
 }
 
+/*
+ * Errors that PostgreSQL finds in a statement before it reads a row: they speak of the text that was sent (a missing
+ * operator, an ungrouped column), so an analyst gets them whole, from an analytical question too.
+ */
+static bool
+is_of_the_text(struct pv_slice sqlstate)
+{
+    static const char *const codes[] = {"42883", "42804", "42803", "42702", "42703", "42P10", "42725", "42P18"};
+
+    for (size_t i = 0; i < PV_COUNT_OF(codes); i++)
+        if (pv_slice_is(sqlstate, codes[i]))
+            return true;
+    return false;
+}
+
 static void
 copy_shown(struct pv_msg_notice *out, const struct pv_msg_notice *in, struct pv_arena *arena,
            enum pv_msg_notice_field field)
@@ -150,7 +165,7 @@ pv_error_relay(struct pv_session *s, enum pv_server_tag tag, const struct pv_msg
     out.fields[PV_NOTICE_SEVERITY] = notice->fields[PV_NOTICE_SEVERITY];
     out.fields[PV_NOTICE_SEVERITY_PLAIN] = notice->fields[PV_NOTICE_SEVERITY_PLAIN];
     out.fields[PV_NOTICE_SQLSTATE] = notice->fields[PV_NOTICE_SQLSTATE];
-    if (words == NULL && is_redacted)
+    if (words == NULL && is_redacted && !is_of_the_text(notice->fields[PV_NOTICE_SQLSTATE]))
         words = redacted_message(notice->fields[PV_NOTICE_SQLSTATE]);
     if (words != NULL) {
         pv_msg_notice_set(&out, PV_NOTICE_MESSAGE, words);
