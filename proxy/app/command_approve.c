@@ -2,12 +2,10 @@
 
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "proxy/app/governance.h"
 #include "proxy/app/line_diff.h"
-#include "proxy/audit/journal.h"
 #include "proxy/base/arena.h"
 
 /* A party's signature under a question as it stands, and the list of those that questions need. */
@@ -36,16 +34,8 @@ record_approval(const struct pv_signing *signing, const char *question, char *er
 {
     json_t *detail = json_pack("{s:s, s:s, s:s}", "question", question, "party", signing->party_name, "fingerprint",
                                signing->fingerprint);
-    char *text = detail == NULL ? NULL : json_dumps(detail, JSON_COMPACT);
-    const struct pv_event event = {.room = signing->room_name, .event = "approve", .detail = text};
-    const struct pv_record record = {.kind = PV_RECORD_EVENT, .event = &event};
-    enum pv_status status = PV_NOMEM;
 
-    if (text != NULL)
-        status = pv_journal_append_once(signing->policy->config.state_path, &record, error, error_size);
-    free(text);
-    json_decref(detail);
-    return status;
+    return pv_governance_event(signing->policy, signing->room_name, "approve", 0, detail, error, error_size);
 }
 
 /* The event first: an approval that no log knows of must not count. */

@@ -2,11 +2,10 @@
 
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "proxy/app/governance.h"
-#include "proxy/audit/journal.h"
+#include "proxy/audit/record.h"
 #include "proxy/base/arena.h"
 
 /* A party's kill switch: consent to the room, a question or a data set, withdrawn or granted again. */
@@ -30,17 +29,8 @@ record_consent(const struct pv_signing *signing, const struct pv_given_consent *
                                "party", signing->party_name, "fingerprint", signing->fingerprint, "question",
                                consent->kind == PV_SUBJECT_QUESTION ? consent->subject : NULL, "dataset",
                                consent->kind == PV_SUBJECT_DATASET ? consent->subject : NULL);
-    char *text = detail == NULL ? NULL : json_dumps(detail, JSON_COMPACT);
-    const struct pv_event event = {
-        .at_us = consent->at_us, .room = signing->room_name, .event = "consent", .detail = text};
-    const struct pv_record record = {.kind = PV_RECORD_EVENT, .event = &event};
-    enum pv_status status = PV_NOMEM;
 
-    if (text != NULL)
-        status = pv_journal_append_once(signing->policy->config.state_path, &record, error, error_size);
-    free(text);
-    json_decref(detail);
-    return status;
+    return pv_governance_event(signing->policy, signing->room_name, "consent", consent->at_us, detail, error, error_size);
 }
 
 /* What stops is stored before it is logged, what allows is logged before it is stored. */

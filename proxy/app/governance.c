@@ -3,7 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "proxy/audit/journal.h"
 #include "proxy/base/arena.h"
+#include "proxy/base/bytes.h"
 
 static enum pv_subject_kind
 subject_kind(enum pv_consent_kind kind)
@@ -68,6 +70,28 @@ pv_governance_load(const struct pv_policy *policy, struct pv_standing **standing
     pv_store_close(store);
     if (status != PV_OK)
         (void) snprintf(error, error_size, "approvals and consent cannot be read: %s", pv_status_words(status));
+    return status;
+}
+
+enum pv_status
+pv_governance_event(const struct pv_policy *policy, const char *room, const char *event, int64_t at_us, json_t *detail,
+                    char *error, size_t error_size)
+{
+    size_t size = detail == NULL ? 0 : json_dumpb(detail, NULL, 0, JSON_COMPACT);
+    struct pv_buf text = {0};
+    char *place = size == 0 ? NULL : (char *) pv_buf_reserve(&text, size);
+    struct pv_event told = {.at_us = at_us, .room = room, .event = event};
+    const struct pv_record record = {.kind = PV_RECORD_EVENT, .event = &told};
+    enum pv_status status = PV_NOMEM;
+
+    if (place != NULL && json_dumpb(detail, place, size, JSON_COMPACT) == size) {
+        pv_buf_commit(&text, size);
+        told.detail = pv_buf_text(&text);
+    }
+    if (told.detail != NULL)
+        status = pv_journal_append_once(policy->config.state_path, &record, error, error_size);
+    pv_buf_clear(&text);
+    json_decref(detail);
     return status;
 }
 

@@ -9,12 +9,18 @@
 #include "proxy/audit/store.h"
 #include "proxy/crypto/sign.h"
 
+#include <jansson.h>
+
 /* From an open store (NULL: nothing was ever given). On the thread that loaded the policy. As pv_store_approvals; PV_NOMEM. */
 enum pv_status pv_governance_read(struct pv_store *store, const struct pv_policy *policy,
                                   struct pv_standing **standing) PV_MUST_CHECK;
 /* From the state file that the policy's config names, for reading alone; a missing one holds nothing. Words on failure. */
 enum pv_status pv_governance_load(const struct pv_policy *policy, struct pv_standing **standing, char *error,
                                   size_t error_size) PV_MUST_CHECK;
+
+/* Puts an event of this room into the query log; takes the detail (NULL: out of memory). On disk when it returns PV_OK. */
+enum pv_status pv_governance_event(const struct pv_policy *policy, const char *room, const char *event, int64_t at_us,
+                                   json_t *detail, char *error, size_t error_size) PV_MUST_CHECK;
 
 /* What the signing commands are asked for. */
 struct pv_signing {
