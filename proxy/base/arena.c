@@ -12,8 +12,16 @@ struct block {
     max_align_t data[];
 };
 
+/* Something of another's that lives as long as the arena; lies in the arena itself. */
+struct kept {
+    struct kept *next;
+    void (*release)(void *object);
+    void *object;
+};
+
 struct pv_arena {
     struct block *head;
+    struct kept *kept;
     size_t block_bytes;
     size_t held_bytes;
 };
@@ -39,11 +47,23 @@ free_blocks(struct block *block)
     }
 }
 
+static void
+release_kept(struct pv_arena *arena)
+{
+    while (arena->kept != NULL) {
+        struct kept *kept = arena->kept;
+
+        arena->kept = kept->next;
+        kept->release(kept->object);
+    }
+}
+
 void
 pv_arena_free(struct pv_arena *arena)
 {
     if (arena == NULL)
         return;
+    release_kept(arena);
     free_blocks(arena->head);
     pv_free(arena);
 }
@@ -53,6 +73,7 @@ pv_arena_reset(struct pv_arena *arena)
 {
     struct block *head = arena->head;
 
+    release_kept(arena);
     if (head == NULL)
         return;
     free_blocks(head->next);
@@ -96,6 +117,18 @@ pv_arena_alloc(struct pv_arena *arena, size_t size)
     head->used += rounded;
     memset(piece, 0, rounded);
     return piece;
+}
+
+bool
+pv_arena_keep(struct pv_arena *arena, void (*release)(void *object), void *object)
+{
+    struct kept *kept = pv_arena_alloc(arena, sizeof(*kept));
+
+    if (kept == NULL)
+        return false;
+    *kept = (struct kept){arena->kept, release, object};
+    arena->kept = kept;
+    return true;
 }
 
 char *

@@ -16,6 +16,9 @@ void pv_arena_free(struct pv_arena *arena);                      /* NULL is fine
 void pv_arena_reset(struct pv_arena *arena);                     /* frees all pieces, keeps one block */
 size_t pv_arena_bytes(const struct pv_arena *arena);             /* held from the heap */
 
+/* `release(object)` is called when the arena is freed or reset, newest first; false: out of memory, nothing is kept. */
+bool pv_arena_keep(struct pv_arena *arena, void (*release)(void *object), void *object) PV_MUST_CHECK;
+
 /* Zeroed, aligned for any type, NULL when out of memory. */
 void *pv_arena_alloc(struct pv_arena *arena, size_t size) PV_MUST_CHECK;
 char *pv_arena_strdup(struct pv_arena *arena, const char *text) PV_MUST_CHECK;
