@@ -5,7 +5,7 @@
  * before those, since SQLite looks into the temporary schema first. So no SQL can name a
  * table of the file, and the authorizer refuses it if it could.
  */
-#include "proxy/audit/query.h"
+#include "proxy/audit/query_int.h"
 
 #include "proxy/audit/db_int.h"
 #include "proxy/base/limits.h"
@@ -20,15 +20,6 @@
 /* Instructions of SQLite's machine between two looks at the clock: some 100 microseconds. */
 #define PROGRESS_STEPS 10000
 #define ROW_CELLS_MAX 2000u
-
-struct pv_log_reader {
-    sqlite3 *sqlite;
-    sqlite3_stmt *is_json;
-    char schema[40]; /* the random name */
-    uint64_t timeout_ms;
-    int64_t deadline_ms;
-    const char *refused; /* what the authorizer said no to, static words */
-};
 
 /* ---- The authorizer ---- */
 
@@ -117,12 +108,14 @@ static const char *const functions[] = {
 };
 
 /* Tables whose columns may be read: the views, what lies under them, and JSON arrays taken apart. */
-static const char *const readable[] = {"query_log", "event_log", "statement", "statement_end",
-                                       "event",     "json_each", "json_tree"};
+static const char *const readable[] = {"query_log",   "event_log",    "statement",   "statement_end",
+                                       "event",       "json_each",    "json_tree",   "granted_column",
+                                       "question",    "daily_usage",  "denials",     "column_usage",
+                                       "top_members", "unused_questions"};
 
 /* Tables of which not even the number of rows is told. */
-static const char *const shadowed[] = {"statement", "statement_end", "event",   "meta",
-                                       "secret",    "approval",      "consent", "budget"};
+static const char *const shadowed[] = {"statement", "statement_end", "event",  "meta", "secret",
+                                       "approval",  "consent",       "budget", "head", "shipped"};
 
 static bool
 is_one_of(const char *name, const char *const *names, size_t count)
@@ -166,9 +159,12 @@ authorize(void *context, int action, const char *first, const char *second, cons
     case SQLITE_READ:
         if (second != NULL && second[0] == '\0' ? may_count(first) : is_one_of(first, readable, PV_COUNT_OF(readable)))
             return SQLITE_OK;
-        return refuse(reader, "only query_log and event_log can be read");
+        if (reader->is_auditor && first != NULL && pv_helpers_is_table(first))
+            return SQLITE_OK;
+        return refuse(reader, "only query_log, event_log and their views can be read");
     case SQLITE_FUNCTION:
-        if (is_one_of(second, functions, PV_COUNT_OF(functions)))
+        if (is_one_of(second, functions, PV_COUNT_OF(functions)) ||
+            (reader->is_auditor && second != NULL && pv_helpers_is_function(second)))
             return SQLITE_OK;
         return refuse(reader, "a function that is not allowed here");
     default:
@@ -192,7 +188,19 @@ is_overdue(void *context)
 {
     const struct pv_log_reader *reader = context;
 
+    return pv_reader_is_overdue(reader) || (reader->cancel != NULL && atomic_load(reader->cancel));
+}
+
+bool
+pv_reader_is_overdue(const struct pv_log_reader *reader)
+{
     return reader->deadline_ms != 0 && now_ms() > reader->deadline_ms;
+}
+
+void
+pv_reader_start_clock(struct pv_log_reader *reader)
+{
+    reader->deadline_ms = reader->timeout_ms == 0 ? 0 : now_ms() + (int64_t) reader->timeout_ms;
 }
 
 static enum pv_status
@@ -251,9 +259,12 @@ make_view(struct pv_log_reader *reader, const char *name, const char *select, co
     const char *found;
 
     sqlite3_str_appendf(sql, "CREATE TEMP VIEW %s AS ", name);
-    while ((found = strstr(at, "@.")) != NULL) {
+    while ((found = strchr(at, '@')) != NULL) {
         sqlite3_str_append(sql, at, (int) (found - at));
-        sqlite3_str_appendf(sql, "%s.", reader->schema);
+        if (found[1] == '.')
+            sqlite3_str_appendf(sql, "%s.", reader->schema);
+        else if (reader->is_auditor)
+            sqlite3_str_appendall(sql, " COLLATE pv_time");
         at = found + 2;
     }
     sqlite3_str_appendall(sql, at);
@@ -299,8 +310,15 @@ set_up(struct pv_log_reader *reader, const char *path, const struct pv_log_reade
     (void) sqlite3_db_config(reader->sqlite, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     (void) sqlite3_db_config(reader->sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     (void) sqlite3_db_config(reader->sqlite, SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0, NULL);
+    /* "x" is a name, never a text. */
+    (void) sqlite3_db_config(reader->sqlite, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
     limit(reader->sqlite);
     status = pv_db_exec(reader->sqlite, "PRAGMA temp_store = MEMORY");
+    reader->is_auditor = options->auditor != NULL;
+    if (reader->is_auditor)
+        (void) snprintf(reader->user, sizeof(reader->user), "%s", options->auditor);
+    if (status == PV_OK && reader->is_auditor)
+        status = pv_helpers_add(reader);
     if (status == PV_OK)
         status = name_schema(reader);
     if (status == PV_OK)
@@ -311,6 +329,13 @@ set_up(struct pv_log_reader *reader, const char *path, const struct pv_log_reade
         status = make_view(reader, "query_log", pv_schema_query_log_select, "s.room", options);
     if (status == PV_OK)
         status = make_view(reader, "event_log", pv_schema_event_log_select, "room", options);
+    if (status == PV_OK)
+        status = make_view(reader, "granted_column", "SELECT room, column_name FROM @.granted_column", "room", options);
+    if (status == PV_OK)
+        status = make_view(reader, "question", "SELECT room, question FROM @.question", "room", options);
+    for (size_t i = 0; status == PV_OK && i < PV_SCHEMA_VIEW_COUNT; i++)
+        status = run_text(reader, sqlite3_mprintf("CREATE TEMP VIEW %s AS %s", pv_schema_views[i].name,
+                                                  pv_schema_views[i].select));
     /* SQLite declares these two on their first use, which the authorizer could not tell from a CREATE TABLE. */
     if (status == PV_OK)
         status = pv_db_exec(reader->sqlite, "SELECT 1 FROM json_each('[]'), json_tree('[]')");
@@ -375,8 +400,8 @@ holds_json(struct pv_log_reader *reader, const char *name, struct pv_slice text)
     return is_json;
 }
 
-static struct pv_cell
-read_cell(struct pv_log_reader *reader, sqlite3_stmt *statement, int column, const char *name)
+struct pv_cell
+pv_reader_cell(struct pv_log_reader *reader, sqlite3_stmt *statement, int column, const char *name)
 {
     struct pv_cell cell = {.kind = PV_CELL_NULL};
 
@@ -422,7 +447,7 @@ step_all(struct pv_log_reader *reader, sqlite3_stmt *statement, struct rows *row
         if (status != PV_OK)
             break;
         for (size_t i = 0; i < rows->count; i++)
-            rows->cells[i] = read_cell(reader, statement, (int) i, rows->names[i]);
+            rows->cells[i] = pv_reader_cell(reader, statement, (int) i, rows->names[i]);
         status = take(context, &row);
         /* Both words end the loop, and only one of them is SQLite's. */
         if (status == PV_NOTFOUND)
@@ -438,7 +463,7 @@ read_rows(struct pv_log_reader *reader, sqlite3_stmt *statement, bool is_announc
     struct rows rows = {.count = (size_t) sqlite3_column_count(statement)};
     enum pv_status status = PV_NOMEM;
 
-    reader->deadline_ms = reader->timeout_ms == 0 ? 0 : now_ms() + (int64_t) reader->timeout_ms;
+    pv_reader_start_clock(reader);
     rows.names = pv_calloc(rows.count + 1, sizeof(*rows.names));
     rows.cells = pv_calloc(rows.count + 1, sizeof(*rows.cells));
     if (rows.names != NULL && rows.cells != NULL) {
@@ -578,13 +603,20 @@ is_rest_empty(struct pv_log_reader *reader, const char *rest)
     return true;
 }
 
-static enum pv_status
-prepare_only(struct pv_log_reader *reader, const char *sql, sqlite3_stmt **statement, char *error, size_t error_size)
+void
+pv_reader_release(struct pv_log_reader *reader)
+{
+    (void) sqlite3_set_authorizer(reader->sqlite, NULL, NULL);
+}
+
+enum pv_status
+pv_reader_prepare(struct pv_log_reader *reader, const char *sql, sqlite3_stmt **statement, char *error, size_t error_size)
 {
     const char *rest = sql;
     int rc;
 
     reader->refused = NULL;
+    (void) sqlite3_set_authorizer(reader->sqlite, authorize, reader);
     rc = sqlite3_prepare_v3(reader->sqlite, sql, -1, 0, statement, &rest);
     if (rc != SQLITE_OK) {
         enum pv_status status = reader->refused != NULL       ? PV_DENIED
@@ -619,8 +651,7 @@ pv_log_query(struct pv_log_reader *reader, const char *sql, pv_row_take take, vo
     enum pv_status status;
 
     pv_db_error(error, error_size, "%s", "");
-    (void) sqlite3_set_authorizer(reader->sqlite, authorize, reader);
-    status = prepare_only(reader, sql, &statement, error, error_size);
+    status = pv_reader_prepare(reader, sql, &statement, error, error_size);
     if (status == PV_OK) {
         status = read_rows(reader, statement, true, take, context);
         if (status != PV_OK)
@@ -628,6 +659,6 @@ pv_log_query(struct pv_log_reader *reader, const char *sql, pv_row_take take, vo
                         status == PV_LIMIT ? "the query took too long" : sqlite3_errmsg(reader->sqlite));
     }
     (void) sqlite3_finalize(statement);
-    (void) sqlite3_set_authorizer(reader->sqlite, NULL, NULL);
+    pv_reader_release(reader);
     return status;
 }

@@ -3,7 +3,7 @@
  * leave. A reader opens the file read-only, takes no lock and never writes; a log
  * that is being served can be read at the same time. One thread at a time.
  *
- * SQL sees two views, query_log and event_log, and nothing else of the file: the
+ * SQL sees query_log, event_log and the views over them, and nothing else of the file: the
  * authorizer refuses every other table, writing, ATTACH, PRAGMA and functions that are not on a list.
  */
 #ifndef PV_QUERY_H
@@ -18,6 +18,7 @@ struct pv_log_reader_options {
     const char *const *rooms; /* only rows of these; NULL: everything */
     size_t room_count;
     uint64_t timeout_ms; /* of one call; 0: none */
+    const char *auditor; /* who asks by way of the database pgveil: the helpers of desk.h; NULL: plain SQLite */
 };
 
 /* PV_NOTFOUND: no such file. PV_CORRUPT: not a log of ours. */

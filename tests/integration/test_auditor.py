@@ -1,0 +1,325 @@
+"""
+The auditors' database `pgveil`: a member with the role `auditor` reads the query log of its rooms, and nothing else,
+with SQL from the clients that people use. Oracle: the state file itself, read beside pgveil.
+"""
+import datetime
+import subprocess
+import time
+
+import psycopg
+import pytest
+
+from tests.lib import data
+
+USERS = {
+    "ana": {"password": "ana-secret"}, "aud": {"password": "aud-secret"}, "both": {"password": "both-secret"},
+}
+
+
+@pytest.fixture(scope="module")
+def house(cluster):
+    from tests.integration.conftest import make_veil
+
+    rooms = []
+    for name in ("audit_one", "audit_two"):
+        room = data.small_room(name)
+        party = sorted(room["parties"])[0]
+        room["members"] = {"ana": {"party": party, "roles": ["analyst"]}, "both": {"party": party, "roles": ["auditor"]}}
+        if name == "audit_one":
+            room["members"]["aud"] = {"party": party, "roles": ["auditor"]}
+        rooms.append(room)
+    house = make_veil(cluster, rooms, USERS)
+    house.provision()
+    house.start()
+    for name, text in (("audit_one", "SELECT 'in one'"), ("audit_two", "SELECT 'in two'")):
+        with house.connect("ana", name) as conn:
+            conn.execute(text)
+            with pytest.raises(psycopg.Error):
+                conn.execute("SELECT * FROM pg_authid_%s" % name)
+    yield house
+    assert house.stop() == 0, house.stderr()[-3000:]
+    house.close()
+
+
+@pytest.fixture
+def aud(house):
+    with house.connect("aud", "pgveil") as conn:
+        yield conn
+
+
+def test_rows_are_those_of_the_log(house, aud):
+    got = aud.execute("SELECT seq, room, user, decision, query, rows FROM query_log WHERE room = %s ORDER BY seq",
+                      ("audit_one",)).fetchall()
+    want = [(r["seq"], r["room"], r["user"], r["decision"], r["query"], r["rows"])
+            for r in house.log_rows("room = 'audit_one'")]
+    assert got == want and any("in one" in row[4] for row in got)
+
+
+def test_another_rooms_rows_do_not_exist(house, aud):
+    assert aud.execute("SELECT DISTINCT room FROM query_log").fetchall() == [("audit_one",)]
+    assert aud.execute("SELECT count(*) FROM query_log WHERE room = 'audit_two'").fetchone() == (0,)
+    assert aud.execute("SELECT count(*) FROM event_log WHERE room IS NULL OR room <> 'audit_one'").fetchone() == (0,)
+    for view in ("daily_usage", "denials", "column_usage", "top_members", "unused_questions"):
+        assert aud.execute("SELECT count(*) FROM %s WHERE room <> 'audit_one'" % view).fetchone() == (0,)
+    with house.connect("both", "pgveil") as conn:
+        assert conn.execute("SELECT DISTINCT room FROM query_log ORDER BY 1").fetchall() == [("audit_one",), ("audit_two",)]
+
+
+@pytest.mark.parametrize("user", ["ana"])
+def test_no_auditor_no_database(house, user):
+    with pytest.raises(psycopg.OperationalError, match='database "pgveil" does not exist'):
+        house.connect(user, "pgveil")
+    last = house.event_rows("event = 'login_failed' AND user = ?", (user,))[-1]
+    assert "auditor" in last["detail"]
+
+
+@pytest.mark.parametrize("sql, sqlstate", [
+    ("DELETE FROM query_log", "42501"),
+    ("INSERT INTO query_log (seq) VALUES (1)", "42501"),
+    ("UPDATE statement SET query = 'x'", "42501"),
+    ("DROP TABLE statement", "42501"),
+    ("CREATE TABLE t (x int)", "42501"),
+    ("ATTACH 'other.db' AS x", "42501"),
+    ("PRAGMA table_info(statement)", "42501"),
+    ("VACUUM INTO 'copy.db'", "42501"),
+    ("COPY query_log TO '/tmp/x'", "42501"),
+    ("EXPLAIN SELECT 1", "42501"),
+    ("SELECT * FROM secret", "42501"),
+    ("SELECT * FROM main.secret", "42P01"),
+    ("SELECT count(*) FROM statement", "42501"),
+    ("SELECT hash FROM statement_end", "42501"),
+    ("SELECT * FROM sqlite_schema", "42501"),
+    ("SELECT * FROM temp.sqlite_schema", "42501"),
+    ("SELECT name FROM pragma_database_list", "42501"),
+    ("SELECT load_extension('x')", "42501"),
+    ("SELECT readfile('/etc/passwd')", "42883"),
+    ("SELECT writefile('x', 'y')", "42883"),
+    ("WITH d AS (SELECT 1) DELETE FROM query_log", "42501"),
+    ("SELECT 1; DELETE FROM query_log", "42501"),
+    ("SELECT * FROM nowhere", "42P01"),
+    ("SELECT nothing FROM query_log", "42703"),
+    ('SELECT "nothing" FROM query_log', "42703"),
+    ("SELECT frobnicate(1)", "42883"),
+    ("SELEC 1", "42501"),
+    ("SELECT FROM WHERE", "42601"),
+    ("SELECT 'open", "42601"),
+    ("SELECT 'x'::int8", "22P02"),
+    ("SELECT interval '1 day'", "0A000"),
+    ("SELECT now() AT TIME ZONE 'CET'", "0A000"),
+    ("SELECT * FROM pg_stat_activity", "0A000"),
+    ("SELECT at::point FROM query_log", "0A000"),
+    ("SELECT a[1] FROM query_log", "0A000"),
+    ("SELECT `query` FROM query_log", "42601"),
+])
+def test_refused(house, aud, sql, sqlstate):
+    with pytest.raises(psycopg.Error) as caught:
+        aud.execute(sql)
+    assert caught.value.diag.sqlstate == sqlstate, caught.value
+    assert aud.execute("SELECT 1").fetchone() == (1,)
+    logged = house.last_log("room = 'pgveil' AND query = ?", (sql,)) if ";" not in sql else None
+    if logged:
+        assert logged["sqlstate"] == sqlstate and logged["outcome"] == "failed"
+
+
+@pytest.mark.parametrize("sql, want", [
+    ("SELECT count(*) FILTER (WHERE decision = 'denied') FROM query_log WHERE room = 'audit_two'", 0),
+    ("SELECT '5'::int + 1", 6),
+    ("SELECT CAST('7' AS bigint)", 7),
+    ("SELECT 1.5::text", "1.5"),
+    ("SELECT CAST('2026-01-31 12:00:00+01' AS date)", "2026-01-31"),
+    ("SELECT 'AbC' ILIKE 'a%'", 1),
+    ("SELECT 'AbC' LIKE 'a%'", 0),
+    ("SELECT 'abc' ~ '^a.c$'", 1),
+    ("SELECT E'a\\'b\\\\c'", "a'b\\c"),
+    ("SELECT $x$it's$x$", "it's"),
+    ("SELECT current_user", "aud"),
+    ("SELECT current_database()", "pgveil"),
+    ("SELECT pg_catalog.current_schema()", "public"),
+    ("SELECT extract(year FROM timestamptz '2026-03-04 05:06:07+00')", 2026),
+    ("SELECT (timestamp '2026-03-31' - interval '1 month')::date", "2026-02-28"),
+    ("SELECT date_trunc('week', '2026-11-22'::date)::date", "2026-11-16"),
+    ("SELECT at > '2020-01-01 00:00:00' FROM query_log LIMIT 1", 1),
+    ("SELECT at > now() - interval '7 days' FROM query_log LIMIT 1", 1),
+    ("SELECT string_agg(x, '-') FROM (SELECT 'a' AS x UNION ALL SELECT 'b')", "a-b"),
+    ("SELECT /* a /* nested */ comment */ 3 -- end", 3),
+])
+def test_dialect(aud, sql, want):
+    assert aud.execute(sql).fetchone()[0] == want
+
+
+def test_types(house, aud):
+    cursor = aud.execute("SELECT seq, at, session, query, count(*) OVER (), avg(seq) OVER (), max(at) OVER () AS last"
+                         " FROM query_log LIMIT 1")
+    row = cursor.fetchone()
+    assert [column.type_code for column in cursor.description] == [20, 1184, 20, 25, 20, 701, 1184]
+    stored = house.log_rows("seq = ?", (row[0],))[0]
+    assert row[1] == datetime.datetime.fromisoformat(stored["at"].replace("Z", "+00:00"))
+    binary = aud.execute("SELECT seq, at, query FROM query_log WHERE seq = %s", (row[0],), binary=True).fetchone()
+    assert binary == (row[0], row[1], row[3])
+
+
+def test_parameters(aud):
+    now = datetime.datetime.now(datetime.timezone.utc)
+    for one in (now, now.isoformat(" "), now.replace(tzinfo=None)):
+        assert aud.execute("SELECT count(*) > 0 FROM query_log WHERE at < %s AND at > %s",
+                           (one, datetime.date(2020, 1, 1))).fetchone() == (1,)
+    assert aud.execute("SELECT %s + 1, %s, %s IS NULL", (41, "text", None)).fetchone() == (42, "text", 1)
+    assert aud.execute("SELECT count(*) FROM query_log WHERE room = %s", ("' OR 1=1 --",)).fetchone() == (0,)
+    for _ in range(8):  # beyond the threshold at which psycopg prepares
+        assert aud.execute("SELECT count(*) FROM query_log WHERE seq = %s", (-1,), prepare=True).fetchone() == (0,)
+
+
+def test_portal_is_suspended(wire_of):
+    conn = wire_of("aud")
+    conn.sock.settimeout(10)
+    with conn_cursor(conn) as rows:
+        assert rows == [2, 2, 1]
+
+
+@pytest.fixture
+def wire_of(house):
+    made = []
+
+    def make(user):
+        made.append(house.wire(user, "pgveil"))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.sock.close()
+
+
+def test_transactions(aud):
+    aud.autocommit = False
+    assert aud.execute("SHOW transaction_isolation").fetchone() == ("read committed",)
+    with pytest.raises(psycopg.Error):
+        aud.execute("SELECT * FROM nowhere")
+    with pytest.raises(psycopg.errors.InFailedSqlTransaction):
+        aud.execute("SELECT 1")
+    aud.rollback()
+    assert aud.execute("SELECT 1").fetchone() == (1,)
+    aud.commit()
+    aud.autocommit = True
+    with aud.pipeline():
+        first = aud.execute("SELECT 1")
+        second = aud.execute("SELECT 2")
+    assert (first.fetchone(), second.fetchone()) == ((1,), (2,))
+
+
+def test_large_result(aud):
+    rows = aud.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40000)"
+                       " SELECT i, printf('%0100d', i) FROM n").fetchall()
+    assert len(rows) == 40000 and rows[-1][0] == 40000 and all(len(row[1]) == 100 for row in rows)
+
+
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+
+
+def test_time_budget(house, aud):
+    began = time.monotonic()
+    with pytest.raises(psycopg.errors.QueryCanceled, match="timeout"):
+        aud.execute(ENDLESS)
+    assert 4 < time.monotonic() - began < 15
+    assert house.last_log("query = ?", (ENDLESS,))["outcome"] == "cancelled"
+    assert aud.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_others_are_served_meanwhile_and_cancel(house, aud):
+    import threading
+
+    threading.Timer(0.5, aud.cancel).start()
+    began = time.monotonic()
+    with pytest.raises(psycopg.errors.QueryCanceled, match="user request"):
+        aud.execute(ENDLESS)
+    assert time.monotonic() - began < 4
+
+
+def test_what_auditors_do_is_logged(house, aud):
+    aud.execute("SELECT %s || room FROM query_log LIMIT 3", ("marked",))
+    row = house.last_log("query LIKE '%|| room FROM query_log LIMIT 3'")
+    assert (row["room"], row["user"], row["decision"], row["outcome"]) == ("pgveil", "aud", "allowed", "completed")
+    assert row["parameters"] == '["marked"]' and row["rows"] > 0 and row["question"] is None
+    assert house.event_rows("event = 'login' AND room = 'pgveil' AND user = 'aud'")
+
+
+def test_views(aud):
+    day, room, allowed, denied = aud.execute(
+        "SELECT day, room, allowed, denied FROM daily_usage WHERE question IS NULL").fetchone()
+    assert day == datetime.datetime.now(datetime.timezone.utc).date().isoformat() and room == "audit_one"
+    assert allowed >= 1 and denied == 1
+    assert aud.execute("SELECT user, reason IS NOT NULL FROM denials").fetchall() == [("ana", 1)]
+    assert aud.execute("SELECT count(*) FROM column_usage WHERE granted = 1 AND reads = 0").fetchone()[0] > 0
+    assert aud.execute("SELECT user, denied FROM top_members").fetchall() == [("ana", 1)]
+    assert aud.execute("SELECT count(*) FROM unused_questions").fetchone()[0] > 0
+
+
+def test_psql(house):
+    def psql(command):
+        return subprocess.run(["psql", "-X", "-A", "-t", "-c", command,
+                               "host=127.0.0.1 port=%d user=aud dbname=pgveil password=aud-secret sslmode=disable"
+                               % house.port], capture_output=True, text=True, timeout=30)
+
+    done = psql("SELECT count(*) > 0 FROM query_log; SELECT 2")
+    assert (done.stdout, done.returncode) == ("1\n2\n", 0), done.stderr
+    assert "query_log" in psql("\\dv").stdout
+    described = psql("\\d query_log")
+    assert "seq|bigint" in described.stdout, described.stderr
+
+
+def test_psycopg2(house):
+    psycopg2 = pytest.importorskip("psycopg2")
+    conn = psycopg2.connect(**house.dsn("aud", "pgveil"))
+    with conn, conn.cursor() as cursor:
+        cursor.execute("SELECT seq, at FROM query_log WHERE at < %s AND query <> %s LIMIT 1",
+                       (datetime.datetime.now(datetime.timezone.utc), "back\\slash"))
+        seq, at = cursor.fetchone()
+        assert isinstance(seq, int) and at.tzinfo is not None
+    conn.close()
+
+
+def engine_of(house, driver):
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+    dsn = house.dsn("aud", "pgveil")
+    return sqlalchemy.create_engine("postgresql+%s://aud:aud-secret@127.0.0.1:%d/pgveil?sslmode=disable"
+                                    % (driver, dsn["port"]))
+
+
+@pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])
+def test_sqlalchemy(house, driver):
+    import sqlalchemy
+
+    engine = engine_of(house, driver)
+    with engine.connect() as conn:
+        text = sqlalchemy.text("SELECT room, count(*) AS n FROM query_log WHERE room = :room GROUP BY room")
+        assert conn.execute(text, {"room": "audit_one"}).one().n >= 2
+    engine.dispose()
+
+
+def test_pandas(house):
+    pandas = pytest.importorskip("pandas")
+    engine = engine_of(house, "psycopg2")
+    frame = pandas.read_sql("SELECT seq, at, room FROM query_log ORDER BY seq", engine)
+    assert list(frame.columns) == ["seq", "at", "room"] and frame["seq"].dtype.kind == "i" and len(frame) >= 2
+    engine.dispose()
+
+
+def test_a_role_that_is_lost_ends_the_session(house):
+    import json
+
+    with house.connect("aud", "pgveil") as conn:
+        path = house.path("rooms", "audit_one.json")
+        with open(path) as source:
+            room = json.load(source)
+        member = room["members"].pop("aud")
+        house.write_room(room)
+        since = len(house.stderr())
+        house.hup()
+        house.wait_stderr("reloaded", since)
+        time.sleep(0.2)
+        with pytest.raises(psycopg.OperationalError):
+            conn.execute("SELECT 1")
+        room["members"]["aud"] = member
+        house.write_room(room)
+        since = len(house.stderr())
+        house.hup()
+        house.wait_stderr("reloaded", since)
