@@ -200,6 +200,88 @@ relaxed_never_waits_and_commits_in_time(void **state)
 
 /* ---- What a put refuses ---- */
 
+static enum pv_status
+put_taking(struct pv_journal *journal, uint64_t id, const struct pv_budget_take *takes, size_t count,
+           struct pv_journal_port *port, uint64_t *ticket)
+{
+    struct pv_statement_begin begin = sample_begin(id);
+    const struct pv_record record = {.kind = PV_RECORD_BEGIN, .begin = &begin};
+
+    begin.takes = takes;
+    begin.take_count = count;
+    return pv_journal_put(journal, &record, port, NULL, ticket);
+}
+
+/* Runs are taken all or none, with the record; what finds none left is a denial in the log. Relaxed waits likewise. */
+static void
+budgets_are_taken_with_the_record(void **state)
+{
+    static const struct pv_budget_take takes[] = {{"q", "day 1", UINT64_MAX, 1, "budget: never"},
+                                                  {"q", "lifetime", 5, 2, "budget: q is spent"},
+                                                  {"d", "day 1", 9, 1, NULL}};
+    struct pv_journal_port *port = pv_journal_port_new(NULL, NULL);
+
+    for (int relaxed = 0; relaxed < 2; relaxed++) {
+        struct pv_journal *journal = open_journal(*state, (struct pv_journal_options){.is_relaxed = relaxed == 1});
+        uint64_t first = relaxed == 0 ? 1 : 11;
+
+        for (uint64_t id = first; id < first + 3; id++) {
+            struct pv_journal_done done[1];
+            uint64_t ticket = 0;
+            /* Two runs of five, two times; the second opening finds one left. */
+            bool is_spent = relaxed == 1 || id == first + 2;
+
+            assert_int_equal(put_taking(journal, id, takes, PV_COUNT_OF(takes), port, &ticket), PV_OK);
+            assert_true(ticket > 0);
+            assert_int_equal(await_done(port, done, 1), 1);
+            assert_int_equal(done[0].ticket, ticket);
+            assert_int_equal(done[0].status, is_spent ? PV_LIMIT : PV_OK);
+            if (is_spent)
+                assert_int_equal(done[0].spent, 1);
+            /* An end from somebody who had not heard yet is no harm. */
+            assert_int_equal(put_end(journal, id, relaxed == 0 ? port : NULL, NULL, &ticket), PV_OK);
+            if (relaxed == 0) {
+                assert_int_equal(await_done(port, done, 1), 1);
+                assert_int_equal(done[0].status, PV_OK);
+            }
+        }
+        pv_journal_close(journal);
+    }
+    pv_journal_port_free(port);
+    assert_int_equal(raw_number(*state, "SELECT runs FROM budget WHERE key = 'q' AND period = 'lifetime'"), 4);
+    assert_int_equal(raw_number(*state, "SELECT runs FROM budget WHERE key = 'q' AND period = 'day 1'"), 2);
+    assert_int_equal(raw_number(*state, "SELECT runs FROM budget WHERE key = 'd'"), 2);
+    assert_int_equal(raw_number(*state, "SELECT count(*) FROM query_log WHERE decision = 'allowed' AND outcome = 'completed'"), 2);
+    assert_int_equal(raw_number(*state,
+                                "SELECT count(*) FROM query_log WHERE decision = 'denied' AND outcome = 'failed' AND rows = 0"
+                                " AND sqlstate = '53400' AND reason = 'budget: q is spent' AND forwarded IS NULL"),
+                     4);
+    assert_sound(*state);
+}
+
+static void
+bad_takes_are_refused(void **state)
+{
+    static const struct pv_budget_take nameless = {NULL, "day", 1, 1, NULL}, timeless = {"k", NULL, 1, 1, NULL},
+                                       endless = {"k", "day", 1, UINT64_MAX, NULL}, sound = {"k", "day", 1, 1, NULL};
+    struct pv_journal *journal = open_journal(*state, (struct pv_journal_options){0});
+    struct pv_statement_begin begin = sample_begin(1);
+    struct pv_record record = {.kind = PV_RECORD_BEGIN, .begin = &begin, .is_kept = true};
+    uint64_t ticket;
+
+    assert_int_equal(put_taking(journal, 1, &nameless, 1, NULL, &ticket), PV_INVALID);
+    assert_int_equal(put_taking(journal, 1, &timeless, 1, NULL, &ticket), PV_INVALID);
+    assert_int_equal(put_taking(journal, 1, &endless, 1, NULL, &ticket), PV_INVALID);
+    begin.takes = &sound;
+    begin.take_count = 1;
+    assert_int_equal(pv_journal_put(journal, &record, NULL, NULL, &ticket), PV_INVALID);
+    record.is_kept = false;
+    begin.is_allowed = false;
+    assert_int_equal(pv_journal_put(journal, &record, NULL, NULL, &ticket), PV_INVALID);
+    pv_journal_close(journal);
+    assert_int_equal(raw_number(*state, "SELECT count(*) FROM budget"), 0);
+}
+
 static void
 failing_allocations_leave_nothing(void **state)
 {
@@ -711,6 +793,8 @@ main(void)
         TEST(denied_statement_is_whole),
         TEST(many_threads_share_commits_and_keep_their_order),
         TEST(relaxed_never_waits_and_commits_in_time),
+        TEST(budgets_are_taken_with_the_record),
+        TEST(bad_takes_are_refused),
         TEST(failing_allocations_leave_nothing),
         TEST(bad_records_are_refused_alone),
         TEST(queue_is_bounded),

@@ -2,7 +2,8 @@
  * A session with a host, a judge and a policy of the test's own. The judge knows a
  * toy language: DENY… is denied, SYNTAX… does not parse, ASK… is a question with a threshold, one parameter
  * n (1 to 10), 5 rows at most and one second, GEN… is allowed under generation 1 alone, TEXT… is
- * forwarded with another text in each generation, transaction and naming commands are what they say; all else is an
+ * forwarded with another text in each generation, DATA… reads data set public.d for question q and takes runs of both,
+ * while consent stands, transaction and naming commands are what they say; all else is an
  * allowed SELECT. What is forwarded is the text behind "F ".
  */
 #ifndef HARNESS_H
@@ -25,6 +26,7 @@
 
 #include "policy/decide.h"
 #include "policy/param.h"
+#include "policy/standing.h"
 #include "proxy/base/arena.h"
 #include "proxy/base/bytes.h"
 #include "proxy/session/session.h"
@@ -135,6 +137,25 @@ judge_ask(struct pv_decision *decision)
     }
 }
 
+/* Reads a data set for a question, and takes a run of it; not while consent is withdrawn. */
+static void
+judge_data(struct pv_arena *arena, const struct pv_caller *caller, struct pv_decision *decision)
+{
+    static const char *const questions[] = {"q"}, *const datasets[] = {"public.d"};
+    static const struct pv_budget_demand demands[] = {
+        {"question/room/q", PV_PER_DAY, 1, 3, false, "q"}, {"dataset/room/public.d", PV_PER_LIFETIME, 2, 9, true, "public.d"}};
+
+    decision->questions = (struct pv_names){questions, 1};
+    decision->datasets = (struct pv_names){datasets, 1};
+    decision->budgets = pv_arena_alloc(arena, sizeof(demands));
+    if (decision->budgets == NULL)
+        return;
+    memcpy(decision->budgets, demands, sizeof(demands));
+    decision->budget_count = PV_COUNT_OF(demands);
+    if (pv_standing_withdrawn(caller->standing, "room", &decision->questions, &decision->datasets) != NULL)
+        deny(decision, PV_REASON_CONSENT, "42501", "withdrawn");
+}
+
 static void
 judge_words(struct pv_arena *arena, const struct pv_caller *caller, const char *text, struct pv_decision *decision)
 {
@@ -215,6 +236,10 @@ judge_text(struct pv_arena *arena, const struct pv_caller *caller, struct pv_sli
         decision->forwarded = pv_arena_printf(arena, "F%u %s", (unsigned) caller->policy->generation, copy);
     } else if (strstr(copy, "ASK") != NULL) {
         judge_ask(decision);
+    } else if (strstr(copy, "DATA") != NULL) {
+        judge_data(arena, caller, decision);
+        if (decision->budgets == NULL)
+            return PV_NOMEM;
     }
     return decision->forwarded == NULL ? PV_NOMEM : PV_OK;
 }
@@ -345,6 +370,9 @@ log_begin(struct pv_buf *log, const struct pv_statement_begin *begin)
         pv_buf_printf(log, " %s", begin->parameters);
     if (begin->question != NULL)
         pv_buf_printf(log, " question=%s", begin->question);
+    for (size_t i = 0; i < begin->take_count; i++)
+        pv_buf_printf(log, " takes=%s/%s/%llu", begin->takes[i].key, begin->takes[i].period,
+                      (unsigned long long) begin->takes[i].runs);
 }
 
 static enum pv_status

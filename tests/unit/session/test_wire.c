@@ -178,6 +178,19 @@ give(struct replay *replay, bool is_client, const char *frame)
     put_frame(&replay->input, frame);
 }
 
+/* A consent that nobody's key signed counts as withdrawn. */
+static void
+withdraw(struct stage *stage)
+{
+    static const struct pv_given_consent consent = {
+        .room = "room", .kind = PV_SUBJECT_DATASET, .subject = "public.d", .party = "acme", .is_withdrawn = true, .at_us = 1};
+    struct pv_standing *standing = NULL;
+
+    assert_int_equal(pv_standing_new(stage->session->policy, NULL, 0, &consent, 1, &standing), PV_OK);
+    pv_session_policy(stage->session, stage->now_us, stage->session->policy, standing);
+    pv_standing_unref(standing);
+}
+
 static void
 run_verb(struct replay *replay, const char *line)
 {
@@ -205,6 +218,12 @@ run_verb(struct replay *replay, const char *line)
         assert_true(stage->is_closed);
     else if (sscanf(line, "policy %u", &number) == 1)
         pv_session_policy(stage->session, stage->now_us, &world.policies[number - 1], NULL);
+    else if (strcmp(line, "withdraw") == 0)
+        withdraw(stage);
+    else if (strcmp(line, "grant") == 0)
+        pv_session_policy(stage->session, stage->now_us, stage->session->policy, NULL);
+    else if (sscanf(line, "spent %u", &number) == 1)
+        pv_session_spent(stage->session, stage->now_us, stage->ticket, number);
     else if (sscanf(line, "tick +%u", &number) == 1)
         pv_session_tick(stage->session, stage->now_us += (int64_t) number * 1000);
     else if (sscanf(line, "cancels %u", &number) == 1)
