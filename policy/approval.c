@@ -41,7 +41,8 @@ hidden_len(const uint8_t *at, size_t left)
         return 1;
     if (left >= 2 && at[0] == 0xC2 && at[1] < 0xA0)
         return 2;
-    if (left >= 3 && at[0] == 0xE2 && at[1] == 0x80 && ((at[2] >= 0x8B && at[2] <= 0x8F) || (at[2] >= 0xA8 && at[2] <= 0xAE)))
+    if (left >= 3 && at[0] == 0xE2 && at[1] == 0x80 &&
+        ((at[2] >= 0x8B && at[2] <= 0x8F) || (at[2] >= 0xA8 && at[2] <= 0xAE)))
         return 3;
     if (left >= 3 && at[0] == 0xE2 && at[1] == 0x81 && at[2] >= 0xA0 && at[2] <= 0xAF)
         return 3;
@@ -432,8 +433,7 @@ put_datasets(struct pv_arena *arena, struct pv_buf *out, const struct pv_questio
 /* ---- the question ------------------------------------------------------------------ */
 
 static enum pv_status
-put_question(struct pv_arena *arena, struct pv_buf *out, const struct pv_room *room,
-             const struct pv_question *question)
+put_question(struct pv_arena *arena, struct pv_buf *out, const struct pv_room *room, const struct pv_question *question)
 {
     enum pv_status status = PV_OK;
 
@@ -445,8 +445,8 @@ put_question(struct pv_arena *arena, struct pv_buf *out, const struct pv_room *r
     if (question->is_open)
         pv_buf_put_text(out, "open\n");
     else
-        status = put_tree(out, "sql",
-                          question->plan == NULL ? NULL : pv_sql_stmt(question->plan->match.sql, 0), question->sql);
+        status = put_tree(out, "sql", question->plan == NULL ? NULL : pv_sql_stmt(question->plan->match.sql, 0),
+                          question->sql);
     for (size_t i = 0; i < question->parameter_count && status == PV_OK; i++)
         status = put_parameter(arena, out, question, &question->parameters[i]);
     /* With a star in the SQL, the result's columns hang on the order of a data set's. */

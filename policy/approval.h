@@ -19,7 +19,8 @@ struct pv_arena;
 enum pv_status pv_approval_text(struct pv_arena *arena, const struct pv_room *room, const struct pv_question *question,
                                 struct pv_slice *text) PV_MUST_CHECK;
 
-/* The parties that must have signed: the question's own list, else the room's; `owners` names the owner of every data set read. */
+/* The parties that must have signed: the question's own list, else the room's; `owners` names the owner of every data
+ * set read. */
 enum pv_status pv_approval_parties(struct pv_arena *arena, const struct pv_room *room,
                                    const struct pv_question *question, struct pv_names *parties) PV_MUST_CHECK;
 

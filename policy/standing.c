@@ -132,8 +132,7 @@ judge_question(struct pv_standing *standing, const struct pv_room *room, const s
     if (approvals == NULL || entry->room == NULL || entry->question == NULL)
         return PV_NOMEM;
     for (size_t i = 0; i < parties.count && status == PV_OK; i++)
-        status = judge_approval(standing, room, question, parties.names[i], given, entry->standing.text,
-                                &approvals[i]);
+        status = judge_approval(standing, room, question, parties.names[i], given, entry->standing.text, &approvals[i]);
     entry->standing.approvals = approvals;
     entry->standing.count = parties.count;
     if (status == PV_OK)
@@ -380,8 +379,7 @@ static enum pv_status
 demand_all(struct pv_trial *trial, const struct pv_question *question, const struct pv_names *datasets)
 {
     const struct pv_room *room = trial->caller->room;
-    enum pv_status status =
-        demand_runs(trial, false, question->id, question->budgets, question->budget_count);
+    enum pv_status status = demand_runs(trial, false, question->id, question->budgets, question->budget_count);
 
     for (size_t i = 0; i < datasets->count; i++)
         for (size_t k = 0; k < room->dataset_count && status == PV_OK; k++)
@@ -401,15 +399,17 @@ deny_approval(struct pv_trial *trial, const struct pv_question *question, const 
 
     pv_approval_time(approval->at_us, at);
     if (approval->state == PV_APPROVAL_STALE)
-        status = pv_deny_question(trial, PV_REASON_APPROVAL, -1,
-                                  "The approval of question \"%s\" by party \"%s\" of %.19sZ is stale: the question or a "
-                                  "data set that it reads has changed since.",
-                                  question->id, approval->party, at);
+        status =
+            pv_deny_question(trial, PV_REASON_APPROVAL, -1,
+                             "The approval of question \"%s\" by party \"%s\" of %.19sZ is stale: the question or a "
+                             "data set that it reads has changed since.",
+                             question->id, approval->party, at);
     else if (approval->is_foreign)
-        status = pv_deny_question(trial, PV_REASON_APPROVAL, -1,
-                                  "The approval of question \"%s\" by party \"%s\" is missing: the one of %.19sZ was not "
-                                  "signed with the party's key.",
-                                  question->id, approval->party, at);
+        status =
+            pv_deny_question(trial, PV_REASON_APPROVAL, -1,
+                             "The approval of question \"%s\" by party \"%s\" is missing: the one of %.19sZ was not "
+                             "signed with the party's key.",
+                             question->id, approval->party, at);
     else
         status = pv_deny_question(trial, PV_REASON_APPROVAL, -1,
                                   "The approval of question \"%s\" by party \"%s\" is missing.", question->id,
@@ -453,8 +453,8 @@ check_consent(struct pv_trial *trial, const struct pv_question *question, const 
     if (withdrawal == NULL)
         return PV_OK;
     pv_approval_time(withdrawal->at_us, at);
-    return pv_deny_question(trial, PV_REASON_CONSENT, -1, "Party \"%s\" has withdrawn its consent to %s%s%s%s on %.19sZ.%s",
-                            withdrawal->party,
+    return pv_deny_question(trial, PV_REASON_CONSENT, -1,
+                            "Party \"%s\" has withdrawn its consent to %s%s%s%s on %.19sZ.%s", withdrawal->party,
                             withdrawal->kind == PV_SUBJECT_ROOM       ? "the whole room"
                             : withdrawal->kind == PV_SUBJECT_QUESTION ? "question "
                                                                       : "data set ",

@@ -40,13 +40,13 @@ const char *pv_approval_state_word(enum pv_approval_state state); /* valid, miss
 struct pv_approval_standing {
     const char *party;
     enum pv_approval_state state;
-    bool is_foreign; /* MISSING: something is recorded, and the party's key did not sign it */
-    int64_t at_us;   /* when it was given; 0: never */
+    bool is_foreign;             /* MISSING: something is recorded, and the party's key did not sign it */
+    int64_t at_us;               /* when it was given; 0: never */
     struct pv_slice signed_text; /* STALE: what it was given for */
 };
 
 struct pv_question_standing {
-    struct pv_slice text; /* canonical, of today */
+    struct pv_slice text;                         /* canonical, of today */
     const struct pv_approval_standing *approvals; /* of each party that must have signed */
     size_t count;
 };
@@ -81,7 +81,8 @@ struct pv_budget_demand {
     const char *subject; /* question or data set */
 };
 
-/* Text of the period that a moment lies in, in UTC: `day 2026-01-31`, `week 2026-01-26`, `month 2026-01`, `lifetime`. */
+/* Text of the period that a moment lies in, in UTC: `day 2026-01-31`, `week 2026-01-26`, `month 2026-01`, `lifetime`.
+ */
 #define PV_BUDGET_PERIOD_SIZE 24u
 void pv_budget_period_text(enum pv_budget_period per, int64_t now_us, char text[PV_BUDGET_PERIOD_SIZE]);
 const char *pv_budget_period_word(enum pv_budget_period per); /* day, week, month, lifetime */

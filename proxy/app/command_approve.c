@@ -75,8 +75,8 @@ warn_if_unasked(const struct pv_signing *signing, const struct pv_question *ques
     for (size_t i = 0; i < parties.count; i++)
         if (strcmp(parties.names[i], signing->party_name) == 0)
             return;
-    (void) fprintf(stderr, "pgveil approve: question \"%s\" does not ask for the approval of party \"%s\"\n", question->id,
-                   signing->party_name);
+    (void) fprintf(stderr, "pgveil approve: question \"%s\" does not ask for the approval of party \"%s\"\n",
+                   question->id, signing->party_name);
 }
 
 static int
@@ -146,8 +146,8 @@ pv_command_approve(const char *config_path, int argc, char **argv)
 static const char *
 why(const struct pv_approval_standing *approval)
 {
-    return approval->state == PV_APPROVAL_STALE ? "the question or a data set that it reads has changed since"
-           : approval->is_foreign               ? "what is recorded was not signed with the party's key"
+    return approval->state == PV_APPROVAL_STALE     ? "the question or a data set that it reads has changed since"
+           : approval->is_foreign                   ? "what is recorded was not signed with the party's key"
            : approval->state == PV_APPROVAL_MISSING ? "the party has not approved it"
                                                     : NULL;
 }
@@ -181,8 +181,8 @@ as_json(const char *question, const struct pv_approval_standing *approval, struc
     (void) json_object_set_new(object, "since", approval->at_us == 0 ? json_null() : json_string(at));
     (void) json_object_set_new(object, "why", why(approval) == NULL ? json_null() : json_string(why(approval)));
     if (put_diff(&diff, approval, text))
-        (void) json_object_set_new(object, "diff",
-                                   approval->state == PV_APPROVAL_STALE ? json_string(pv_buf_text(&diff)) : json_null());
+        (void) json_object_set_new(
+            object, "diff", approval->state == PV_APPROVAL_STALE ? json_string(pv_buf_text(&diff)) : json_null());
     pv_buf_clear(&diff);
     return object;
 }

@@ -22,15 +22,15 @@ usage(const char *words)
 }
 
 static enum pv_status
-record_consent(const struct pv_signing *signing, const struct pv_given_consent *consent, char *error,
-               size_t error_size)
+record_consent(const struct pv_signing *signing, const struct pv_given_consent *consent, char *error, size_t error_size)
 {
     json_t *detail = json_pack("{s:s, s:s, s:s, s:s?, s:s?}", "said", consent->is_withdrawn ? "withdraw" : "grant",
                                "party", signing->party_name, "fingerprint", signing->fingerprint, "question",
                                consent->kind == PV_SUBJECT_QUESTION ? consent->subject : NULL, "dataset",
                                consent->kind == PV_SUBJECT_DATASET ? consent->subject : NULL);
 
-    return pv_governance_event(signing->policy, signing->room_name, "consent", consent->at_us, detail, error, error_size);
+    return pv_governance_event(signing->policy, signing->room_name, "consent", consent->at_us, detail, error,
+                               error_size);
 }
 
 /* What stops is stored before it is logged, what allows is logged before it is stored. */
@@ -43,8 +43,8 @@ store_consent(struct pv_store *store, const struct pv_signing *signing, const st
         [PV_SUBJECT_QUESTION] = PV_CONSENT_QUESTION,
         [PV_SUBJECT_DATASET] = PV_CONSENT_DATASET,
     };
-    const struct pv_consent consent = {given->room,  kinds[given->kind], given->subject,   given->party, given->is_withdrawn,
-                                       given->at_us, given->signature,   signing->fingerprint};
+    const struct pv_consent consent = {given->room,         kinds[given->kind], given->subject,   given->party,
+                                       given->is_withdrawn, given->at_us,       given->signature, signing->fingerprint};
     enum pv_status status;
 
     if (given->is_withdrawn) {

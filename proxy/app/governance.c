@@ -16,8 +16,8 @@ subject_kind(enum pv_consent_kind kind)
 }
 
 static enum pv_status
-read_given(struct pv_store *store, struct pv_arena *arena, struct pv_given_approval **approvals,
-           size_t *approval_count, struct pv_given_consent **consents, size_t *consent_count)
+read_given(struct pv_store *store, struct pv_arena *arena, struct pv_given_approval **approvals, size_t *approval_count,
+           struct pv_given_consent **consents, size_t *consent_count)
 {
     struct pv_approval *stored = NULL;
     struct pv_consent *said = NULL;
@@ -32,11 +32,11 @@ read_given(struct pv_store *store, struct pv_arena *arena, struct pv_given_appro
     if (*approvals == NULL || *consents == NULL)
         return PV_NOMEM;
     for (size_t i = 0; i < *approval_count; i++)
-        (*approvals)[i] = (struct pv_given_approval){stored[i].room, stored[i].question, stored[i].party,
-                                                     stored[i].at_us, stored[i].text, stored[i].signature};
+        (*approvals)[i] = (struct pv_given_approval){stored[i].room,  stored[i].question, stored[i].party,
+                                                     stored[i].at_us, stored[i].text,     stored[i].signature};
     for (size_t i = 0; i < *consent_count; i++)
-        (*consents)[i] = (struct pv_given_consent){said[i].room,         subject_kind(said[i].kind), said[i].subject,
-                                                   said[i].party,        said[i].is_withdrawn,       said[i].at_us,
+        (*consents)[i] = (struct pv_given_consent){said[i].room,     subject_kind(said[i].kind), said[i].subject,
+                                                   said[i].party,    said[i].is_withdrawn,       said[i].at_us,
                                                    said[i].signature};
     return PV_OK;
 }
@@ -153,11 +153,11 @@ load_key(struct pv_signing *signing)
     }
     if (strcmp(wanted, signing->fingerprint) == 0)
         return 0;
-    (void) fprintf(stderr,
-                   "pgveil %s: %s is not the key of party \"%s\": its fingerprint is %s, the public key's in room \"%s\" "
-                   "is %s\n",
-                   signing->command, signing->key_path, signing->party_name, signing->fingerprint, signing->room_name,
-                   wanted);
+    (void) fprintf(
+        stderr,
+        "pgveil %s: %s is not the key of party \"%s\": its fingerprint is %s, the public key's in room \"%s\" "
+        "is %s\n",
+        signing->command, signing->key_path, signing->party_name, signing->fingerprint, signing->room_name, wanted);
     return 1;
 }
 

@@ -11,14 +11,17 @@
 
 #include <jansson.h>
 
-/* From an open store (NULL: nothing was ever given). On the thread that loaded the policy. As pv_store_approvals; PV_NOMEM. */
+/* From an open store (NULL: nothing was ever given). On the thread that loaded the policy. As pv_store_approvals;
+ * PV_NOMEM. */
 enum pv_status pv_governance_read(struct pv_store *store, const struct pv_policy *policy,
                                   struct pv_standing **standing) PV_MUST_CHECK;
-/* From the state file that the policy's config names, for reading alone; a missing one holds nothing. Words on failure. */
+/* From the state file that the policy's config names, for reading alone; a missing one holds nothing. Words on failure.
+ */
 enum pv_status pv_governance_load(const struct pv_policy *policy, struct pv_standing **standing, char *error,
                                   size_t error_size) PV_MUST_CHECK;
 
-/* Puts an event of this room into the query log; takes the detail (NULL: out of memory). On disk when it returns PV_OK. */
+/* Puts an event of this room into the query log; takes the detail (NULL: out of memory). On disk when it returns PV_OK.
+ */
 enum pv_status pv_governance_event(const struct pv_policy *policy, const char *room, const char *event, int64_t at_us,
                                    json_t *detail, char *error, size_t error_size) PV_MUST_CHECK;
 
@@ -34,7 +37,8 @@ struct pv_signing {
     char fingerprint[PV_FINGERPRINT_SIZE];
 };
 
-/* Loads the policy, finds room and party, loads the key, which must be the party's. 0, or an exit status with the words said. */
+/* Loads the policy, finds room and party, loads the key, which must be the party's. 0, or an exit status with the words
+ * said. */
 int pv_signing_open(struct pv_signing *signing) PV_MUST_CHECK;
 void pv_signing_close(struct pv_signing *signing);
 /* Says each fault that is no warning. */

@@ -229,9 +229,9 @@ prepare_all(struct pv_db *db)
         const char *sql;
         sqlite3_stmt **statement;
     } rows[] = {
-        {"BEGIN IMMEDIATE", &db->begin}, {"COMMIT", &db->commit},     {"ROLLBACK", &db->rollback},
-        {pv_db_head_sql, &db->head},     {hash_at_sql, &db->hash_at},
-        {budget_used_sql, &db->budget_used}, {budget_add_sql, &db->budget_add},
+        {"BEGIN IMMEDIATE", &db->begin},   {"COMMIT", &db->commit},     {"ROLLBACK", &db->rollback},
+        {pv_db_head_sql, &db->head},       {hash_at_sql, &db->hash_at}, {budget_used_sql, &db->budget_used},
+        {budget_add_sql, &db->budget_add},
     };
     enum pv_status status = PV_OK;
 
@@ -535,8 +535,8 @@ append_taking(struct pv_db *db, struct pv_entry *entry)
 }
 
 /*
- * Whether an end that the log refused is of a statement that a spent budget had denied: who put it did not know yet, and its
- * end is there. Values: id first.
+ * Whether an end that the log refused is of a statement that a spent budget had denied: who put it did not know yet,
+ * and its end is there. Values: id first.
  */
 static bool
 was_denied(struct pv_db *db, const struct pv_value *values)
@@ -544,7 +544,8 @@ was_denied(struct pv_db *db, const struct pv_value *values)
     sqlite3_stmt *statement = NULL;
     bool is_denied = false;
 
-    if (pv_db_prepare(db->sqlite, "SELECT 1 FROM statement WHERE id = ?1 AND decision = 'denied'", &statement) == PV_OK &&
+    if (pv_db_prepare(db->sqlite, "SELECT 1 FROM statement WHERE id = ?1 AND decision = 'denied'", &statement) ==
+            PV_OK &&
         pv_db_status(sqlite3_bind_int64(statement, 1, values[0].number)) == PV_OK)
         is_denied = pv_db_step(statement) == PV_OK;
     (void) sqlite3_finalize(statement);

@@ -1,6 +1,8 @@
 /*
- * What stops a statement that was let through: consent withdrawn while it waits or runs, a budget that turned out to be spent.
- *  1. Once a withdrawal is known, no row of a statement that it stops goes to the client, and one that lost a row never ends well.
+ * What stops a statement that was let through: consent withdrawn while it waits or runs, a budget that turned out to be
+ * spent.
+ *  1. Once a withdrawal is known, no row of a statement that it stops goes to the client, and one that lost a row never
+ * ends well.
  *  2. A statement that takes from a budget is sent only when its runs were taken, on disk.
  */
 #include "policy/standing.h"
@@ -25,8 +27,8 @@ find_withdrawal(const struct pv_session *s, const struct pv_run *run)
 static const char *
 withdrawn_words(struct pv_arena *arena, const struct pv_withdrawal *withdrawal)
 {
-    const char *words = pv_arena_printf(arena, "canceling statement: consent withdrawn by party \"%s\"",
-                                        withdrawal->party);
+    const char *words =
+        pv_arena_printf(arena, "canceling statement: consent withdrawn by party \"%s\"", withdrawal->party);
 
     return words == NULL ? "canceling statement: consent withdrawn" : words;
 }
@@ -58,9 +60,9 @@ stop_request(struct pv_session *s, struct pv_request *r)
             r->runs[i].withdrawn_words = withdrawn_words(r->arena, withdrawal);
             continue;
         }
-        pv_error_simple(&error, "42501",
-                        pv_error_printf(r->arena, "query is not an approved question of clean room \"%s\"",
-                                        s->room_name));
+        pv_error_simple(
+            &error, "42501",
+            pv_error_printf(r->arena, "query is not an approved question of clean room \"%s\"", s->room_name));
         error.detail = pv_error_printf(r->arena, "Party \"%s\" has withdrawn its consent.", withdrawal->party);
         stop_unsent(s, r, &error);
         return;
@@ -134,8 +136,7 @@ pv_govern_is_over(struct pv_session *s, struct pv_request *r, struct pv_run *run
 static bool
 takes_runs(const struct pv_request *r, const struct pv_run *run)
 {
-    if (run->effective == NULL || run->effective->budget_count == 0 || run->is_continued ||
-        r->kind == PV_REQUEST_SYNC)
+    if (run->effective == NULL || run->effective->budget_count == 0 || run->is_continued || r->kind == PV_REQUEST_SYNC)
         return false;
     return run->kind == PV_KIND_SELECT || run->kind == PV_KIND_COPY_OUT || run->kind == PV_KIND_DECLARE ||
            run->kind == PV_KIND_EXECUTE;
@@ -181,11 +182,11 @@ pv_govern_takes(struct pv_session *s, struct pv_request *r, struct pv_run *run, 
         takes[i].period = pv_arena_strdup(r->arena, period);
         takes[i].runs = demand->runs;
         takes[i].runs_max = demand->runs_max;
-        takes[i].reason = takes[i].period == NULL
-                              ? NULL
-                              : pv_arena_printf(r->arena, "%s: %s. %s", pv_reason_code(PV_REASON_BUDGET),
-                                                budget_subject(r->arena, demand),
-                                                budget_detail(r->arena, demand, takes[i].period));
+        takes[i].reason =
+            takes[i].period == NULL
+                ? NULL
+                : pv_arena_printf(r->arena, "%s: %s. %s", pv_reason_code(PV_REASON_BUDGET),
+                                  budget_subject(r->arena, demand), budget_detail(r->arena, demand, takes[i].period));
         if (takes[i].reason == NULL)
             return PV_NOMEM;
     }

@@ -18,7 +18,8 @@
 
 static const char config_text[] =
     "{\"listen\": [\"127.0.0.1:6432\"], \"upstreams\": {\"main\": {\"host\": \"127.0.0.1\", \"dbname\": \"w\", "
-    "\"user\": \"p\", \"sslmode\": \"disable\"}}, \"users\": \"users.json\", \"rooms\": \"rooms\", \"state\": \"s.db\"}";
+    "\"user\": \"p\", \"sslmode\": \"disable\"}}, \"users\": \"users.json\", \"rooms\": \"rooms\", \"state\": "
+    "\"s.db\"}";
 
 static const char users_text[] = "{\"alice\": {\"cert_cn\": \"alice\"}, \"bob\": {\"cert_cn\": \"bob\"}}";
 
@@ -31,7 +32,8 @@ static const char room_text[] =
     " \"row_filter\": \"region = ANY (:regions)\", \"title\": \"people\","
     " \"columns\": {\"id\": {\"category\": 3}, \"region\": {\"category\": 1, \"title\": \"where\"},"
     " \"born\": {\"category\": 3, \"mask\": {\"truncate_date\": \"year\"}}},"
-    " \"analysis_rule\": {\"type\": \"aggregation\", \"join_columns\": [\"id\"], \"dimension_columns\": [\"region\", \"born\"],"
+    " \"analysis_rule\": {\"type\": \"aggregation\", \"join_columns\": [\"id\"], \"dimension_columns\": [\"region\", "
+    "\"born\"],"
     " \"output_constraints\": [{\"column\": \"id\", \"type\": \"count_distinct\", \"minimum\": 25}]},"
     " \"access_budget\": [{\"per\": \"day\", \"runs\": 9}]},"
     "\"ads.seen\": {\"owner\": \"acme\", \"columns\": {\"id\": {\"category\": 3}, \"day\": {\"category\": 1}}}},"
@@ -39,10 +41,12 @@ static const char room_text[] =
     "\"reach\": {\"type\": \"analytical\", \"title\": \"Reach\","
     " \"sql\": \"SELECT c.region, count(*) AS n FROM public.customers c WHERE c.region <> :r GROUP BY c.region\","
     " \"parameters\": {\"r\": {\"type\": \"text\", \"max_length\": 9, \"default\": \"x\"}},"
-    " \"output\": {\"entity\": \"c.id\", \"minimum_entities\": 5, \"max_rows\": 10}, \"approvals\": [\"acme\", \"mega\"]},"
+    " \"output\": {\"entity\": \"c.id\", \"minimum_entities\": 5, \"max_rows\": 10}, \"approvals\": [\"acme\", "
+    "\"mega\"]},"
     "\"days\": {\"type\": \"list\", \"sql\": \"SELECT day FROM ads.seen\","
     " \"access_budget\": [{\"per\": \"day\", \"runs\": 3}, {\"per\": \"lifetime\", \"runs\": 100}]},"
-    "\"open\": {\"type\": \"analytical\", \"open\": true, \"datasets\": [\"public.customers\"], \"approvals\": \"owners\"}}}";
+    "\"open\": {\"type\": \"analytical\", \"open\": true, \"datasets\": [\"public.customers\"], \"approvals\": "
+    "\"owners\"}}}";
 
 static char folder[64];
 static struct pv_sign_key *keys[3]; /* acme, mega, a stranger */
@@ -85,8 +89,8 @@ set_up(void **state)
 static int
 tear_down(void **state)
 {
-    static const char *const names[] = {"rooms/acme.pem", "rooms/mega.pem", "rooms/retail.json", "pgveil.json", "users.json",
-                                        "rooms", ""};
+    static const char *const names[] = {
+        "rooms/acme.pem", "rooms/mega.pem", "rooms/retail.json", "pgveil.json", "users.json", "rooms", ""};
     char path[128];
 
     (void) state;
@@ -294,7 +298,8 @@ an_edit_shows_or_does_not(void **state)
         {"\"join_columns\": [\"id\"],", "\"join_columns\": [\"id\"], \"scalar_functions\": [\"lower\"],", false},
         {"\"join_columns\": [\"id\"],", "\"join_columns\": [\"id\"], \"suppression\": \"remainder\",", false},
         {"\"join_columns\": [\"id\"],", "\"join_columns\": [\"id\"], \"allowed_join_operators\": [\"or\"],", false},
-        {"\"join_columns\": [\"id\"],", "\"join_columns\": [\"id\"], \"disallowed_output_columns\": [\"born\"],", false},
+        {"\"join_columns\": [\"id\"],", "\"join_columns\": [\"id\"], \"disallowed_output_columns\": [\"born\"],",
+         false},
         {"\"runs\": 9", "\"runs\": 10", false},
         {"\"upstream\": \"main\"", "\"upstream\": \"main\", \"timezone\": \"Europe/Madrid\"", false},
     };
@@ -384,8 +389,8 @@ owners_are_those_of_what_is_read(void **state)
         {"\"title\": \"T\"", "\"approvals\": [\"acme\", \"mega\"]", "days", 2},
         {"\"title\": \"T\"", "\"approvals\": \"owners\"", "days", 1},
         {"\"title\": \"T\"", "\"approvals\": [\"acme\"]", "open", 1},
-        {"SELECT day FROM ads.seen\"", "SELECT s.day FROM ads.seen s JOIN public.customers c USING (id)\", \"approvals\": \"owners\"",
-         "days", 2},
+        {"SELECT day FROM ads.seen\"",
+         "SELECT s.day FROM ads.seen s JOIN public.customers c USING (id)\", \"approvals\": \"owners\"", "days", 2},
     };
     struct pv_arena *arena = pv_arena_new(0);
 
@@ -409,7 +414,7 @@ static void
 consent_stops_what_it_names(void **state)
 {
     static const char *const reach[] = {"reach"}, *const days[] = {"days"}, *const customers[] = {"public.customers"},
-                                    *const seen[] = {"ads.seen"};
+                             *const seen[] = {"ads.seen"};
     const struct pv_names questions[] = {{reach, 1}, {days, 1}}, datasets[] = {{customers, 1}, {seen, 1}};
     struct pv_arena *arena = pv_arena_new(0);
     struct pv_policy *policy = load(NULL, "");
@@ -541,7 +546,8 @@ runs_are_demanded_of_every_period(void **state)
 
         if (demand->per == PV_PER_DAY)
             assert_int_equal(demand->runs_max, demand->is_dataset ? 9 : 3);
-        assert_string_equal(demand->key, demand->is_dataset ? "dataset/retail/public.customers" : "question/retail/days");
+        assert_string_equal(demand->key,
+                            demand->is_dataset ? "dataset/retail/public.customers" : "question/retail/days");
         assert_int_equal(demand->runs, demand->is_dataset ? 1 : 2);
     }
     pv_policy_unref(policy);
