@@ -371,8 +371,6 @@ put_rule(struct pv_arena *arena, struct pv_buf *out, const struct pv_analysis_ru
     };
     enum pv_status status = PV_OK;
 
-    if (rule == NULL)
-        return PV_OK;
     pv_buf_printf(out, "  analysis_rule %s\n", rule->type == PV_RULE_AGGREGATION ? "aggregation" : "list");
     for (size_t i = 0; i < PV_COUNT_OF(lists) && status == PV_OK; i++)
         status = put_names(arena, out, lists[i].label, *lists[i].names);
@@ -403,7 +401,7 @@ put_dataset(struct pv_arena *arena, struct pv_buf *out, const struct pv_dataset 
     status = put_row_filter(out, dataset->row_filter);
     if (status == PV_OK)
         status = put_columns(arena, out, dataset);
-    if (status == PV_OK)
+    if (status == PV_OK && dataset->rule != NULL)
         status = put_rule(arena, out, dataset->rule);
     put_budgets(out, "  ", dataset->budgets, dataset->budget_count);
     return status;
