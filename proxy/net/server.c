@@ -136,6 +136,9 @@ static const struct {
     {"statement_timeout", "0"},
     {"lock_timeout", "0"},
     {"idle_in_transaction_session_timeout", "0"},
+    /* Mask expressions over rows without statistics look dear to the planner, and compiling them took longer than
+     * running them; a client may switch it on. */
+    {"jit", "off"},
 };
 
 static struct pv_backend_login *
