@@ -1,7 +1,9 @@
 #include <string.h>
 
 #include "parser/match.h"
+#include "parser/print.h"
 #include "parser/rewrite.h"
+#include "policy/cache_int.h"
 #include "policy/decide_int.h"
 #include "policy/param.h"
 #include "policy/question_int.h"
@@ -241,6 +243,45 @@ name_outputs(struct pv_trial *trial, const SelectStmt *theirs, const struct pv_m
     return PV_OK;
 }
 
+/* For the cache: where the constants stood, and the text that is forwarded with marks in their place. */
+static enum pv_status
+trace_question(struct pv_trial *trial, const struct pv_question *question, const struct pv_match *match,
+               const char *const *names)
+{
+    const struct pv_plan *plan = question->plan;
+    struct pv_trace *trace = trial->caller->trace;
+    struct pv_argument *marks = pv_arena_alloc(trial->arena, (plan->number_count + 1) * sizeof(*marks));
+    struct pv_traced *traced = pv_arena_alloc(trial->arena, (plan->number_count + 1) * sizeof(*traced));
+    SelectStmt *query = NULL;
+    struct pv_buf text = {0};
+    enum pv_status status;
+
+    if (marks == NULL || traced == NULL)
+        return PV_NOMEM;
+    for (unsigned i = 0; i < plan->number_count; i++) {
+        char mark[PV_TRACE_MARK_SIZE];
+
+        pv_trace_mark(i, mark);
+        marks[i] = (struct pv_argument){plan->by_number[i], pv_arena_strdup(trial->arena, mark), 0};
+        traced[i].location = -1;
+        if (marks[i].text == NULL)
+            return PV_NOMEM;
+        if (!is_plain_constant(match->captures[i]))
+            return PV_OK;
+        traced[i].location = as_constant(match->captures[i])->location;
+        traced[i].text = constant_value(trial, as_constant(match->captures[i]));
+    }
+    status = instantiate(trial, question, marks, names, &query);
+    if (status == PV_OK)
+        status = pv_print_checked((Node *) query, &text, NULL);
+    if (status == PV_OK) {
+        *trace = (struct pv_trace){question, traced, plan->by_number, plan->number_count, NULL};
+        trace->marked = pv_arena_strndup(trial->arena, (const char *) pv_buf_slice(&text).data, pv_buf_len(&text));
+    }
+    pv_buf_clear(&text);
+    return status == PV_NOMEM ? status : PV_OK;
+}
+
 static enum pv_status
 ask_matched(struct pv_trial *trial, const struct pv_question *question, const struct pv_match *match, Node **select)
 {
@@ -264,6 +305,8 @@ ask_matched(struct pv_trial *trial, const struct pv_question *question, const st
     if (status != PV_OK)
         return status;
     status = instantiate(trial, question, arguments, names, &query);
+    if (status == PV_OK && trial->caller->trace != NULL && plan->number_count > 0)
+        status = trace_question(trial, question, match, names);
     if (status == PV_OK)
         *select = (Node *) query;
     return status;

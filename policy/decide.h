@@ -10,6 +10,7 @@
 
 struct pv_arena;
 struct pv_budget_demand; /* policy/standing.h */
+struct pv_cache; /* policy/cache.h */
 struct pv_standing;
 
 /* What a statement is; what the session engine needs to keep in step with the server. */
@@ -104,6 +105,8 @@ struct pv_prepared_facts {
     struct pv_names datasets, columns;
 };
 
+struct pv_trace;
+
 struct pv_caller {
     const struct pv_policy *policy;
     const struct pv_room *room;
@@ -120,6 +123,12 @@ struct pv_caller {
     /* Approvals and consent, made for `policy`. NULL: none is known, so what needs an approval is denied. */
     const struct pv_standing *standing;
 };
+    /*
+     * Where pv_cache_query and pv_cache_parse keep what was judged; NULL: nowhere. A field that is added here and that
+     * a SELECT's judgement rests on has to go into the cache's key.
+     */
+    struct pv_cache *cache;
+    struct pv_trace *trace; /* the cache's own */
 
 struct pv_decision {
     bool is_allowed;

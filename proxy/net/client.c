@@ -434,7 +434,7 @@ static enum pv_status
 set_up(struct pv_client *client, int fd, const char *printable)
 {
     struct pv_worker *worker = client->worker;
-    const struct pv_session_env *env = &worker->net->env[pv_world_server_tls(worker->world) != NULL];
+    const struct pv_session_env *env = &worker->env[pv_world_server_tls(worker->world) != NULL];
     enum pv_status status;
 
     if (event_assign(&client->timer, pv_loop_base(worker->loop), -1, 0, on_timer, client) != 0)

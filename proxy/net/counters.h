@@ -35,6 +35,12 @@ enum { PV_LATENCY_BUCKET_COUNT = 1 PV_LATENCY_BUCKETS(PV_X) };
     X(server_in, "server_received_bytes_total", "counter", "Bytes received from databases") \
     X(rows, "rows_total", "counter", "Rows that reached clients") \
     X(bytes, "result_bytes_total", "counter", "Bytes of results sent to clients") \
+    X(cache_hits, "decision_cache_hits_total", "counter", "Judgements found by the statement's exact text") \
+    X(cache_shape_hits, "decision_cache_shape_hits_total", "counter", \
+      "Judgements found by the statement's text without its constants") \
+    X(cache_misses, "decision_cache_misses_total", "counter", "Statements that were judged afresh") \
+    X(cache_entries, "decision_cache_entries", "gauge", "Judgements that are kept") \
+    X(cache_bytes, "decision_cache_bytes", "gauge", "Memory of the judgements that are kept") \
     X(latency_sum_us, NULL, NULL, NULL)
 
 struct pv_counters {

@@ -31,6 +31,8 @@ struct pv_worker {
     _Atomic bool is_port_posted;
     struct pv_world *world; /* in force */
     struct pv_listener **listeners;
+    struct pv_cache *cache; /* of judgements */
+    struct pv_session_env env[2]; /* without and with TLS towards clients */
     size_t listener_count;
     unsigned unix_turn;       /* worker 0: who gets the next connection of a Unix socket */
     struct pv_client **table; /* by session id */
@@ -49,7 +51,7 @@ struct pv_net {
     size_t bound_count;
     struct pv_cancel_map *cancels;
     struct pv_lookup *lookup;
-    struct pv_session_env env[2]; /* without and with TLS towards clients */
+    struct pv_session_env env[2]; /* what the workers' are made from */
     _Atomic uint32_t client_count;
     _Atomic uint64_t session_next;
     _Atomic unsigned running; /* workers that have not ended */

@@ -5,6 +5,7 @@
  * 3. A worker ends when it is draining and nothing of it is left: no client, no link, no cancel under way.
  */
 #include "proxy/base/log.h"
+#include "policy/cache.h"
 #include "proxy/net/net_int.h"
 
 #include <errno.h>
@@ -226,6 +227,7 @@ stop_accepting(struct pv_worker *worker)
 /* ---- Draining ---- */
 
 static void
+    pv_cache_clear(worker->cache); /* it would hold the old one */
 end_if_done(void *context)
 {
     struct pv_worker *worker = context;
@@ -360,7 +362,7 @@ open_worker(struct pv_net *net, unsigned index)
     worker->world = pv_world_ref(net->options.world);
     worker->loop = pv_loop_new();
     worker->listeners = pv_calloc(net->bound_count + 1, sizeof(struct pv_listener *));
-    if (worker->loop == NULL || worker->listeners == NULL)
+    if (worker->loop == NULL || worker->listeners == NULL || worker->cache == NULL)
         return PV_NOMEM;
     worker->links = pv_link_thread_new(worker->loop);
     worker->port = pv_journal_port_new(notify, worker);
@@ -411,9 +413,14 @@ bind_all(struct pv_net *net, char *error, size_t error_size)
     enum pv_status status = PV_OK;
 
     for (size_t i = 0; i < config->listen_count && status == PV_OK; i++) {
+    worker->cache = pv_cache_new(0);
         int fds[PV_LISTEN_ADDRESSES_MAX];
         size_t count = 0;
         struct pv_bound *bounds = &net->bounds[net->bound_count];
+    for (size_t i = 0; i < PV_COUNT_OF(worker->env); i++) {
+        worker->env[i] = net->env[i];
+        worker->env[i].cache = worker->cache;
+    }
 
         status = pv_bound_make(&config->listens[i], bounds, fds, &count, error, error_size);
         if (status != PV_OK)
@@ -583,7 +590,16 @@ pv_net_counters(struct pv_net *net, struct pv_counters *sum, struct pv_arena *ar
 {
     enum pv_status status = PV_OK;
 
-    for (unsigned i = 0; i < net->worker_count && status == PV_OK; i++)
+    for (unsigned i = 0; i < net->worker_count && status == PV_OK; i++) {
+        struct pv_cache_stats stats;
+
+        pv_cache_stats(net->workers[i].cache, &stats);
+        PV_COUNT(sum, cache_hits, stats.hits);
+        PV_COUNT(sum, cache_shape_hits, stats.shape_hits);
+        PV_COUNT(sum, cache_misses, stats.misses);
+        PV_COUNT(sum, cache_entries, stats.entries);
+        PV_COUNT(sum, cache_bytes, stats.bytes);
         status = pv_counters_add(&net->workers[i].counters, sum, arena);
     return status;
 }
+    pv_cache_free(worker->cache);

@@ -4,6 +4,7 @@
  */
 #include "proxy/session/session.h"
 
+#include "policy/cache.h"
 #include "policy/decide.h"
 
-const struct pv_session_judge pv_session_judge_policy = {pv_decide_query, pv_decide_parse, pv_decide_setting};
+const struct pv_session_judge pv_session_judge_policy = {pv_cache_query, pv_cache_parse, pv_decide_setting};

@@ -53,7 +53,8 @@ struct pv_session_judge {
     enum pv_status (*setting)(struct pv_arena *arena, const struct pv_caller *caller, const char *name,
                               const char *value, struct pv_decision *decision);
 };
-extern const struct pv_session_judge pv_session_judge_policy; /* policy/decide.c */
+extern const struct pv_session_judge pv_session_judge_policy; /* policy/cache.h */
+struct pv_cache;
 
 /* What sessions of one process share; outlives them. */
 struct pv_session_env {
@@ -62,6 +63,7 @@ struct pv_session_env {
     bool has_tls;                       /* a certificate is configured: answer SSLRequest with S */
     struct pv_slice tls_endpoint_hash;  /* tls-server-end-point of our certificate, for SCRAM-PLUS */
     struct pv_slice mock_secret;        /* for SCRAM towards unknown users */
+    struct pv_cache *cache;             /* of judgements, on the thread of its sessions; NULL: none (policy/cache.h) */
     const char *conformance_room;       /* NULL: off */
     bool is_strict;                     /* records must be on disk first */
 };

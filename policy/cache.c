@@ -1,0 +1,663 @@
+/*
+ * Invariants.
+ * 1. An entry is found only under a key that is equal byte for byte, in a cache that holds the very snapshot and standing
+ *    that judged it; so the pointers in its decisions are alive.
+ * 2. Only what rests on nothing else is kept: statements that read, and BEGIN, COMMIT, ROLLBACK; no settings, no names of
+ *    the session's, nothing of a room that expires before the clock that the caller shows, nothing that failed inside.
+ * 3. A shape gives a text only for constants that were judged now, each in the one place where the printed and checked
+ *    text had its mark, quoted as the printer quotes; and when it was made, it gave exactly the fresh judgement's text.
+ * 4. Memory is bounded: the least recently used go first.
+ */
+#include "policy/cache.h"
+
+#include "parser/key.h"
+#include "parser/sqltext.h"
+#include "policy/cache_int.h"
+#include "policy/param.h"
+#include "policy/standing.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#define CACHE_BYTES_DEFAULT (16u * 1024u * 1024u)
+/* One entry must not push out all others. */
+#define SHARE_OF_ONE 16u
+#define BUCKETS_FIRST 256u
+/* Of an arena in which one statement is judged. */
+#define ENTRY_BLOCK_BYTES 2048u
+
+/* A shape's constant: fixed text, or the argument for one parameter. */
+struct place {
+    const struct pv_parameter *parameter; /* NULL: fixed */
+    struct pv_slice fixed;                /* as it stands in the text */
+};
+
+/* A part of what is forwarded: text, then the constant of a slot (the last one: none). */
+struct part {
+    struct pv_slice text;
+    size_t slot;
+};
+
+struct shape {
+    struct place *places;
+    size_t count;
+    struct part *parts;
+    size_t part_count;
+    size_t lead, trail; /* bytes of the text before and behind the statement */
+};
+
+struct entry {
+    struct entry *next;           /* in its bucket */
+    struct entry *newer, *older;
+    uint32_t refs;
+    uint64_t hash;
+    struct pv_slice key;
+    struct pv_arena *arena; /* holds the entry itself */
+    size_t bytes;
+    struct pv_decision *decisions;
+    size_t count;
+    const struct shape *shape; /* NULL: of an exact text */
+};
+
+struct pv_cache {
+    struct pv_key key;
+    struct pv_policy *policy; /* a reference, as of standing */
+    struct pv_standing *standing;
+    struct entry **buckets;
+    size_t bucket_count;
+    struct entry *newest, *oldest;
+    size_t bytes_max;
+    struct pv_buf scratch; /* the key at hand */
+    _Atomic uint64_t hits, shape_hits, misses, entries, bytes;
+};
+
+static void
+count(_Atomic uint64_t *counter, uint64_t by)
+{
+    /* One writer: its own thread. */
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + by, memory_order_relaxed);
+}
+
+/* ---- Entries ---- */
+
+static struct entry *
+entry_new(struct pv_slice key)
+{
+    struct pv_arena *arena = pv_arena_new(ENTRY_BLOCK_BYTES);
+    struct entry *entry = arena == NULL ? NULL : pv_arena_alloc(arena, sizeof(*entry));
+    char *copy = entry == NULL ? NULL : pv_arena_strndup(arena, (const char *) key.data, key.len);
+
+    if (copy == NULL) {
+        pv_arena_free(arena);
+        return NULL;
+    }
+    entry->refs = 1;
+    entry->arena = arena;
+    entry->key = pv_slice_of(copy, key.len);
+    return entry;
+}
+
+static void
+entry_unref(void *object)
+{
+    struct entry *entry = object;
+
+    if (--entry->refs == 0)
+        pv_arena_free(entry->arena);
+}
+
+/* The caller's arena shares it. */
+static enum pv_status
+share(struct entry *entry, struct pv_arena *arena)
+{
+    if (!pv_arena_keep(arena, entry_unref, entry))
+        return PV_NOMEM;
+    entry->refs++;
+    return PV_OK;
+}
+
+static void
+unlink_age(struct pv_cache *cache, struct entry *entry)
+{
+    *(entry->newer == NULL ? &cache->newest : &entry->newer->older) = entry->older;
+    *(entry->older == NULL ? &cache->oldest : &entry->older->newer) = entry->newer;
+    entry->newer = entry->older = NULL;
+}
+
+static void
+link_newest(struct pv_cache *cache, struct entry *entry)
+{
+    entry->older = cache->newest;
+    entry->newer = NULL;
+    *(cache->newest == NULL ? &cache->oldest : &cache->newest->newer) = entry;
+    cache->newest = entry;
+}
+
+static void
+drop(struct pv_cache *cache, struct entry *entry)
+{
+    struct entry **at = &cache->buckets[entry->hash & (cache->bucket_count - 1)];
+
+    while (*at != entry)
+        at = &(*at)->next;
+    *at = entry->next;
+    unlink_age(cache, entry);
+    count(&cache->bytes, 0 - (uint64_t) entry->bytes);
+    count(&cache->entries, 0 - (uint64_t) 1);
+    entry_unref(entry);
+}
+
+static struct entry *
+find(struct pv_cache *cache, uint64_t hash, struct pv_slice key)
+{
+    struct entry *entry = cache->buckets[hash & (cache->bucket_count - 1)];
+
+    while (entry != NULL && (entry->hash != hash || entry->key.len != key.len ||
+                             memcmp(entry->key.data, key.data, key.len) != 0))
+        entry = entry->next;
+    if (entry != NULL && entry != cache->newest) {
+        unlink_age(cache, entry);
+        link_newest(cache, entry);
+    }
+    return entry;
+}
+
+static void
+grow(struct pv_cache *cache)
+{
+    size_t size = cache->bucket_count * 2;
+    struct entry **buckets = pv_calloc(size, sizeof(struct entry *));
+
+    if (buckets == NULL) /* longer chains, then */
+        return;
+    for (struct entry *entry = cache->newest; entry != NULL; entry = entry->older) {
+        entry->next = buckets[entry->hash & (size - 1)];
+        buckets[entry->hash & (size - 1)] = entry;
+    }
+    pv_free(cache->buckets);
+    cache->buckets = buckets;
+    cache->bucket_count = size;
+}
+
+/* Takes a reference of its own, unless the entry is larger than its share. */
+static void
+insert(struct pv_cache *cache, struct entry *entry)
+{
+    struct entry **bucket;
+
+    entry->bytes = pv_arena_bytes(entry->arena);
+    if (entry->bytes > cache->bytes_max / SHARE_OF_ONE)
+        return;
+    while (cache->oldest != NULL && atomic_load(&cache->bytes) + entry->bytes > cache->bytes_max)
+        drop(cache, cache->oldest);
+    if (atomic_load(&cache->entries) >= cache->bucket_count)
+        grow(cache);
+    entry->hash = pv_key_hash(&cache->key, entry->key);
+    bucket = &cache->buckets[entry->hash & (cache->bucket_count - 1)];
+    entry->next = *bucket;
+    *bucket = entry;
+    link_newest(cache, entry);
+    entry->refs++;
+    count(&cache->bytes, entry->bytes);
+    count(&cache->entries, 1);
+}
+
+/* ---- Life ---- */
+
+struct pv_cache *
+pv_cache_new(size_t bytes_max)
+{
+    struct pv_cache *cache = pv_calloc(1, sizeof(*cache));
+
+    if (cache == NULL)
+        return NULL;
+    cache->bytes_max = bytes_max == 0 ? CACHE_BYTES_DEFAULT : bytes_max;
+    cache->bucket_count = BUCKETS_FIRST;
+    cache->buckets = pv_calloc(cache->bucket_count, sizeof(struct entry *));
+    if (cache->buckets == NULL || pv_key_make(&cache->key) != PV_OK) {
+        pv_cache_free(cache);
+        return NULL;
+    }
+    return cache;
+}
+
+void
+pv_cache_clear(struct pv_cache *cache)
+{
+    while (cache->oldest != NULL)
+        drop(cache, cache->oldest);
+    pv_standing_unref(cache->standing);
+    cache->standing = NULL;
+    if (cache->policy != NULL)
+        pv_policy_unref(cache->policy);
+    cache->policy = NULL;
+}
+
+void
+pv_cache_free(struct pv_cache *cache)
+{
+    if (cache == NULL)
+        return;
+    if (cache->buckets != NULL)
+        pv_cache_clear(cache);
+    pv_buf_clear(&cache->scratch);
+    pv_free(cache->buckets);
+    pv_free(cache);
+}
+
+void
+pv_cache_stats(const struct pv_cache *cache, struct pv_cache_stats *stats)
+{
+    stats->hits = atomic_load_explicit(&cache->hits, memory_order_relaxed);
+    stats->shape_hits = atomic_load_explicit(&cache->shape_hits, memory_order_relaxed);
+    stats->misses = atomic_load_explicit(&cache->misses, memory_order_relaxed);
+    stats->entries = atomic_load_explicit(&cache->entries, memory_order_relaxed);
+    stats->bytes = atomic_load_explicit(&cache->bytes, memory_order_relaxed);
+}
+
+/* ---- Keys ---- */
+
+struct asking {
+    const struct pv_caller *caller;
+    struct pv_slice text;
+    bool is_parse;
+    const uint32_t *oids;
+    size_t oid_count;
+};
+
+static void
+put_name(struct pv_buf *key, const char *name)
+{
+    pv_buf_put(key, name == NULL ? "\1" : name, name == NULL ? 2 : strlen(name) + 1);
+}
+
+/* All but the text. Counts and ends stand in it, so no two callers have the same bytes. */
+static void
+put_caller(struct pv_buf *key, const struct asking *asking)
+{
+    const struct pv_caller *caller = asking->caller;
+    const struct pv_member *member = caller->member;
+    const size_t counts[] = {asking->is_parse, asking->oid_count, caller->search_path.count,
+                             member == NULL ? SIZE_MAX : member->role_count};
+
+    pv_buf_truncate(key, 0);
+    pv_buf_put(key, counts, sizeof(counts));
+    if (asking->oid_count > 0)
+        pv_buf_put(key, asking->oids, asking->oid_count * sizeof(*asking->oids));
+    put_name(key, caller->room->name);
+    put_name(key, caller->user);
+    for (size_t i = 0; i < caller->search_path.count; i++)
+        put_name(key, caller->search_path.names[i]);
+    if (member == NULL)
+        return;
+    put_name(key, member->user);
+    put_name(key, member->party);
+    for (size_t i = 0; i < member->role_count; i++)
+        put_name(key, member->roles[i]);
+}
+
+/* Empties a cache that another snapshot or standing filled. */
+static void
+turn_to(struct pv_cache *cache, const struct pv_caller *caller)
+{
+    struct pv_policy *policy;
+    struct pv_standing *standing;
+
+    if (cache->policy == caller->policy && cache->standing == caller->standing)
+        return;
+    pv_cache_clear(cache);
+    /* Counting references is no change of what they count. */
+    memcpy(&policy, &caller->policy, sizeof(policy));
+    memcpy(&standing, &caller->standing, sizeof(standing));
+    cache->policy = pv_policy_ref(policy);
+    cache->standing = pv_standing_ref(standing);
+}
+
+static bool
+may_keep(const struct pv_caller *caller)
+{
+    const struct pv_room *room = caller->room;
+
+    return caller->cache != NULL && caller->policy != NULL && room != NULL && !caller->is_conformance &&
+           !(room->has_expiry && caller->now_us >= room->expires_us);
+}
+
+/* ---- Shapes ---- */
+
+/* The slot whose constant this argument is; SIZE_MAX: none. */
+static size_t
+slot_of(struct pv_slice text, const struct pv_slot *slots, size_t slot_count, const struct pv_traced *argument)
+{
+    for (size_t i = 0; i < slot_count; i++) {
+        size_t quotes = slots[i].is_string ? 1 : 0;
+
+        if (argument->location >= 0 && (size_t) argument->location == slots[i].at && argument->text != NULL &&
+            strlen(argument->text) == slots[i].len - 2 * quotes &&
+            memcmp(argument->text, text.data + slots[i].at + quotes, slots[i].len - 2 * quotes) == 0)
+            return i;
+    }
+    return SIZE_MAX;
+}
+
+/* Which constants are arguments. False: some argument is none of the constants that were taken out. */
+static bool
+find_places(struct entry *entry, struct shape *shape, struct pv_slice text, const struct pv_slot *slots,
+            const struct pv_trace *trace, size_t *slot_by_number)
+{
+    for (size_t i = 0; i < shape->count; i++) {
+        const char *copy = pv_arena_strndup(entry->arena, (const char *) text.data + slots[i].at, slots[i].len);
+
+        if (copy == NULL)
+            return false;
+        shape->places[i].fixed = pv_slice_of(copy, slots[i].len);
+    }
+    for (unsigned n = 0; n < trace->count; n++) {
+        size_t slot = slot_of(text, slots, shape->count, &trace->arguments[n]);
+
+        if (slot == SIZE_MAX || shape->places[slot].parameter != NULL || trace->parameters[n]->is_array)
+            return false;
+        shape->places[slot].parameter = trace->parameters[n];
+        slot_by_number[n] = slot;
+    }
+    return true;
+}
+
+/* Cuts the marked text at its marks: each of them exactly once. */
+static bool
+cut_parts(struct entry *entry, struct shape *shape, const struct pv_trace *trace, const size_t *slot_by_number)
+{
+    const char *rest = pv_arena_strdup(entry->arena, trace->marked);
+    bool is_seen[PV_SLOTS_MAX] = {false};
+
+    shape->parts = pv_arena_alloc(entry->arena, (trace->count + 1) * sizeof(*shape->parts));
+    if (rest == NULL || shape->parts == NULL)
+        return false;
+    while (strchr(rest, '\001') != NULL) {
+        const char *mark = strchr(rest, '\001');
+        unsigned n = 0;
+
+        for (; n < trace->count; n++) {
+            char wanted[PV_TRACE_MARK_SIZE];
+
+            pv_trace_mark(n, wanted);
+            if (!is_seen[slot_by_number[n]] && strncmp(mark, wanted, strlen(wanted)) == 0 && mark > rest &&
+                mark[-1] == '\'' && mark[strlen(wanted)] == '\'')
+                break;
+        }
+        if (n == trace->count)
+            return false;
+        is_seen[slot_by_number[n]] = true;
+        /* The quotes go with the constant. */
+        shape->parts[shape->part_count++] =
+            (struct part){pv_slice_of(rest, (size_t) (mark - rest) - 1), slot_by_number[n]};
+        rest = strchr(mark + 1, '\001') + 2;
+    }
+    if (shape->part_count != trace->count)
+        return false;
+    shape->parts[shape->part_count++] = (struct part){pv_slice_cstr(rest), SIZE_MAX};
+    return true;
+}
+
+/* What is forwarded with these constants. PV_NOTFOUND: judge afresh. */
+static enum pv_status
+fill_shape(struct pv_arena *arena, const struct shape *shape, struct pv_slice text, const struct pv_slot *slots,
+           const char **forwarded)
+{
+    const char *values[PV_SLOTS_MAX];
+    struct pv_buf sql = {0};
+
+    for (size_t i = 0; i < shape->count; i++) {
+        const struct place *place = &shape->places[i];
+        size_t quotes = slots[i].is_string ? 1 : 0;
+        const char *value, *words = NULL;
+        enum pv_status status;
+
+        if (place->parameter == NULL) {
+            if (!pv_slice_equal(place->fixed, pv_slice_of(text.data + slots[i].at, slots[i].len)))
+                return PV_NOTFOUND;
+            continue;
+        }
+        value = pv_arena_strndup(arena, (const char *) text.data + slots[i].at + quotes, slots[i].len - 2 * quotes);
+        if (value == NULL)
+            return PV_NOMEM;
+        status = pv_param_judge_text(arena, place->parameter, value, &values[i], &words);
+        if (status != PV_OK)
+            return status == PV_NOMEM ? status : PV_NOTFOUND;
+        if (values[i] == NULL)
+            return PV_NOTFOUND;
+    }
+    for (size_t i = 0; i < shape->part_count; i++) {
+        pv_buf_put_slice(&sql, shape->parts[i].text);
+        if (shape->parts[i].slot != SIZE_MAX)
+            pv_sql_quote_literal(&sql, values[shape->parts[i].slot]);
+    }
+    *forwarded = pv_buf_ok(&sql) ? pv_arena_strndup(arena, (const char *) pv_buf_slice(&sql).data, pv_buf_len(&sql)) : NULL;
+    pv_buf_clear(&sql);
+    return *forwarded == NULL ? PV_NOMEM : PV_OK;
+}
+
+/* Where the statement stands in the text. False: somewhere else than between space and semicolons. */
+static bool
+find_edges(struct shape *shape, struct pv_slice text, struct pv_slice statement)
+{
+    while (shape->lead < text.len && strchr(" \t\r\n", text.data[shape->lead]) != NULL)
+        shape->lead++;
+    if (text.len - shape->lead < statement.len ||
+        memcmp(text.data + shape->lead, statement.data, statement.len) != 0)
+        return false;
+    shape->trail = text.len - shape->lead - statement.len;
+    for (size_t i = text.len - shape->trail; i < text.len; i++)
+        if (strchr(" \t\r\n;", text.data[i]) == NULL)
+            return false;
+    return true;
+}
+
+/* Makes the entry one of a shape; false: it cannot be one. */
+static bool
+learn_shape(struct entry *entry, const struct asking *asking, const struct pv_slot *slots, size_t slot_count,
+            const struct pv_trace *trace)
+{
+    const struct pv_decision *decision = entry->decisions;
+    struct shape *shape = pv_arena_alloc(entry->arena, sizeof(*shape));
+    size_t slot_by_number[PV_SLOTS_MAX];
+    const char *forwarded = NULL;
+
+    if (shape == NULL || trace->question == NULL || trace->marked == NULL || trace->count == 0 ||
+        trace->count > slot_count || entry->count != 1 || !decision->is_allowed || decision->kind != PV_KIND_SELECT ||
+        decision->forwarded == NULL || strchr(decision->forwarded, '\001') != NULL || decision->parameter_count > 0)
+        return false;
+    shape->count = slot_count;
+    shape->places = pv_arena_alloc(entry->arena, slot_count * sizeof(*shape->places));
+    if (shape->places == NULL || !find_edges(shape, asking->text, decision->text) ||
+        !find_places(entry, shape, asking->text, slots, trace, slot_by_number) ||
+        !cut_parts(entry, shape, trace, slot_by_number) ||
+        fill_shape(entry->arena, shape, asking->text, slots, &forwarded) != PV_OK ||
+        strcmp(forwarded, decision->forwarded) != 0)
+        return false;
+    entry->shape = shape;
+    return true;
+}
+
+/* ---- Asking ---- */
+
+/* Invariant 2. */
+static bool
+is_kept(const struct entry *entry)
+{
+    for (size_t i = 0; i < entry->count; i++) {
+        const struct pv_decision *decision = &entry->decisions[i];
+
+        if ((decision->kind != PV_KIND_SELECT && decision->kind != PV_KIND_COPY_OUT && decision->kind != PV_KIND_BEGIN &&
+             decision->kind != PV_KIND_COMMIT && decision->kind != PV_KIND_ROLLBACK) ||
+            decision->reason == PV_REASON_INTERNAL || decision->reason == PV_REASON_EXPIRED ||
+            decision->setting != NULL || decision->name != NULL)
+            return false;
+    }
+    return true;
+}
+
+static enum pv_status
+judge_afresh(struct entry *entry, const struct asking *asking, struct pv_trace *trace)
+{
+    struct pv_caller caller = *asking->caller;
+    struct pv_slice text = pv_slice_of(entry->key.data + entry->key.len - asking->text.len, asking->text.len);
+
+    caller.trace = trace;
+    if (!asking->is_parse)
+        return pv_decide_query(entry->arena, &caller, text, &entry->decisions, &entry->count);
+    entry->decisions = pv_arena_alloc(entry->arena, sizeof(*entry->decisions));
+    if (entry->decisions == NULL)
+        return PV_NOMEM;
+    entry->count = 1;
+    return pv_decide_parse(entry->arena, &caller, text, asking->oids, asking->oid_count, entry->decisions);
+}
+
+/* The decision of today's constants: of the statement's own, the rest is the shape's. */
+static enum pv_status
+take_shape(struct pv_arena *arena, struct entry *entry, struct pv_slice text, const struct pv_slot *slots,
+           struct pv_decision **decisions)
+{
+    struct pv_decision *decision;
+    const char *forwarded = NULL;
+    enum pv_status status = fill_shape(arena, entry->shape, text, slots, &forwarded);
+
+    if (status != PV_OK)
+        return status;
+    decision = pv_arena_alloc(arena, sizeof(*decision));
+    if (decision == NULL)
+        return PV_NOMEM;
+    status = share(entry, arena);
+    if (status != PV_OK)
+        return status;
+    *decision = *entry->decisions;
+    decision->forwarded = forwarded;
+    decision->text = pv_slice_of(text.data + entry->shape->lead, text.len - entry->shape->lead - entry->shape->trail);
+    *decisions = decision;
+    return PV_OK;
+}
+
+static enum pv_status
+take(struct pv_arena *arena, struct entry *entry, struct pv_decision **decisions, size_t *decision_count)
+{
+    enum pv_status status = share(entry, arena);
+
+    if (status == PV_OK) {
+        *decisions = entry->decisions;
+        *decision_count = entry->count;
+    }
+    return status;
+}
+
+/* Judges, and keeps what may be kept: under its shape where it has one. */
+static enum pv_status
+miss(struct pv_arena *arena, const struct asking *asking, const struct pv_slot *slots, size_t slot_count,
+     struct pv_slice shape_key, struct pv_decision **decisions, size_t *decision_count)
+{
+    struct pv_cache *cache = asking->caller->cache;
+    struct pv_trace trace = {0};
+    struct entry *entry;
+    enum pv_status status;
+
+    count(&cache->misses, 1);
+    put_caller(&cache->scratch, asking);
+    pv_buf_put_slice(&cache->scratch, asking->text);
+    entry = pv_buf_ok(&cache->scratch) ? entry_new(pv_buf_slice(&cache->scratch)) : NULL;
+    if (entry == NULL)
+        return PV_NOMEM;
+    status = judge_afresh(entry, asking, slot_count > 0 ? &trace : NULL);
+    if (status == PV_OK && is_kept(entry)) {
+        bool is_shape = slot_count > 0 && learn_shape(entry, asking, slots, slot_count, &trace);
+        char *copy = is_shape ? pv_arena_strndup(entry->arena, (const char *) shape_key.data, shape_key.len) : NULL;
+
+        if (copy != NULL)
+            entry->key = pv_slice_of(copy, shape_key.len);
+        if (copy != NULL || !is_shape)
+            insert(cache, entry);
+    }
+    if (status == PV_OK)
+        status = take(arena, entry, decisions, decision_count);
+    entry_unref(entry);
+    return status;
+}
+
+static enum pv_status
+ask(struct pv_arena *arena, const struct asking *asking, struct pv_decision **decisions, size_t *decision_count)
+{
+    struct pv_cache *cache = asking->caller->cache;
+    struct pv_slot slots[PV_SLOTS_MAX];
+    size_t slot_count = 0, prefix;
+    struct pv_buf shape_key = {0};
+    struct entry *entry;
+    enum pv_status status = PV_NOTFOUND;
+
+    turn_to(cache, asking->caller);
+    put_caller(&cache->scratch, asking);
+    prefix = pv_buf_len(&cache->scratch);
+    pv_buf_put_slice(&cache->scratch, asking->text);
+    if (!pv_buf_ok(&cache->scratch)) {
+        pv_buf_clear(&cache->scratch);
+        return PV_NOMEM;
+    }
+    entry = find(cache, pv_key_hash(&cache->key, pv_buf_slice(&cache->scratch)), pv_buf_slice(&cache->scratch));
+    if (entry != NULL) {
+        count(&cache->hits, 1);
+        return take(arena, entry, decisions, decision_count);
+    }
+    if (asking->text.len > asking->caller->policy->config.query_bytes_max)
+        return miss(arena, asking, slots, 0, pv_slice_of(NULL, 0), decisions, decision_count);
+    pv_buf_truncate(&cache->scratch, prefix);
+    if (!pv_shape_of(asking->text, &cache->scratch, slots, &slot_count))
+        return miss(arena, asking, slots, 0, pv_slice_of(NULL, 0), decisions, decision_count);
+    entry = find(cache, pv_key_hash(&cache->key, pv_buf_slice(&cache->scratch)), pv_buf_slice(&cache->scratch));
+    if (entry != NULL && entry->shape != NULL) {
+        status = take_shape(arena, entry, asking->text, slots, decisions);
+        *decision_count = 1;
+    }
+    if (status == PV_OK)
+        count(&cache->shape_hits, 1);
+    if (status != PV_NOTFOUND)
+        return status;
+    /* Beside a shape that does not fit: under the exact text. */
+    pv_buf_put_slice(&shape_key, pv_buf_slice(&cache->scratch));
+    status = pv_buf_ok(&shape_key) ? miss(arena, asking, slots, entry == NULL ? slot_count : 0, pv_buf_slice(&shape_key),
+                                          decisions, decision_count)
+                                   : PV_NOMEM;
+    pv_buf_clear(&shape_key);
+    return status;
+}
+
+enum pv_status
+pv_cache_query(struct pv_arena *arena, const struct pv_caller *caller, struct pv_slice text,
+               struct pv_decision **decisions, size_t *decision_count)
+{
+    const struct asking asking = {caller, text, false, NULL, 0};
+    struct pv_decision *found = NULL;
+    size_t found_count = 0;
+    enum pv_status status;
+
+    if (!may_keep(caller))
+        return pv_decide_query(arena, caller, text, decisions, decision_count);
+    status = ask(arena, &asking, &found, &found_count);
+    if (status == PV_OK) {
+        *decisions = found;
+        *decision_count = found_count;
+    }
+    return status;
+}
+
+enum pv_status
+pv_cache_parse(struct pv_arena *arena, const struct pv_caller *caller, struct pv_slice text, const uint32_t *declared_oids,
+               size_t declared_count, struct pv_decision *decision)
+{
+    const struct asking asking = {caller, text, true, declared_oids, declared_count};
+    struct pv_decision *found = NULL;
+    size_t found_count = 0;
+    enum pv_status status;
+
+    if (!may_keep(caller))
+        return pv_decide_parse(arena, caller, text, declared_oids, declared_count, decision);
+    status = ask(arena, &asking, &found, &found_count);
+    if (status == PV_OK)
+        *decision = *found;
+    return status;
+}
