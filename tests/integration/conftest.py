@@ -13,7 +13,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from tests.lib import data  # noqa: E402
-from tests.lib.cluster import Cluster  # noqa: E402
+from tests.lib.cluster import STRAIGHT, Cluster  # noqa: E402
 from tests.lib.pgveil import Pgveil, write_private  # noqa: E402
 from tests.lib.tap import Tap  # noqa: E402
 
@@ -74,8 +74,6 @@ def veil(cluster, guard):
     check_server_log(cluster.log(since), guard)
 
 
-# Tests that log in straight to the database as a room's login call themselves so.
-STRAIGHT = "straight"
 STATEMENT = re.compile(r"user=(\S+) db=\S* app=(.*?) LOG:  (?:statement|execute [^:]*): (.*)", re.S)
 ENTRY = re.compile(r"^(?=\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ )", re.M)
 

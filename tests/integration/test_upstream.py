@@ -2,7 +2,6 @@
 import psycopg
 import pytest
 
-from tests.integration.conftest import STRAIGHT
 from tests.lib import data
 from tests.lib.cluster import Cluster
 
@@ -20,7 +19,7 @@ def logins(cluster, veil, request):
 
 @pytest.fixture
 def straight(cluster, logins):
-    opened = [cluster.connect(user=name, application_name=STRAIGHT) for name in logins]
+    opened = [cluster.connect(user=name) for name in logins]
     yield opened
     for conn in opened:
         conn.close()

@@ -15,6 +15,8 @@ import time
 
 from tests.lib.certs import Authority
 
+# What connections made here call themselves, so that the server's log tells them from those that pgveil makes.
+STRAIGHT = "straight"
 BIN = os.environ.get("PG_BIN", "/usr/lib/postgresql/15/bin")
 
 
@@ -122,14 +124,15 @@ class Cluster:
         """Runs SQL text over the socket; gives its output unaligned."""
         done = subprocess.run([os.path.join(BIN, "psql"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h",
                                self.socket_dir, "-p", str(self.port), "-U", user, "-d", dbname], input=sql,
-                              capture_output=True, text=True)
+                              capture_output=True, text=True, env=dict(os.environ, PGAPPNAME=STRAIGHT))
         if done.returncode != 0:
             raise RuntimeError("psql: " + done.stderr)
         return done.stdout.strip()
 
     def connect(self, dbname="warehouse", user="postgres", **more):
         import psycopg
-        return psycopg.connect(host=self.socket_dir, port=self.port, dbname=dbname, user=user, autocommit=True, **more)
+        return psycopg.connect(host=self.socket_dir, port=self.port, dbname=dbname, user=user, autocommit=True,
+                               application_name=STRAIGHT, **more)
 
     def rows(self, sql, params=None, dbname="warehouse"):
         """Rows of one statement run as superuser: the oracle's side."""
