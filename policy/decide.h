@@ -122,13 +122,13 @@ struct pv_caller {
     void *context;
     /* Approvals and consent, made for `policy`. NULL: none is known, so what needs an approval is denied. */
     const struct pv_standing *standing;
-};
     /*
      * Where pv_cache_query and pv_cache_parse keep what was judged; NULL: nowhere. A field that is added here and that
      * a SELECT's judgement rests on has to go into the cache's key.
      */
     struct pv_cache *cache;
     struct pv_trace *trace; /* the cache's own */
+};
 
 struct pv_decision {
     bool is_allowed;

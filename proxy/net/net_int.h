@@ -30,9 +30,9 @@ struct pv_worker {
     struct pv_message port_message; /* queued at most once: `is_port_posted` */
     _Atomic bool is_port_posted;
     struct pv_world *world; /* in force */
-    struct pv_listener **listeners;
     struct pv_cache *cache; /* of judgements */
     struct pv_session_env env[2]; /* without and with TLS towards clients */
+    struct pv_listener **listeners;
     size_t listener_count;
     unsigned unix_turn;       /* worker 0: who gets the next connection of a Unix socket */
     struct pv_client **table; /* by session id */

@@ -175,6 +175,7 @@ do_policy(struct pv_message *message)
 
     pv_world_unref(worker->world);
     worker->world = order->world;
+    pv_cache_clear(worker->cache); /* it would hold the old one */
     pv_free(order);
     for (struct pv_client *at = worker->clients, *next; at != NULL; at = next) {
         next = pv_client_next(at);
@@ -227,7 +228,6 @@ stop_accepting(struct pv_worker *worker)
 /* ---- Draining ---- */
 
 static void
-    pv_cache_clear(worker->cache); /* it would hold the old one */
 end_if_done(void *context)
 {
     struct pv_worker *worker = context;
@@ -361,9 +361,14 @@ open_worker(struct pv_net *net, unsigned index)
     worker->port_message.deliver = on_journal;
     worker->world = pv_world_ref(net->options.world);
     worker->loop = pv_loop_new();
+    worker->cache = pv_cache_new(0);
     worker->listeners = pv_calloc(net->bound_count + 1, sizeof(struct pv_listener *));
     if (worker->loop == NULL || worker->listeners == NULL || worker->cache == NULL)
         return PV_NOMEM;
+    for (size_t i = 0; i < PV_COUNT_OF(worker->env); i++) {
+        worker->env[i] = net->env[i];
+        worker->env[i].cache = worker->cache;
+    }
     worker->links = pv_link_thread_new(worker->loop);
     worker->port = pv_journal_port_new(notify, worker);
     if (worker->links == NULL || worker->port == NULL)
@@ -413,14 +418,9 @@ bind_all(struct pv_net *net, char *error, size_t error_size)
     enum pv_status status = PV_OK;
 
     for (size_t i = 0; i < config->listen_count && status == PV_OK; i++) {
-    worker->cache = pv_cache_new(0);
         int fds[PV_LISTEN_ADDRESSES_MAX];
         size_t count = 0;
         struct pv_bound *bounds = &net->bounds[net->bound_count];
-    for (size_t i = 0; i < PV_COUNT_OF(worker->env); i++) {
-        worker->env[i] = net->env[i];
-        worker->env[i].cache = worker->cache;
-    }
 
         status = pv_bound_make(&config->listens[i], bounds, fds, &count, error, error_size);
         if (status != PV_OK)
@@ -562,6 +562,7 @@ close_worker(struct pv_worker *worker)
     pv_journal_port_free(worker->port);
     pv_link_thread_free(worker->links);
     pv_free(worker->table);
+    pv_cache_free(worker->cache);
     pv_world_unref(worker->world);
     pv_counters_clear(&worker->counters);
 }
@@ -602,4 +603,3 @@ pv_net_counters(struct pv_net *net, struct pv_counters *sum, struct pv_arena *ar
         status = pv_counters_add(&net->workers[i].counters, sum, arena);
     return status;
 }
-    pv_cache_free(worker->cache);

@@ -56,8 +56,8 @@ pv_gate_caller(struct pv_session *s, struct pv_caller *caller, struct pv_names p
     caller->is_conformance = s->is_conformance;
     caller->prepared = prepared_facts;
     caller->context = s;
-}
     caller->cache = s->env->cache;
+}
 
 static struct pv_judged *
 judge_under(struct pv_session *s, struct pv_slice text, const uint32_t *oids, size_t oid_count, bool is_parse,

@@ -60,10 +60,10 @@ struct pv_cache;
 struct pv_session_env {
     const struct pv_session_host *host;
     const struct pv_session_judge *judge; /* NULL: pv_session_judge_policy */
+    struct pv_cache *cache;             /* of judgements, on the thread of its sessions; NULL: none (policy/cache.h) */
     bool has_tls;                       /* a certificate is configured: answer SSLRequest with S */
     struct pv_slice tls_endpoint_hash;  /* tls-server-end-point of our certificate, for SCRAM-PLUS */
     struct pv_slice mock_secret;        /* for SCRAM towards unknown users */
-    struct pv_cache *cache;             /* of judgements, on the thread of its sessions; NULL: none (policy/cache.h) */
     const char *conformance_room;       /* NULL: off */
     bool is_strict;                     /* records must be on disk first */
 };
