@@ -112,6 +112,10 @@ fail_prepare(struct pv_ask *ask, enum pv_status status, const char *words)
         fail_status(ask, status);
         return;
     }
+    if (strncmp(words, "cannot modify ", 14) == 0 || strstr(words, "may not be modified") != NULL) {
+        fail(ask, "42501", "the query log can only be read", NULL);
+        return;
+    }
     for (size_t i = 0; i < PV_COUNT_OF(faults); i++) {
         size_t len = strlen(faults[i].start);
         char *name;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* How far from a broken place its record is looked for. */
 #define WINDOW 32u
@@ -368,6 +369,70 @@ check_signature(struct check *check, const char *path, char *error, size_t error
     return status;
 }
 
+/* A head that serve kept: its hash must be in the log, its signature by the key beside the log, where that is there. */
+static enum pv_status
+check_kept(struct check *check, const struct pv_log_head *kept, sqlite3_stmt *hash_at, const char *path)
+{
+    char words[200];
+    enum pv_status status;
+
+    (void) sqlite3_bind_int64(hash_at, 1, (sqlite3_int64) kept->seq);
+    status = pv_db_step(hash_at);
+    if (status == PV_NOTFOUND || (status == PV_OK && (sqlite3_column_bytes(hash_at, 0) != PV_SHA256_BYTES ||
+                                                      memcmp(sqlite3_column_blob(hash_at, 0), kept->hash,
+                                                             PV_SHA256_BYTES) != 0))) {
+        (void) snprintf(words, sizeof(words), "head: the kept head of seq %" PRIu64 " is not in the log", kept->seq);
+        find_fault(check, PV_FAULT_HEAD, kept->seq, words);
+        status = PV_OK;
+    }
+    (void) sqlite3_reset(hash_at);
+    if (status == PV_OK && check->verdict->fault == PV_FAULT_NONE) {
+        const struct pv_log_head *given = check->head;
+
+        check->head = kept;
+        status = check_signature(check, path, NULL, 0);
+        check->head = given;
+    }
+    return status;
+}
+
+static enum pv_status
+check_kept_heads(struct check *check, const char *path)
+{
+    char *key_path = pv_path_with(path, ".pub");
+    bool has_key = key_path != NULL && access(key_path, R_OK) == 0;
+    sqlite3_stmt *heads = NULL, *hash_at = NULL;
+    enum pv_status status = key_path == NULL ? PV_NOMEM : PV_OK;
+
+    pv_free(key_path);
+    if (!has_key || check->verdict->fault != PV_FAULT_NONE)
+        return status;
+    status = pv_db_prepare(check->sqlite, "SELECT seq, hash, at, key, signature FROM head ORDER BY seq", &heads);
+    if (status == PV_OK)
+        status = pv_db_prepare(check->sqlite, "SELECT hash FROM statement WHERE seq = ?1 UNION ALL SELECT hash FROM"
+                                              " statement_end WHERE seq = ?1 UNION ALL SELECT hash FROM event"
+                                              " WHERE seq = ?1", &hash_at);
+    while (status == PV_OK && check->verdict->fault == PV_FAULT_NONE && (status = pv_db_step(heads)) == PV_OK) {
+        struct pv_log_head kept = {.seq = (uint64_t) sqlite3_column_int64(heads, 0),
+                                   .at_us = sqlite3_column_int64(heads, 2)};
+        bool is_shaped = sqlite3_column_bytes(heads, 1) == PV_SHA256_BYTES &&
+                         sqlite3_column_bytes(heads, 4) == PV_SIGNATURE_BYTES;
+
+        if (is_shaped) {
+            memcpy(kept.hash, sqlite3_column_blob(heads, 1), PV_SHA256_BYTES);
+            memcpy(kept.signature, sqlite3_column_blob(heads, 4), PV_SIGNATURE_BYTES);
+            (void) snprintf(kept.fingerprint, sizeof(kept.fingerprint), "%s",
+                            (const char *) sqlite3_column_text(heads, 3));
+            status = check_kept(check, &kept, hash_at, path);
+        } else {
+            find_fault(check, PV_FAULT_SIGNATURE, kept.seq, "signature: a kept head is damaged");
+        }
+    }
+    (void) sqlite3_finalize(heads);
+    (void) sqlite3_finalize(hash_at);
+    return status == PV_NOTFOUND ? PV_OK : status;
+}
+
 enum pv_status
 pv_log_verify(const char *path, const struct pv_log_head *head, struct pv_verdict *verdict, char *error,
               size_t error_size)
@@ -387,6 +452,8 @@ pv_log_verify(const char *path, const struct pv_log_head *head, struct pv_verdic
     check_head(&check);
     if (status == PV_OK)
         status = check_schema(&check);
+    if (status == PV_OK)
+        status = check_kept_heads(&check, path);
     if (status == PV_OK)
         status = check_pages(&check);
     if (status == PV_CORRUPT) {
