@@ -82,6 +82,25 @@ aggregate_name(const FuncCall *call)
     return NULL;
 }
 
+/* agg(CASE WHEN c THEN x END) is agg(x) FILTER (WHERE c): aggregates of one column pass NULLs over. */
+static void
+filter_case(FuncCall *call)
+{
+    CaseExpr *choice = list_length(call->args) == 1 ? linitial(call->args) : NULL;
+    const A_Const *otherwise;
+    CaseWhen *branch;
+
+    if (choice == NULL || !IsA(choice, CaseExpr) || choice->arg != NULL || list_length(choice->args) != 1 ||
+        call->agg_filter != NULL)
+        return;
+    otherwise = (const A_Const *) choice->defresult;
+    if (otherwise != NULL && !(IsA(otherwise, A_Const) && otherwise->isnull))
+        return;
+    branch = linitial(choice->args);
+    call->agg_filter = (Node *) branch->expr;
+    linitial(call->args) = branch->result;
+}
+
 static enum pv_status
 check_aggregate(struct pv_rule_trial *rule, FuncCall *call)
 {
@@ -97,13 +116,14 @@ check_aggregate(struct pv_rule_trial *rule, FuncCall *call)
                                 strVal(llast(call->funcname)));
     if (call->agg_order != NIL || call->agg_within_group || call->func_variadic)
         return deny_clause(rule, "ORDER BY, WITHIN GROUP and VARIADIC are not allowed in an aggregate over data.");
+    filter_case(call);
     if (!call->agg_star && list_length(call->args) != 1)
         return pv_deny_question(rule->trial, PV_REASON_RULE, call->location, "Aggregate \"%s\" takes one column.", name);
     foreach (cell, call->args) {
         /* count(1) is count(*). */
-        if (status == PV_OK && !pv_rule_is_constant(lfirst(cell)))
+        if (status == PV_OK && (!pv_rule_is_constant(lfirst(cell)) || strcmp(name, "count") == 0))
             status = pv_rule_value(rule, lfirst(cell), PV_USE_AGGREGATE, name);
-        else if (status == PV_OK && strcmp(name, "count") != 0)
+        else if (status == PV_OK)
             status = deny_clause(rule, "An aggregate other than count needs a column.");
     }
     if (status == PV_OK && call->agg_filter != NULL)
@@ -141,6 +161,8 @@ visit_output(void *context, Node *node, const struct pv_walk_at *at)
         check->status = deny_clause(check->rule, "A sub-query in an expression over data is not allowed.");
         return PV_WALK_STOP;
     }
+    if (IsA(node, GroupingFunc))
+        return PV_WALK_SKIP; /* its arguments are GROUP BY's, or PostgreSQL refuses them */
     if (IsA(node, FuncCall)) {
         const struct pv_function *function = pv_function_find(strVal(llast(((FuncCall *) node)->funcname)));
 
@@ -156,7 +178,7 @@ visit_output(void *context, Node *node, const struct pv_walk_at *at)
     if (!IsA(node, List) && !IsA(node, CaseWhen) && !IsA(node, TypeName) && !pv_rule_is_constant(node) &&
         !pv_tree_has_aggregate(node)) {
         check->status =
-            pv_rule_value(check->rule, node, check->is_having ? PV_USE_CONDITION : PV_USE_GROUP, NULL);
+            pv_rule_value(check->rule, node, check->is_having ? PV_USE_CONDITION : PV_USE_OUTPUT, NULL);
         return check->status == PV_OK ? PV_WALK_SKIP : PV_WALK_STOP;
     }
     return PV_WALK_ON;
@@ -187,6 +209,8 @@ check_group_item(struct pv_rule_trial *rule, struct pv_level *level, Node *item)
 {
     if (IsA(item, GroupingSet))
         return check_group_items(rule, level, ((GroupingSet *) item)->content);
+    if (IsA(item, RowExpr) && ((RowExpr *) item)->row_format == COERCE_IMPLICIT_CAST)
+        return check_group_items(rule, level, ((RowExpr *) item)->args);
     if (IsA(item, A_Const) && ((A_Const *) item)->val.node.type == T_Integer) {
         int position = ((A_Const *) item)->val.ival.ival;
 
@@ -216,21 +240,20 @@ check_group_items(struct pv_rule_trial *rule, struct pv_level *level, List *item
     return status;
 }
 
-/* A position in GROUP BY names an output: what that is has been judged as a group. */
+/* A position in GROUP BY, or a name that means an output there: what it is has been judged as a group. */
 static bool
-is_grouped_position(const struct pv_level *level, size_t output)
+is_grouped_output(const struct pv_rule_trial *rule, const struct pv_level *level, size_t output)
 {
     ListCell *cell;
 
     foreach (cell, level->stmt->groupClause) {
         const A_Const *item = lfirst(cell);
+        const struct pv_reference *reference =
+            IsA(item, ColumnRef) ? pv_resolution_reference(rule->resolution, (const ColumnRef *) item) : NULL;
 
         if (IsA(item, A_Const) && item->val.node.type == T_Integer && item->val.ival.ival == (int) output + 1)
             return true;
-        if (IsA(item, ColumnRef) && list_length(((const ColumnRef *) item)->fields) == 1 &&
-            IsA(linitial(((const ColumnRef *) item)->fields), String) &&
-            strcmp(strVal(linitial(((const ColumnRef *) item)->fields)), level->outputs[output].name) == 0 &&
-            level->outputs[output].expr != NULL && !IsA(level->outputs[output].expr, ColumnRef))
+        if (reference != NULL && reference->is_output && reference->output == output)
             return true;
     }
     return false;
@@ -266,7 +289,7 @@ check_aggregating(struct pv_rule_trial *rule, struct pv_level *level)
     for (size_t i = 0; i < level->output_count && status == PV_OK; i++) {
         if (level->outputs[i].expr == NULL)
             return deny_clause(rule, "\"*\" gives rows; name the dimensions and aggregates.");
-        if (!is_grouped_position(level, i))
+        if (!is_grouped_output(rule, level, i))
             status = check_output(rule, level, level->outputs[i].expr, false);
     }
     if (status == PV_OK)
@@ -274,39 +297,59 @@ check_aggregating(struct pv_rule_trial *rule, struct pv_level *level)
     return status == PV_OK ? check_sort(rule, level) : status;
 }
 
-/* A level that passes rows on: nothing may pick, order or thin them. */
+/* A list's outputs are list columns, and nothing but its outputs orders it or tells its rows apart. */
+static enum pv_status
+check_list(struct pv_rule_trial *rule, struct pv_level *level)
+{
+    enum pv_status status = PV_OK;
+    ListCell *cell;
+
+    if (level->stmt->distinctClause != NIL && linitial(level->stmt->distinctClause) != NULL)
+        return deny_clause(rule, "DISTINCT ON is not allowed.");
+    if (level->stmt->limitOffset != NULL)
+        return deny_clause(rule, "OFFSET is not allowed.");
+    for (size_t i = 0; i < level->output_count && status == PV_OK; i++) {
+        struct pv_column_at base;
+        const struct pv_dataset *dataset;
+
+        if (level->outputs[i].expr != NULL) {
+            status = pv_rule_value(rule, level->outputs[i].expr, PV_USE_LIST, NULL);
+            continue;
+        }
+        /* A star: each of its columns by itself. */
+        base = pv_rule_plain_column(rule, level->outputs[i].column);
+        dataset = base.rte == NULL ? NULL : pv_rte_dataset(base.rte);
+        if (dataset == NULL)
+            return deny_clause(rule, "\"*\" over a derived table is not allowed; name the columns.");
+        if (!pv_names_hold(&dataset->rule->list_columns, dataset->relation.columns[base.index]))
+            return pv_rule_deny(rule, dataset, -1, "list_columns", "column \"%s\" may not be output",
+                                dataset->relation.columns[base.index]);
+    }
+    foreach (cell, level->stmt->sortClause)
+        if (status == PV_OK && !IsA(((SortBy *) lfirst(cell))->node, A_Const))
+            status = pv_rule_value(rule, ((SortBy *) lfirst(cell))->node, PV_USE_LIST, NULL);
+    return status;
+}
+
+/* A level that passes rows on: nothing may pick, order, thin or multiply them. */
 static enum pv_status
 check_passing(struct pv_rule_trial *rule, struct pv_level *level)
 {
     const SelectStmt *stmt = level->stmt;
+    enum pv_status status = PV_OK;
 
-    if (rule->is_list && level == rule->resolution->top) {
-        enum pv_status status = PV_OK;
-
-        for (size_t i = 0; i < level->output_count && status == PV_OK; i++) {
-            if (level->outputs[i].expr != NULL) {
-                status = pv_rule_value(rule, level->outputs[i].expr, PV_USE_LIST, NULL);
-            } else {
-                /* A star: each of its columns by itself. */
-                struct pv_column_at base = pv_rule_plain_column(rule, level->outputs[i].column);
-                const struct pv_dataset *dataset = base.rte == NULL ? NULL : pv_rte_dataset(base.rte);
-
-                if (dataset == NULL)
-                    return deny_clause(rule, "\"*\" over a derived table is not allowed; name the columns.");
-                if (!pv_names_hold(&dataset->rule->list_columns, dataset->relation.columns[base.index]))
-                    return pv_rule_deny(rule, dataset, -1, "list_columns", "column \"%s\" may not be output",
-                                        dataset->relation.columns[base.index]);
-            }
-        }
-        return status;
-    }
+    if (rule->is_list && level == rule->resolution->top)
+        return check_list(rule, level);
     if (stmt->distinctClause != NIL)
         return deny_clause(rule, "DISTINCT over rows is not allowed; use count(DISTINCT ...) or GROUP BY.");
     if (stmt->limitCount != NULL || stmt->limitOffset != NULL)
         return deny_clause(rule, "LIMIT and OFFSET over rows would pick single ones; put LIMIT after the aggregation.");
     if (stmt->sortClause != NIL)
         return deny_clause(rule, "ORDER BY over rows is not allowed; order the aggregated result.");
-    return PV_OK;
+    for (size_t i = 0; i < level->output_count && status == PV_OK; i++)
+        if (level->outputs[i].expr != NULL)
+            status = pv_rule_value(rule, level->outputs[i].expr, PV_USE_PASS, NULL);
+    return status;
 }
 
 static enum pv_walk
@@ -489,50 +532,119 @@ check_datasets(struct pv_rule_trial *rule)
                                     dataset->key);
         if (dataset->rule->type != PV_RULE_LIST)
             rule->is_list = false;
-        if (dataset->rule->is_join_required) {
-            bool is_joined = false;
+    }
+    return PV_OK;
+}
 
-            for (size_t k = 0; k < resolution->relation_count; k++) {
-                const struct pv_dataset *other = pv_rte_dataset(resolution->relations[k]);
+/* Does a level draw rows of another owner's data sets, by itself or through levels that pass them? */
+static bool
+draws_other(const struct pv_rule_trial *rule, const struct pv_level *level, const char *owner, unsigned depth)
+{
+    if (depth > PV_QUERY_LEVELS_MAX)
+        return false;
+    for (size_t i = 0; i < level->rte_count; i++) {
+        const struct pv_rte *rte = level->rtes[i];
+        const struct pv_dataset *dataset = pv_rte_dataset(rte);
 
-                is_joined |= other != NULL && strcmp(other->owner, dataset->owner) != 0;
-            }
-            if (!is_joined)
-                return pv_rule_deny(rule, dataset, -1, "join_required",
-                                    "it must be joined with another party's data set");
+        if (dataset != NULL && strcmp(dataset->owner, owner) != 0)
+            return true;
+        if (rte->level != NULL && rule->classes[pv_level_number(rule->resolution, rte->level)] == PV_LEVEL_RAW &&
+            draws_other(rule, rte->level, owner, depth + 1))
+            return true;
+    }
+    return false;
+}
+
+/* join_required holds at every level that takes the rows in: another party's stand beside them there. */
+static enum pv_status
+check_join_required(struct pv_rule_trial *rule, const struct pv_level *taker, const struct pv_level *level, unsigned depth)
+{
+    enum pv_status status = PV_OK;
+
+    if (depth > PV_QUERY_LEVELS_MAX)
+        return deny_clause(rule, "The statement is nested too deeply.");
+    for (size_t i = 0; i < level->rte_count && status == PV_OK; i++) {
+        const struct pv_rte *rte = level->rtes[i];
+        const struct pv_dataset *dataset = pv_rte_dataset(rte);
+
+        if (dataset != NULL && dataset->rule->is_join_required && !draws_other(rule, taker, dataset->owner, 0))
+            status = pv_rule_deny(rule, dataset, -1, "join_required", "it must be joined with another party's data set");
+        else if (rte->level != NULL &&
+                 rule->classes[pv_level_number(rule->resolution, rte->level)] == PV_LEVEL_RAW)
+            status = check_join_required(rule, taker, rte->level, depth + 1);
+    }
+    return status;
+}
+
+/* Rows flow by FROM alone: not by a sub-query in an expression, nor into one by a name of an outer level. */
+static enum pv_status
+check_flow(struct pv_rule_trial *rule)
+{
+    const struct pv_resolution *resolution = rule->resolution;
+
+    for (size_t i = 0; i < resolution->level_count; i++)
+        if (resolution->levels[i]->is_sublink && rule->classes[i] == PV_LEVEL_RAW)
+            return deny_clause(rule, "A sub-query that gives rows of a data set is not allowed.");
+    for (size_t i = 0; i < resolution->reference_count; i++) {
+        const struct pv_reference *reference = &resolution->references[i];
+
+        if (reference->is_output || reference->owner == reference->level)
+            continue;
+        for (size_t k = 0; k < reference->level->rte_count; k++) {
+            const struct pv_rte *rte = reference->level->rtes[k];
+
+            if (pv_rte_dataset(rte) != NULL ||
+                (rte->level != NULL && rule->classes[pv_level_number(resolution, rte->level)] == PV_LEVEL_RAW))
+                return deny_clause(rule, "A correlated sub-query over a data set is not allowed; join instead.");
         }
     }
     return PV_OK;
 }
 
-/* join_required holds at every level that draws the data set: the other party's rows stand beside it. */
+/* A list is not counted: aggregates stand over data sets of aggregation rules, which a list may be joined to. */
+static bool
+draws_aggregation(const struct pv_rule_trial *rule, const struct pv_level *level, bool *draws_list, unsigned depth)
+{
+    bool found = depth > PV_QUERY_LEVELS_MAX;
+
+    for (size_t i = 0; i < level->rte_count; i++) {
+        const struct pv_rte *rte = level->rtes[i];
+        const struct pv_dataset *dataset = pv_rte_dataset(rte);
+
+        if (dataset != NULL && dataset->rule->type == PV_RULE_AGGREGATION)
+            found = true;
+        else if (dataset != NULL)
+            *draws_list = true;
+        else if (rte->level != NULL && rule->classes[pv_level_number(rule->resolution, rte->level)] == PV_LEVEL_RAW)
+            found |= draws_aggregation(rule, rte->level, draws_list, depth + 1);
+    }
+    return found;
+}
+
+/* Every level that takes rows in, or gives them as a list. */
 static enum pv_status
-check_join_required(struct pv_rule_trial *rule)
+check_takers(struct pv_rule_trial *rule)
 {
     const struct pv_resolution *resolution = rule->resolution;
+    enum pv_status status = PV_OK;
 
-    for (size_t i = 0; i < resolution->relation_count; i++) {
-        const struct pv_rte *rte = resolution->relations[i];
-        const struct pv_dataset *dataset = pv_rte_dataset(rte);
-        bool is_joined = false;
+    for (size_t i = 0; i < resolution->level_count && status == PV_OK; i++) {
+        const struct pv_level *level = resolution->levels[i];
+        bool is_taker = rule->classes[i] == PV_LEVEL_RELEASED && level->left == NULL, draws_list = false;
 
-        if (!dataset->rule->is_join_required)
+        if (!is_taker && level != resolution->top)
             continue;
-        for (size_t k = 0; k < rte->home->rte_count; k++) {
-            const struct pv_dataset *other = pv_rte_dataset(rte->home->rtes[k]);
-            const struct pv_rte *beside = rte->home->rtes[k];
-
-            is_joined |= other != NULL && strcmp(other->owner, dataset->owner) != 0;
-            is_joined |= beside->level != NULL && beside != rte;
-        }
-        if (!is_joined && pv_level_aggregates(rte->home))
-            return pv_rule_deny(rule, dataset, -1, "join_required", "it must be joined with another party's data set");
+        status = check_join_required(rule, level, level, 0);
+        if (status == PV_OK && is_taker && !draws_aggregation(rule, level, &draws_list, 0) && draws_list)
+            status = deny_clause(rule, "Data sets of list rules are not aggregated (rule list_columns): output their "
+                                       "list columns.");
     }
-    return PV_OK;
+    return status;
 }
 
 struct disallowed {
     struct pv_rule_trial *rule;
+    bool is_taking; /* the level at hand aggregates rows */
     enum pv_status status;
 };
 
@@ -547,7 +659,9 @@ visit_disallowed(void *context, Node *node, const struct pv_walk_at *at)
     if (IsA(node, FuncCall)) {
         const struct pv_function *function = pv_function_find(strVal(llast(((FuncCall *) node)->funcname)));
 
-        if (function != NULL && function->class == PV_FN_AGGREGATE)
+        /* Over rows the listed aggregates give no single value; over released groups only a count does not. */
+        if (function != NULL && function->class == PV_FN_AGGREGATE &&
+            (check->is_taking || strcmp(function->name, "count") == 0))
             return PV_WALK_SKIP;
     }
     if (IsA(node, ColumnRef)) {
@@ -565,9 +679,11 @@ static void
 check_disallowed_level(struct disallowed *check, const struct pv_level *level, uint32_t index)
 {
     enum pv_status status = PV_OK;
+    bool was_taking = check->is_taking, draws_list = false;
 
     if (check->status != PV_OK)
         return;
+    check->is_taking = draws_aggregation(check->rule, level, &draws_list, 0);
     if (++check->rule->depth > PV_QUERY_LEVELS_MAX) {
         check->status = deny_clause(check->rule, "The statement is nested too deeply.");
         return;
@@ -583,6 +699,7 @@ check_disallowed_level(struct disallowed *check, const struct pv_level *level, u
     }
     if (status != PV_OK && check->status == PV_OK)
         check->status = status;
+    check->is_taking = was_taking;
     check->rule->depth--;
 }
 
@@ -616,12 +733,10 @@ static enum pv_status
 judge(struct pv_rule_trial *rule)
 {
     const struct pv_resolution *resolution = rule->resolution;
-    struct disallowed disallowed = {rule, PV_OK};
+    struct disallowed disallowed = {rule, false, PV_OK};
     enum pv_level_class class = PV_LEVEL_CONSTANT;
     enum pv_status status = check_datasets(rule);
 
-    if (status == PV_OK)
-        status = check_join_required(rule);
     if (status == PV_OK && resolution->has_lateral)
         status = deny_clause(rule, "LATERAL is not allowed.");
     if (status == PV_OK && resolution->has_recursion)
@@ -636,6 +751,10 @@ judge(struct pv_rule_trial *rule)
     /* Every level is judged, also one that nothing reads (an unused WITH query). */
     for (size_t i = 0; i < resolution->level_count && status == PV_OK; i++)
         status = classify(rule, resolution->levels[i], &class);
+    if (status == PV_OK)
+        status = check_flow(rule);
+    if (status == PV_OK)
+        status = check_takers(rule);
     for (uint32_t i = 0; i < resolution->top->output_count && status == PV_OK; i++) {
         check_disallowed_level(&disallowed, resolution->top, i);
         status = disallowed.status;

@@ -13,11 +13,18 @@
  * division that could fail gives NULL; a list is DISTINCT.
  */
 
-/* A base column made visible in a sub-query's output under a name that no caller uses. */
+/* How rows of a data set come to a level: by an entry of its FROM, and on within that one's own query. */
+struct path {
+    struct path *next;
+    const struct pv_rte *via;
+    struct path *inner; /* NULL: via is the data set itself */
+    const struct pv_rte *base;
+    struct exposed *exposed;
+};
+
+/* A base column made visible in a sub-query's output, by one path, under a name that no caller uses. */
 struct exposed {
     struct exposed *next;
-    const struct pv_level *level;
-    const struct pv_rte *base;
     uint32_t index;
     const char *name;
 };
@@ -25,75 +32,82 @@ struct exposed {
 struct enforce {
     struct pv_rule_trial *rule;
     Node **select;
-    struct exposed *exposed;
-    unsigned exposed_count;
+    struct path **paths; /* by the level's number */
+    bool *is_traced;
+    unsigned path_count, exposed_count;
     enum pv_status status;
 };
 
-static bool
-draws(const struct enforce *enforce, const struct pv_level *level, const struct pv_rte *base, unsigned depth)
+/* Paths multiply where a WITH query is read twice by one that is read twice, and so on. */
+#define PATHS_MAX 256u
+
+static struct path *trace(struct enforce *enforce, const struct pv_level *level);
+
+static void
+add_path(struct enforce *enforce, struct path **list, const struct pv_rte *via, struct path *inner)
 {
-    if (depth > PV_QUERY_LEVELS_MAX)
-        return false;
-    for (size_t i = 0; i < level->rte_count; i++) {
+    struct path *path;
+
+    if (++enforce->path_count > PATHS_MAX) {
+        if (enforce->status == PV_OK)
+            enforce->status = pv_deny(enforce->rule->trial, PV_REASON_TOO_DEEP, "54001", -1,
+                                      "data sets are read in too many ways");
+        return;
+    }
+    path = palloc0(sizeof(*path));
+    path->via = via;
+    path->inner = inner;
+    path->base = inner == NULL ? via : inner->base;
+    path->next = *list;
+    *list = path;
+}
+
+static struct path *
+trace(struct enforce *enforce, const struct pv_level *level)
+{
+    size_t number = pv_level_number(enforce->rule->resolution, level);
+    struct path *list = NULL;
+
+    if (enforce->is_traced[number])
+        return enforce->paths[number];
+    enforce->is_traced[number] = true;
+    for (size_t i = 0; i < level->rte_count && enforce->status == PV_OK; i++) {
         const struct pv_rte *rte = level->rtes[i];
 
-        if (rte == base)
-            return true;
-        if (rte->level != NULL &&
-            enforce->rule->classes[pv_level_number(enforce->rule->resolution, rte->level)] == PV_LEVEL_RAW &&
-            draws(enforce, rte->level, base, depth + 1))
-            return true;
+        if (pv_rte_dataset(rte) != NULL)
+            add_path(enforce, &list, rte, NULL);
+        else if (rte->level != NULL &&
+                 enforce->rule->classes[pv_level_number(enforce->rule->resolution, rte->level)] == PV_LEVEL_RAW)
+            for (struct path *inner = trace(enforce, rte->level); inner != NULL && enforce->status == PV_OK;
+                 inner = inner->next)
+                add_path(enforce, &list, rte, inner);
     }
-    return false;
+    enforce->paths[number] = list;
+    return list;
 }
 
-static Node *column_of(struct enforce *enforce, const struct pv_level *level, const struct pv_rte *via,
-                       const struct pv_rte *base, uint32_t index);
-
-/* The name under which a sub-query's level gives the base column; added to its outputs when it does not. */
-static const char *
-expose(struct enforce *enforce, const struct pv_level *level, const struct pv_rte *base, uint32_t index)
+/* The base column as the level that the path leads to may write it; sub-queries on the way give it as well. */
+static Node *
+column_of(struct enforce *enforce, struct path *path, uint32_t index)
 {
     struct exposed *exposed;
-    Node *column = NULL;
+    SelectStmt *query;
+    char name[64];
 
-    for (exposed = enforce->exposed; exposed != NULL; exposed = exposed->next)
-        if (exposed->level == level && exposed->base == base && exposed->index == index)
-            return exposed->name;
-    for (size_t i = 0; i < level->rte_count && column == NULL; i++)
-        column = column_of(enforce, level, level->rtes[i], base, index);
-    exposed = pv_arena_alloc(enforce->rule->trial->arena, sizeof(*exposed));
-    if (column == NULL || exposed == NULL) {
-        enforce->status = PV_NOMEM;
-        return "";
-    }
-    exposed->level = level;
-    exposed->base = base;
+    if (path->inner == NULL)
+        return pv_make_column(path->via->alias, path->via->columns[index]);
+    for (exposed = path->inner->exposed; exposed != NULL; exposed = exposed->next)
+        if (exposed->index == index)
+            return pv_make_column(path->via->alias, exposed->name);
+    (void) snprintf(name, sizeof(name), "pgveil entity %u", ++enforce->exposed_count);
+    query = path->via->level->stmt;
+    query->targetList = lappend(query->targetList, pv_make_target(name, column_of(enforce, path->inner, index)));
+    exposed = palloc0(sizeof(*exposed));
     exposed->index = index;
-    exposed->name = pv_arena_printf(enforce->rule->trial->arena, "pgveil entity %u", ++enforce->exposed_count);
-    if (exposed->name == NULL) {
-        enforce->status = PV_NOMEM;
-        return "";
-    }
-    exposed->next = enforce->exposed;
-    enforce->exposed = exposed;
-    level->stmt->targetList = lappend(level->stmt->targetList, pv_make_target(exposed->name, column));
-    return exposed->name;
-}
-
-/* The base column as this level may write it, by way of one entry of its FROM; NULL: it does not come that way. */
-static Node *
-column_of(struct enforce *enforce, const struct pv_level *level, const struct pv_rte *via, const struct pv_rte *base,
-          uint32_t index)
-{
-    (void) level;
-    if (via == base)
-        return pv_make_column(base->alias, base->columns[index]);
-    if (via->level == NULL || !draws(enforce, via->level, base, 0) ||
-        enforce->rule->classes[pv_level_number(enforce->rule->resolution, via->level)] != PV_LEVEL_RAW)
-        return NULL;
-    return pv_make_column(via->alias, expose(enforce, via->level, base, index));
+    exposed->name = pstrdup(name);
+    exposed->next = path->inner->exposed;
+    path->inner->exposed = exposed;
+    return pv_make_column(path->via->alias, exposed->name);
 }
 
 struct need {
@@ -103,54 +117,43 @@ struct need {
 };
 
 static struct need *
-add_need(struct enforce *enforce, struct need *needs, const struct pv_level *level, const struct pv_rte *base,
-         const char *name, uint64_t minimum)
+add_need(struct enforce *enforce, struct need *needs, struct path *path, const char *name, uint64_t minimum)
 {
-    const struct pv_dataset *dataset = pv_rte_dataset(base);
+    const struct pv_dataset *dataset = pv_rte_dataset(path->base);
 
-    for (uint32_t c = 0; c < dataset->relation.column_count; c++) {
-        if (strcmp(dataset->relation.columns[c], name) != 0)
-            continue;
-        for (size_t i = 0; i < level->rte_count; i++) {
-            Node *column = column_of(enforce, level, level->rtes[i], base, c);
-            struct need *need;
+    for (uint32_t c = 0; c < dataset->relation.column_count; c++)
+        if (strcmp(dataset->relation.columns[c], name) == 0) {
+            struct need *need = palloc0(sizeof(*need));
 
-            if (column == NULL)
-                continue;
-            need = pv_arena_alloc(enforce->rule->trial->arena, sizeof(*need));
-            if (need == NULL) {
-                enforce->status = PV_NOMEM;
-                return needs;
-            }
-            *need = (struct need){column, minimum, needs};
-            needs = need;
+            *need = (struct need){column_of(enforce, path, c), minimum, needs};
+            return need;
         }
-        return needs;
-    }
-    /* The loader has checked that the column is there. */
-    enforce->status = PV_INTERNAL;
+    if (enforce->status == PV_OK)
+        enforce->status = pv_rule_deny(enforce->rule, dataset, -1, "output_constraints",
+                                       "its entities cannot be counted: column \"%s\" is omitted from the room", name);
     return needs;
 }
 
-/* Every threshold that holds at a level: for each reference to each data set that rows come from. */
+/* Every threshold that holds at a level: by each path that rows of a data set take to it. */
 static struct need *
-needs_of(struct enforce *enforce, const struct pv_level *level)
+needs_of(struct enforce *enforce, const struct pv_level *level, bool *is_remainder)
 {
-    const struct pv_resolution *resolution = enforce->rule->resolution;
     const struct pv_question *question = enforce->rule->question;
     struct need *needs = NULL;
 
-    for (size_t i = 0; i < resolution->relation_count; i++) {
-        const struct pv_rte *base = resolution->relations[i];
-        const struct pv_dataset *dataset = pv_rte_dataset(base);
+    *is_remainder = true;
+    for (struct path *path = trace(enforce, level); path != NULL && enforce->status == PV_OK; path = path->next) {
+        const struct pv_dataset *dataset = pv_rte_dataset(path->base);
+        const struct need *before = needs;
 
-        if (!draws(enforce, level, base, 0))
-            continue;
         for (size_t k = 0; k < dataset->rule->constraint_count; k++)
-            needs = add_need(enforce, needs, level, base, dataset->rule->constraints[k].column,
+            needs = add_need(enforce, needs, path, dataset->rule->constraints[k].column,
                              dataset->rule->constraints[k].minimum);
         if (question->minimum_entities > 0 && dataset->entity != NULL)
-            needs = add_need(enforce, needs, level, base, dataset->entity, question->minimum_entities);
+            needs = add_need(enforce, needs, path, dataset->entity, question->minimum_entities);
+        /* Where rules differ the strictest holds: groups are dropped. */
+        if (needs != before && dataset->rule->suppression != PV_SUPPRESS_REMAINDER)
+            *is_remainder = false;
     }
     return needs;
 }
@@ -158,15 +161,44 @@ needs_of(struct enforce *enforce, const struct pv_level *level)
 /* ---- filtered aggregates ------------------------------------------------------------------ */
 
 struct filtering {
+    const char *room;
     const struct need *needs;
 };
 
+static Node *
+is_enough(const struct need *need, Node *filter)
+{
+    FuncCall *count = pv_make_call("pg_catalog", "count", list_make1(copyObject(need->column)));
+
+    count->agg_distinct = true;
+    count->agg_filter = copyObject(filter);
+    return pv_make_operator(">=", (Node *) count, pv_make_integer((int64_t) need->minimum));
+}
+
+static Node *
+all_enough(const struct need *needs, Node *filter)
+{
+    BoolExpr *all;
+
+    if (needs->next == NULL)
+        return is_enough(needs, filter);
+    all = makeNode(BoolExpr);
+    all->boolop = AND_EXPR;
+    all->location = -1;
+    for (; needs != NULL; needs = needs->next)
+        all->args = lappend(all->args, is_enough(needs, filter));
+    return (Node *) all;
+}
+
+/* CASE WHEN enough stand behind it THEN agg(...) FILTER (...) WHEN pgveil_suppressed() THEN NULL END: the second never holds. */
 static Node *
 edit_filtered(void *context, Node *node, bool *is_entered)
 {
     const struct filtering *filtering = context;
     FuncCall *call = (FuncCall *) node;
-    Node *result;
+    char schema[PV_VIEWS_NAME_SIZE];
+    CaseExpr *choice;
+    CaseWhen *said;
 
     if (IsA(node, SelectStmt)) {
         *is_entered = false;
@@ -175,16 +207,14 @@ edit_filtered(void *context, Node *node, bool *is_entered)
     if (!IsA(node, FuncCall) || call->agg_filter == NULL)
         return node;
     *is_entered = false;
-    result = node;
-    for (const struct need *need = filtering->needs; need != NULL; need = need->next) {
-        FuncCall *count = pv_make_call("pg_catalog", "count", list_make1(copyObject(need->column)));
-
-        count->agg_distinct = true;
-        count->agg_filter = copyObject(call->agg_filter);
-        result = pv_make_case(
-            pv_make_operator(">=", (Node *) count, pv_make_integer((int64_t) need->minimum)), result, pv_make_null());
-    }
-    return result;
+    pv_views_catalog_schema(filtering->room, schema);
+    choice = (CaseExpr *) pv_make_case(all_enough(filtering->needs, call->agg_filter), node, pv_make_null());
+    said = makeNode(CaseWhen);
+    said->expr = (Expr *) pv_make_call(schema, PV_VIEWS_SUPPRESSED_FUNCTION, NIL);
+    said->result = (Expr *) pv_make_null();
+    said->location = -1;
+    choice->args = lappend(choice->args, said);
+    return (Node *) choice;
 }
 
 /* ---- divisions ------------------------------------------------------------------------------- */
@@ -218,10 +248,12 @@ edit_division(void *context, Node *node, bool *is_entered)
 static void
 enforce_level(struct enforce *enforce, struct pv_level *level)
 {
-    struct need *needs = needs_of(enforce, level);
-    struct filtering filtering = {needs};
+    const char *room = enforce->rule->trial->caller->room->name;
+    bool is_remainder;
+    struct need *needs = needs_of(enforce, level, &is_remainder);
+    struct filtering filtering = {room, needs};
 
-    if (needs == NULL || level->is_thresholded)
+    if (needs == NULL || enforce->status != PV_OK || level->is_thresholded)
         return;
     level->is_thresholded = true;
     for (ListCell *cell = list_head(level->stmt->targetList); cell != NULL;
@@ -231,14 +263,16 @@ enforce_level(struct enforce *enforce, struct pv_level *level)
         /* The name stays what it was without the CASE around. */
         if (target->name == NULL)
             target->name = pstrdup(pv_default_column_name(target->val));
-        pv_tree_mutate(&target->val, edit_filtered, &filtering);
     }
+    if (is_remainder)
+        enforce->status = pv_rule_remainder(enforce->rule, level, all_enough(needs, NULL));
+    pv_tree_mutate((Node **) (void *) &level->stmt->targetList, edit_filtered, &filtering);
     pv_tree_mutate(&level->stmt->havingClause, edit_filtered, &filtering);
     pv_tree_mutate((Node **) (void *) &level->stmt->sortClause, edit_filtered, &filtering);
     for (const struct need *need = needs; need != NULL; need = need->next)
-        pv_threshold_add(enforce->rule->trial->caller->room->name, level->stmt, need->column, need->minimum);
+        pv_threshold_add(room, level->stmt, copyObject(need->column), need->minimum);
     if (level != enforce->rule->resolution->top)
-        pv_fence(level->stmt);
+        pv_threshold_fence(level->stmt);
 }
 
 static void
@@ -249,6 +283,11 @@ run(void *context)
     const struct pv_resolution *resolution = rule->resolution;
     const struct pv_level *top = resolution->top;
 
+    enforce->paths = palloc0((resolution->level_count + 1) * sizeof(*enforce->paths));
+    enforce->is_traced = palloc0((resolution->level_count + 1) * sizeof(*enforce->is_traced));
+    for (size_t i = 0; i < resolution->level_count; i++)
+        if (rule->classes[i] != PV_LEVEL_CONSTANT && trace(enforce, resolution->levels[i]) != NULL)
+            pv_rule_guard(resolution->levels[i]);
     for (size_t i = 0; i < resolution->level_count; i++)
         if (rule->classes[i] == PV_LEVEL_RELEASED && pv_level_aggregates(resolution->levels[i]))
             enforce_level(enforce, resolution->levels[i]);

@@ -10,6 +10,7 @@
 #define PV_RULE_INT_H
 
 #include "policy/decide_int.h"
+#include "policy/threshold.h"
 
 enum pv_level_class { PV_LEVEL_UNKNOWN, PV_LEVEL_RAW, PV_LEVEL_RELEASED, PV_LEVEL_CONSTANT };
 
@@ -18,7 +19,9 @@ enum pv_use {
     PV_USE_GROUP,     /* GROUP BY: dimension columns */
     PV_USE_AGGREGATE, /* argument of an aggregate */
     PV_USE_CONDITION, /* meets literals: comparison_controls */
-    PV_USE_LIST       /* output of a list */
+    PV_USE_LIST,      /* output of a list */
+    PV_USE_OUTPUT,    /* beside aggregates: made of what GROUP BY holds, so of dimensions */
+    PV_USE_PASS       /* output of a level that passes rows: any column, nothing that could fail or multiply rows */
 };
 
 struct pv_rule_trial {
@@ -29,12 +32,7 @@ struct pv_rule_trial {
     bool *is_visiting;
     bool is_list; /* every data set has a list rule */
     unsigned depth;
-};
-
-/* A data set's row source that reaches a level, and how: directly, or through RAW sub-queries. */
-struct pv_draw {
-    struct pv_rte *base;  /* of the data set */
-    struct pv_rte *via;   /* the entry in the level's own FROM */
+    unsigned shift_count; /* dates moved by intervals */
 };
 
 const struct pv_dataset *pv_rte_dataset(const struct pv_rte *rte);
@@ -55,8 +53,34 @@ struct pv_column_at pv_rule_plain_column(const struct pv_rule_trial *rule, struc
 /* Does the expression name any column at all? */
 bool pv_rule_is_constant(Node *expr);
 
+/* rule_safe.c: nothing that fails for some rows only. Does no value make the call fail, as far as its constants say? */
+bool pv_rule_call_is_safe(const struct pv_trial *trial, const char *name, const List *args);
+/* Does the function compare what it gets, so that its literals meet its columns? */
+bool pv_rule_call_meets(const char *name);
+/* The name of an operator of kind OP, ANY or ALL, else "". */
+const char *pv_rule_operator(const A_Expr *expr);
+/* A comparison that cannot fail; *why says what is wrong with one that can, or NULL. */
+bool pv_rule_is_comparison(const A_Expr *expr, const char **why);
+/* A date moved by a short interval; counts it. */
+bool pv_rule_is_shift(struct pv_rule_trial *rule, const A_Expr *expr);
+bool pv_rule_cast_is_text(const TypeCast *cast);
+bool pv_rule_cast_is_date(const TypeCast *cast);
+/* An expression without columns beside data: it gives one value for all rows and fails for all or none. */
+enum pv_status pv_rule_constant(struct pv_rule_trial *rule, Node *expr) PV_MUST_CHECK;
+
 /* rule_join.c: joins and WHERE of a level that draws rows. */
 enum pv_status pv_rule_joins(struct pv_rule_trial *rule, struct pv_level *level) PV_MUST_CHECK;
+
+/* rule_guard.c: no value fails in the level's own clauses. Throws: inside pv_sql_guard. */
+void pv_rule_guard(const struct pv_level *level);
+
+/*
+ * rule_remainder.c: a level's groups that are not `enough` (an expression over its FROM, grouped) become one. Before
+ * the threshold is added. Throws: inside pv_sql_guard.
+ */
+enum pv_status pv_rule_remainder(struct pv_rule_trial *rule, struct pv_level *level, Node *enough) PV_MUST_CHECK;
+
+bool pv_rule_is_aggregate(const FuncCall *call);
 
 /* rule_enforce.c: thresholds, DISTINCT, guards, put into the tree after the judgement. */
 enum pv_status pv_rule_enforce(struct pv_rule_trial *rule, Node **select) PV_MUST_CHECK;

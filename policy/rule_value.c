@@ -52,6 +52,14 @@ pv_rule_is_constant(Node *expr)
            (pv_tree_walk(expr, &pv_sql_limits_default, visit_any_column, &has_column, NULL) == PV_OK && !has_column);
 }
 
+bool
+pv_rule_is_aggregate(const FuncCall *call)
+{
+    const struct pv_function *function = pv_function_find(strVal(llast(call->funcname)));
+
+    return function != NULL && function->class == PV_FN_AGGREGATE && call->over == NULL;
+}
+
 /* ---- plain columns ------------------------------------------------------------------ */
 
 struct pv_column_at
@@ -135,12 +143,19 @@ check_base(struct value_check *check, const struct pv_dataset *dataset, const ch
     bool is_join = pv_names_hold(&rule->join_columns, column);
 
     switch (check->use) {
+    case PV_USE_PASS:
+        return PV_OK;
     case PV_USE_GROUP:
+    case PV_USE_OUTPUT:
         if (pv_names_hold(rule->type == PV_RULE_LIST ? &rule->list_columns : &rule->dimension_columns, column))
             return PV_OK;
         return pv_rule_deny(trial, dataset, location, "dimension_columns",
                             "column \"%s\" is no dimension: it can be neither grouped by nor output", column);
     case PV_USE_AGGREGATE:
+        if (rule->type == PV_RULE_LIST)
+            return pv_rule_deny(trial, dataset, location, "list_columns",
+                                "column \"%s\" may not stand under %s: a list is not aggregated", column,
+                                check->function);
         if (is_join && strcmp(check->function, "count_distinct") == 0)
             return PV_OK;
         if (aggregate_holds(rule, column, check->function))
@@ -234,89 +249,116 @@ need_scalar(void *context, struct pv_column_at base)
     }
 }
 
-/* A function over columns is on the list of each data set whose columns it gets. */
 static enum pv_status
-check_scalar(struct value_check *check, Node *call, const char *name, int location)
+deny_could_fail(struct value_check *check, int location, const char *what, const char *name)
+{
+    return pv_deny_question(check->rule->trial, PV_REASON_RULE, location,
+                            "%s \"%s\" could fail on a value of a data column, or with these constants.", what, name);
+}
+
+/*
+ * A function over columns is on the list of each data set whose columns it gets, and no value makes it fail. One
+ * that compares has its columns meet whatever else it gets.
+ */
+static enum pv_status
+check_scalar(struct value_check *check, Node *call, const char *name, const List *args, int location)
 {
     struct scalar_need need = {name, false, NULL};
-    enum pv_status status;
+    enum pv_status status = pv_expression_origins(check->rule->resolution, call, need_scalar, &need);
+    ListCell *cell;
 
-    if (pv_rule_is_constant(call))
-        return PV_OK;
-    status = pv_expression_origins(check->rule->resolution, call, need_scalar, &need);
     if (status != PV_OK)
         return status;
     if (need.is_missing)
         return pv_rule_deny(check->rule, need.dataset, location, "scalar_functions", "function \"%s\" is not listed",
                             name);
-    return PV_OK;
-}
-
-struct cast_need {
-    bool is_date; /* every column is a truncated date */
-};
-
-static void
-need_date(void *context, struct pv_column_at base)
-{
-    const struct pv_dataset *dataset = pv_rte_dataset(base.rte);
-    const struct pv_column *column =
-        dataset == NULL || base.index == PV_WHOLE_ROW
-            ? NULL
-            : pv_dataset_column(dataset, dataset->relation.columns[base.index]);
-
-    if (column == NULL || column->mask.kind != PV_MASK_TRUNCATE_DATE)
-        ((struct cast_need *) context)->is_date = false;
+    if (!pv_rule_call_is_safe(check->rule->trial, name, args))
+        return deny_could_fail(check, location, "Function", name);
+    if (!pv_rule_call_meets(name) || check->use == PV_USE_CONDITION)
+        return PV_OK;
+    foreach (cell, args)
+        if (status == PV_OK && !pv_rule_is_constant(lfirst(cell)))
+            status = pv_rule_value(check->rule, lfirst(cell), PV_USE_CONDITION, NULL);
+    return status;
 }
 
 /* A cast of data may fail on a value and so tell it (ATTACKS: S3): to text never, between dates never. */
 static enum pv_status
 check_cast(struct value_check *check, TypeCast *cast)
 {
-    static const char *const texts[] = {"text", "varchar", "bpchar"};
-    static const char *const dates[] = {"date", "timestamp", "timestamptz"};
-    const char *type = strVal(llast(cast->typeName->names));
-    struct cast_need need = {true};
-
-    if (pv_rule_is_constant((Node *) cast->arg))
+    /* That it is a date which is cast, pv_rule_enforce makes sure of. */
+    if (pv_rule_cast_is_text(cast) || pv_rule_cast_is_date(cast))
         return PV_OK;
-    for (size_t i = 0; i < PV_COUNT_OF(texts); i++)
-        if (strcmp(type, texts[i]) == 0 && cast->typeName->arrayBounds == NIL)
-            return PV_OK;
-    for (size_t i = 0; i < PV_COUNT_OF(dates); i++)
-        if (strcmp(type, dates[i]) == 0 && cast->typeName->arrayBounds == NIL) {
-            enum pv_status status =
-                pv_expression_origins(check->rule->resolution, (Node *) cast->arg, need_date, &need);
-
-            if (status != PV_OK || need.is_date)
-                return status;
-        }
     return pv_deny_question(check->rule->trial, PV_REASON_RULE, cast->location,
                             "A cast of a data column to \"%s\" could fail on a value; cast to text, or leave it out.",
-                            type);
+                            strVal(llast(cast->typeName->names)));
+}
+
+/* A comparison within a value: its columns meet what they are compared with. */
+static enum pv_status
+check_condition_within(struct value_check *check, Node *node)
+{
+    if (check->use == PV_USE_CONDITION)
+        return PV_OK;
+    if (check->use == PV_USE_AGGREGATE)
+        return pv_deny_question(check->rule->trial, PV_REASON_RULE, pv_node_location(node),
+                                "A condition cannot stand under an aggregate; put it in WHERE or FILTER.");
+    return pv_rule_value(check->rule, node, PV_USE_CONDITION, NULL);
+}
+
+struct bases {
+    const struct pv_rte *first;
+    bool are_several;
+};
+
+static void
+visit_base(void *context, struct pv_column_at base)
+{
+    struct bases *bases = context;
+
+    if (bases->first == NULL)
+        bases->first = base.rte;
+    else if (bases->first != base.rte)
+        bases->are_several = true;
 }
 
 static enum pv_status
 check_operator(struct value_check *check, A_Expr *expr)
 {
-    const char *name = expr->kind == AEXPR_OP ? strVal(llast(expr->name)) : "";
+    const char *name = pv_rule_operator(expr), *why;
+    struct bases bases = {NULL, false};
+    enum pv_status status;
 
-    if (pv_rule_is_constant((Node *) expr))
+    if (expr->kind == AEXPR_OP && strcmp(name, "||") == 0)
         return PV_OK;
-    if (check->use != PV_USE_CONDITION) {
-        if (expr->kind == AEXPR_OP && strcmp(name, "||") == 0)
-            return PV_OK;
+    if (check->use != PV_USE_AGGREGATE && pv_rule_is_shift(check->rule, expr))
+        return PV_OK;
+    if (!pv_rule_is_comparison(expr, &why)) {
+        if (why != NULL)
+            return pv_deny_question(check->rule->trial, PV_REASON_RULE, expr->location, "%s.", why);
         return pv_deny_question(check->rule->trial, PV_REASON_RULE, expr->location,
-                                "Operator \"%s\" may not be applied to data columns here; use the columns themselves.",
-                                expr->kind == AEXPR_OP ? name : "comparison");
+                                "Operator \"%s\" may not be applied to data columns; use the columns themselves.",
+                                name[0] == '\0' ? "SIMILAR TO" : name);
     }
-    if (strcmp(name, "/") == 0 || strcmp(name, "%") == 0 || strcmp(name, "^") == 0 || strcmp(name, "|/") == 0)
-        return pv_deny_question(check->rule->trial, PV_REASON_RULE, expr->location,
-                                "Operator \"%s\" could fail on a value of a data column.", name);
-    return PV_OK;
-}
+    if (expr->kind == AEXPR_NULLIF) {
+        struct scalar_need need = {"nullif", false, NULL};
 
-static enum pv_walk visit_value(void *context, Node *node, const struct pv_walk_at *at);
+        status = pv_expression_origins(check->rule->resolution, (Node *) expr, need_scalar, &need);
+        if (status != PV_OK)
+            return status;
+        if (need.is_missing)
+            return pv_rule_deny(check->rule, need.dataset, expr->location, "scalar_functions",
+                                "function \"nullif\" is not listed");
+    }
+    if (check->use != PV_USE_CONDITION)
+        return check_condition_within(check, (Node *) expr);
+    status = pv_expression_origins(check->rule->resolution, (Node *) expr, visit_base, &bases);
+    if (status == PV_OK && bases.are_several)
+        return pv_deny_question(check->rule->trial, PV_REASON_RULE, expr->location,
+                                "Columns of two data sets meet in join conditions only: column = column, of "
+                                "join_columns, combined by AND.");
+    return status;
+}
 
 /* CASE: its conditions meet literals, its results keep the use. */
 static enum pv_status
@@ -325,12 +367,24 @@ check_case(struct value_check *check, CaseExpr *expr)
     ListCell *cell;
     enum pv_status status = PV_OK;
 
-    if (check->use == PV_USE_AGGREGATE && !pv_rule_is_constant((Node *) expr))
+    if (check->use == PV_USE_AGGREGATE)
         return pv_deny_question(check->rule->trial, PV_REASON_RULE, expr->location,
                                 "CASE under an aggregate could single rows out; use %s(...) FILTER (WHERE ...).",
                                 check->function);
-    if (expr->arg != NULL)
+    if (expr->arg != NULL) {
+        struct bases bases = {NULL, false};
+
         status = pv_rule_value(check->rule, (Node *) expr->arg, PV_USE_CONDITION, NULL);
+        if (status == PV_OK)
+            status = pv_expression_origins(check->rule->resolution, (Node *) expr->arg, visit_base, &bases);
+        foreach (cell, expr->args)
+            if (status == PV_OK)
+                status = pv_expression_origins(check->rule->resolution, (Node *) ((CaseWhen *) lfirst(cell))->expr,
+                                               visit_base, &bases);
+        if (status == PV_OK && bases.are_several)
+            return pv_deny_question(check->rule->trial, PV_REASON_RULE, expr->location,
+                                    "Columns of two data sets meet in join conditions only.");
+    }
     foreach (cell, expr->args) {
         CaseWhen *branch = lfirst(cell);
 
@@ -358,7 +412,9 @@ check_call(struct value_check *check, FuncCall *call)
     if (function == NULL || function->class != PV_FN_SCALAR)
         return pv_deny_question(check->rule->trial, PV_REASON_FUNCTION, call->location,
                                 "Function \"%s\" cannot be applied to data columns.", strVal(llast(call->funcname)));
-    return check_scalar(check, (Node *) call, function->name, call->location);
+    if (call->func_variadic)
+        return pv_deny_question(check->rule->trial, PV_REASON_RULE, call->location, "VARIADIC is not allowed over data.");
+    return check_scalar(check, (Node *) call, function->name, call->args, call->location);
 }
 
 static enum pv_status
@@ -366,6 +422,15 @@ check_node(struct value_check *check, Node *node, bool *is_entered)
 {
     const struct pv_reference *reference;
 
+    if (pv_rule_is_constant(node)) {
+        const struct pv_function *function =
+            IsA(node, FuncCall) ? pv_function_find(strVal(llast(((FuncCall *) node)->funcname))) : NULL;
+
+        *is_entered = false;
+        if (function != NULL && function->class == PV_FN_AGGREGATE)
+            return check_call(check, (FuncCall *) node);
+        return pv_rule_constant(check->rule, node);
+    }
     switch ((int) nodeTag(node)) {
     case T_ColumnRef:
         *is_entered = false;
@@ -383,10 +448,11 @@ check_node(struct value_check *check, Node *node, bool *is_entered)
     case T_FuncCall:
         return check_call(check, (FuncCall *) node);
     case T_CoalesceExpr:
-        return check_scalar(check, node, "coalesce", ((CoalesceExpr *) node)->location);
+        return check_scalar(check, node, "coalesce", ((CoalesceExpr *) node)->args,
+                            ((CoalesceExpr *) node)->location);
     case T_MinMaxExpr:
         return check_scalar(check, node, ((MinMaxExpr *) node)->op == IS_GREATEST ? "greatest" : "least",
-                            ((MinMaxExpr *) node)->location);
+                            ((MinMaxExpr *) node)->args, ((MinMaxExpr *) node)->location);
     case T_TypeCast:
         return check_cast(check, (TypeCast *) node);
     case T_A_Expr:
@@ -397,26 +463,17 @@ check_node(struct value_check *check, Node *node, bool *is_entered)
     case T_BoolExpr:
     case T_NullTest:
     case T_BooleanTest:
-        if (check->use == PV_USE_CONDITION || pv_rule_is_constant(node))
-            return PV_OK;
-        return pv_deny_question(check->rule->trial, PV_REASON_RULE, pv_node_location(node),
-                                "A condition cannot stand here; put it in WHERE, CASE or FILTER.");
+        return check_condition_within(check, node);
     case T_SubLink:
         return pv_deny_question(check->rule->trial, PV_REASON_RULE, ((SubLink *) node)->location,
                                 "A sub-query in an expression over data is not allowed; join the data sets instead.");
-    case T_A_Const:
-    case T_ParamRef:
     case T_TypeName:
     case T_A_ArrayExpr:
     case T_CollateClause:
-    case T_SQLValueFunction:
     case T_NamedArgExpr:
     case T_List:
-    case T_Integer:
         return PV_OK;
     default:
-        if (pv_rule_is_constant(node))
-            return PV_OK;
         return pv_deny_question(check->rule->trial, PV_REASON_RULE, pv_node_location(node),
                                 "%s cannot be used over data columns.", pv_node_name(nodeTag(node)));
     }

@@ -96,6 +96,15 @@ pv_threshold_add(const char *room, SelectStmt *select, Node *entity, uint64_t mi
         enough, passes, (Node *) pv_make_call(schema, PV_VIEWS_SUPPRESSED_FUNCTION, NIL));
 }
 
+void
+pv_threshold_fence(SelectStmt *query)
+{
+    if (query->limitCount != NULL || query->limitOffset != NULL)
+        return;
+    query->limitOffset = pv_make_integer(0);
+    query->limitOption = LIMIT_OPTION_COUNT;
+}
+
 /* SELECT p.*, row_number() OVER () FROM (query) AS p */
 static SelectStmt *
 numbered(SelectStmt *query)
@@ -119,6 +128,7 @@ pv_guarded_query(const char *room, SelectStmt *query, const char *const *names, 
     List *targets = NIL, *columns = NIL;
     Node *guard = NULL;
 
+    pv_threshold_fence(query);
     for (size_t i = 0; i < count; i++) {
         char column[32];
 

@@ -22,7 +22,7 @@ void pv_threshold_add(const char *room, SelectStmt *select, Node *entity, uint64
 
 /*
  * SELECT q.c1 AS name, ... FROM (query) AS q(c1, ...): the query under the given output names, and with max_rows > 0 an
- * error of the database's own (54000) as soon as there is one row more. Throws: inside pv_sql_guard.
+ * error of the database's own (54000) as soon as there is one row more. The query is fenced. Throws: inside pv_sql_guard.
  */
 SelectStmt *pv_guarded_query(const char *room, SelectStmt *query, const char *const *names, size_t count,
                              uint64_t max_rows);
@@ -32,6 +32,12 @@ SelectStmt *pv_guarded_query(const char *room, SelectStmt *query, const char *co
  * where an error of it would tell of a group that is left out (ATTACKS: S1, S2). Throws.
  */
 void pv_fence(SelectStmt *query);
+
+/*
+ * OFFSET 0: no condition of an outer query is brought inside, where it would be tried on what is left out (ATTACKS:
+ * S1). Throws: inside pv_sql_guard.
+ */
+void pv_threshold_fence(SelectStmt *query);
 
 /* An aggregate call of this level stands in the tree (sub-queries left out). */
 bool pv_tree_has_aggregate(Node *tree);
