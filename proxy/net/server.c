@@ -136,6 +136,8 @@ static const struct {
     {"statement_timeout", "0"},
     {"lock_timeout", "0"},
     {"idle_in_transaction_session_timeout", "0"},
+    /* A statement whose proxy is gone ends, and gives its locks back. */
+    {"client_connection_check_interval", "10s"},
     /* Mask expressions over rows without statistics look dear to the planner, and compiling them took longer than
      * running them; a client may switch it on. */
     {"jit", "off"},
