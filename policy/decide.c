@@ -208,16 +208,43 @@ keep_texts(struct pv_arena *arena, struct pv_decision *decisions, size_t count)
     return PV_OK;
 }
 
+/* Parses; `statement` is set where the text was parsed in another spelling, as one statement. */
+static enum pv_status
+parse_text(struct pv_arena *arena, const struct pv_caller *caller, struct pv_slice text, struct pv_sql **sql,
+           struct pv_sql_error *err, struct pv_slice *statement)
+{
+    struct pv_sql_limits limits;
+    struct pv_slice quoted, sent;
+    struct pv_sql_error ignored = {0};
+    enum pv_status status = pv_sql_parse(text, limits_of(caller, &limits), sql, err);
+    enum pv_status again;
+
+    if (status != PV_SYNTAX)
+        return status;
+    again = pv_end_user_quote(arena, text, &quoted, &sent);
+    if (again == PV_OK)
+        again = pv_sql_parse(quoted, &limits, sql, &ignored);
+    if (again == PV_OK && pv_sql_count(*sql) == 1) {
+        *statement = sent;
+        return PV_OK;
+    }
+    if (again == PV_OK) {
+        pv_sql_free(*sql);
+        *sql = NULL;
+    }
+    return again == PV_NOMEM ? again : status;
+}
+
 enum pv_status
 pv_decide_query(struct pv_arena *arena, const struct pv_caller *caller, struct pv_slice text,
                 struct pv_decision **decisions, size_t *count)
 {
-    struct pv_sql_limits limits;
     struct pv_sql_error err = {0};
+    struct pv_slice statement = {NULL, 0};
     struct pv_sql *sql = NULL;
     struct pv_decision *list = NULL;
     size_t statements = 1;
-    enum pv_status status = pv_sql_parse(text, limits_of(caller, &limits), &sql, &err);
+    enum pv_status status = parse_text(arena, caller, text, &sql, &err, &statement);
 
     if (status == PV_NOMEM)
         return status;
@@ -237,6 +264,8 @@ pv_decide_query(struct pv_arena *arena, const struct pv_caller *caller, struct p
         statements = pv_sql_count(sql);
         list = pv_arena_alloc(arena, statements * sizeof(*list));
         status = list == NULL ? PV_NOMEM : judge_all(arena, caller, text, sql, list);
+        if (status == PV_OK && statement.len > 0)
+            list[0].text = statement;
         if (status == PV_OK)
             status = keep_texts(arena, list, statements);
     }
@@ -252,8 +281,8 @@ enum pv_status
 pv_decide_parse(struct pv_arena *arena, const struct pv_caller *caller, struct pv_slice text,
                 const uint32_t *declared_oids, size_t declared_count, struct pv_decision *decision)
 {
-    struct pv_sql_limits limits;
     struct pv_sql_error err = {0};
+    struct pv_slice statement = {NULL, 0};
     struct pv_sql *sql = NULL;
     struct pv_trial trial = {.arena = arena,
                              .caller = caller,
@@ -262,7 +291,7 @@ pv_decide_parse(struct pv_arena *arena, const struct pv_caller *caller, struct p
                              .declared_oids = declared_oids,
                              .declared_count = declared_count,
                              .has_parameters = true};
-    enum pv_status status = pv_sql_parse(text, limits_of(caller, &limits), &sql, &err);
+    enum pv_status status = parse_text(arena, caller, text, &sql, &err, &statement);
 
     memset(decision, 0, sizeof(*decision));
     if (status == PV_NOMEM)
@@ -282,6 +311,8 @@ pv_decide_parse(struct pv_arena *arena, const struct pv_caller *caller, struct p
     } else {
         decision->text = pv_sql_text(sql, 0);
         status = judge(&trial, pv_sql_stmt(sql, 0));
+        if (statement.len > 0)
+            decision->text = statement;
         if (status == PV_OK)
             status = keep_texts(arena, decision, 1);
     }
@@ -312,9 +343,12 @@ pv_decide_setting(struct pv_arena *arena, const struct pv_caller *caller, const 
                        "parameter \"%s\" cannot be set to \"%s\" in a clean room", setting->name, value);
         return PV_OK;
     }
+    if (setting->class == PV_SETTING_USER && pv_judge_end_user(&trial, value) != PV_OK)
+        return PV_OK;
     decision->is_allowed = true;
     decision->setting = setting->name;
-    if (setting->class == PV_SETTING_FORWARD || setting->class == PV_SETTING_PATH) {
+    if (setting->class == PV_SETTING_FORWARD || setting->class == PV_SETTING_PATH ||
+        setting->class == PV_SETTING_USER) {
         decision->value = pv_arena_strdup(arena, value);
         if (decision->value == NULL)
             return PV_NOMEM;

@@ -112,6 +112,7 @@ struct pv_caller {
     const struct pv_room *room;
     const struct pv_member *member;
     const char *user;    /* the name that current_user shows */
+    const char *login;   /* who logged in: another than `user` where a trusted service named that one; NULL: the same */
     const struct pv_attribute *attributes; /* of the user; for explain only */
     struct pv_names search_path; /* published schemas, in order; pg_catalog always comes first by itself */
     int64_t now_us;      /* microseconds since 1970-01-01 UTC */

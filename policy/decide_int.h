@@ -113,4 +113,13 @@ enum pv_status pv_judge_show_all(struct pv_trial *trial, Node **stmt) PV_MUST_CH
 enum pv_status pv_type_prepare(struct pv_trial *trial, PrepareStmt *stmt) PV_MUST_CHECK;
 TypeName *pv_parsed_type(struct pv_trial *trial, const char *name);
 
+/* end_user.c: may the caller ask for this user (NULL or "": for itself)? */
+enum pv_status pv_judge_end_user(struct pv_trial *trial, const char *name) PV_MUST_CHECK;
+/*
+ * SET and RESET of pgveil.user, which does not parse, with the reserved word quoted; `statement` is what was sent, without
+ * what stands around it. PV_NOTFOUND: another text.
+ */
+enum pv_status pv_end_user_quote(struct pv_arena *arena, struct pv_slice text, struct pv_slice *quoted,
+                                 struct pv_slice *statement) PV_MUST_CHECK;
+
 #endif

@@ -99,6 +99,8 @@ struct pv_config {
     uint64_t client_idle_timeout_ms; /* 0: none */
     enum pv_durability durability;
     bool is_logging_parameters;
+    uint64_t head_interval_ms;           /* a signed head of the query log this often; 0: at the end alone */
+    const char *ship_file, *ship_syslog; /* committed records go there too; absolute path; HOST:PORT or a socket's path */
     const struct pv_listen *metrics; /* NULL: off */
     const struct pv_listen *console; /* NULL: off */
     const struct pv_tokens *tokens;  /* NULL: nobody logs in by token */
@@ -285,7 +287,7 @@ struct pv_room {
     const char *expires; /* as in the file */
     const char *timezone; /* default "UTC" */
     const char *secret_file; /* absolute or NULL: the secret lives in the state */
-    struct pv_names trusted_services; /* users who may name an end user */
+    struct pv_names trusted_services; /* users who may name an end user, by the setting pgveil.user */
     const struct pv_party *parties;
     size_t party_count;
     const struct pv_member *members;
@@ -351,6 +353,8 @@ const struct pv_user *pv_policy_user(const struct pv_policy *policy, struct pv_s
 const struct pv_room *pv_policy_room(const struct pv_policy *policy, struct pv_slice name);
 /* By the user's name; never one that stands for a role. */
 const struct pv_member *pv_room_member(const struct pv_room *room, const char *user);
+/* Is this user one of the room's trusted services? */
+bool pv_room_trusts(const struct pv_room *room, const char *user);
 bool pv_member_has_role(const struct pv_member *member, const char *role);
 const struct pv_dataset *pv_room_dataset(const struct pv_room *room, const char *schema, const char *name);
 const struct pv_question *pv_room_question(const struct pv_room *room, const char *id);

@@ -47,6 +47,7 @@ static const struct pv_setting settings[] = {
     {"lock_timeout", PV_SETTING_FORWARD, NULL, NULL},
     {"max_identifier_length", PV_SETTING_SHOWN, NULL, NULL},
     {"max_index_keys", PV_SETTING_SHOWN, NULL, NULL},
+    {PV_SETTING_END_USER, PV_SETTING_USER, NULL, NULL},
     {"row_security", PV_SETTING_FIXED, ON_SPELLINGS, NULL},
     {"search_path", PV_SETTING_PATH, NULL, NULL},
     {"server_encoding", PV_SETTING_SHOWN, NULL, NULL},

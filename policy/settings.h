@@ -7,12 +7,16 @@
 
 #include "proxy/base/base.h"
 
+/* The end user whom a trusted service asks for. */
+#define PV_SETTING_END_USER "pgveil.user"
+
 enum pv_setting_class {
     PV_SETTING_FORWARD, /* the server's, set as asked when the value passes */
     PV_SETTING_PATH,    /* search_path: ours; names resolve along it, the server's stays pinned */
     PV_SETTING_FIXED,   /* pinned to one value: setting it to that is fine, to another refused */
     PV_SETTING_IGNORED, /* accepted without effect: it changes nothing that a read-only session can see */
-    PV_SETTING_SHOWN    /* may be read, not set */
+    PV_SETTING_SHOWN,   /* may be read, not set */
+    PV_SETTING_USER     /* PV_SETTING_END_USER: the session's, for trusted services alone */
 };
 
 struct pv_setting {

@@ -219,6 +219,15 @@ judge_set(struct pv_trial *trial, VariableSetStmt *stmt)
         if (!is_default && (value == NULL || !pv_setting_value_is_allowed(setting, value)))
             return deny_setting(trial, setting->name, value);
         return shadow(trial, stmt);
+    case PV_SETTING_USER: {
+        enum pv_status status;
+
+        /* The change holds for the session; a part of a transaction cannot be somebody else's. */
+        if (stmt->is_local || (!is_default && value == NULL))
+            return deny_setting(trial, setting->name, value);
+        status = pv_judge_end_user(trial, value);
+        return status == PV_OK ? shadow(trial, stmt) : status;
+    }
     case PV_SETTING_SHOWN:
     default:
         return pv_deny(trial, PV_REASON_SETTING, "55P02", -1, "parameter \"%s\" cannot be changed", setting->name);
@@ -249,7 +258,7 @@ judge_show(struct pv_trial *trial, Node **stmt)
     note(trial, PV_KIND_SHOW, NULL);
     if (strcmp(name, "all") == 0)
         return pv_judge_show_all(trial, stmt);
-    if (setting == NULL)
+    if (setting == NULL || setting->class == PV_SETTING_USER)
         return pv_deny(trial, PV_REASON_SETTING, "42704", -1, "unrecognized configuration parameter \"%s\"", name);
     decision->setting = setting->name;
     decision->show_value = setting->shown;

@@ -2,11 +2,13 @@
  * `pgveil serve`: one thread here for signals, reload and metrics, the workers in
  * proxy/net for everything else.
  */
+#include "policy/token.h"
 #include "proxy/app/commands.h"
 #include "proxy/app/governance.h"
 #include "proxy/app/notify.h"
 #include "proxy/app/provision.h"
 #include "proxy/audit/journal.h"
+#include "proxy/audit/keeper.h"
 #include "proxy/audit/store.h"
 #include "proxy/base/bytes.h"
 #include "proxy/base/limits.h"
@@ -40,10 +42,12 @@ struct serve {
     const char *conformance_room;
     struct pv_world *world; /* in force */
     struct pv_journal *journal;
+    struct pv_keeper *keeper;
     struct pv_store *store;
     struct pv_loop *loop;
     struct pv_net *net;
     struct pv_metrics *metrics;
+    int64_t keys_time_ns; /* of the key set's file when it was last loaded for its change */
     uint64_t changes; /* of the store, as of the standing in force */
     struct pv_task *tasks[8];
     size_t task_count;
@@ -295,6 +299,17 @@ start_looking(struct serve *serve)
     }
 }
 
+/* The log's views tell granted from read; that they cannot is no reason not to serve. */
+static void
+refresh_usage(struct serve *serve)
+{
+    enum pv_status status = pv_usage_refresh(config_of(serve->world)->state_path, pv_world_policy(serve->world));
+
+    if (status != PV_OK)
+        pv_log(PV_LOG_WARNING, "the views column_usage and unused_questions show an older policy: %s",
+               pv_status_words(status));
+}
+
 /* ---- Reload ---- */
 
 static bool
@@ -331,6 +346,9 @@ say_unchangeable(const struct pv_config *now, const struct pv_config *then)
         {"state", is_same_text(now->state_path, then->state_path)},
         {"workers", now->workers == then->workers},
         {"audit.durability", now->durability == then->durability},
+        {"audit.head_interval", now->head_interval_ms == then->head_interval_ms},
+        {"audit.ship",
+         is_same_text(now->ship_file, then->ship_file) && is_same_text(now->ship_syslog, then->ship_syslog)},
         {"metrics", is_same_listen(now->metrics, then->metrics)},
     };
 
@@ -365,6 +383,7 @@ on_hup(void *context)
         say_unchangeable(config_of(serve->world), config_of(world));
         pv_world_unref(serve->world);
         serve->world = world;
+        refresh_usage(serve);
         say_rooms(pv_world_policy(world));
         pv_log(PV_LOG_INFO, "reloaded: generation %llu is in force",
                (unsigned long long) pv_world_policy(world)->generation);
@@ -396,6 +415,20 @@ renew_standing(struct serve *serve, struct pv_world **world)
     return *world != NULL;
 }
 
+/* The issuer's keys are rotated by their file; one that cannot be loaded is tried once, and again when it changes again. */
+static void
+look_at_keys(struct serve *serve)
+{
+    const struct pv_tokens *tokens = config_of(serve->world)->tokens;
+    int64_t time_ns = tokens == NULL ? 0 : pv_tokens_file_time(tokens->jwks_path);
+
+    if (time_ns == 0 || time_ns == tokens->jwks_time_ns || time_ns == serve->keys_time_ns)
+        return;
+    serve->keys_time_ns = time_ns;
+    pv_log(PV_LOG_INFO, "the key set %s has changed", tokens->jwks_path);
+    on_hup(serve);
+}
+
 static void
 on_look(void *context)
 {
@@ -403,6 +436,7 @@ on_look(void *context)
     struct pv_world *world = NULL;
     uint64_t changes = 0;
 
+    look_at_keys(serve);
     /* A state that is busy or away is looked at again; the query log says that it is away, and refuses. */
     if (pv_store_changes(serve->store, &changes) != PV_OK || changes == serve->changes)
         return;
@@ -509,6 +543,18 @@ load_first(struct serve *serve)
     return status == PV_OK;
 }
 
+static enum pv_status
+open_keeper(struct serve *serve, const struct pv_config *config)
+{
+    const struct pv_keeper_options options = {.path = config->state_path,
+                                              .head_interval_ms = config->head_interval_ms,
+                                              .file = config->ship_file,
+                                              .syslog = config->ship_syslog};
+
+    refresh_usage(serve);
+    return pv_keeper_open(&options, &serve->keeper);
+}
+
 static bool
 open_state(struct serve *serve)
 {
@@ -520,6 +566,8 @@ open_state(struct serve *serve)
 
     if (status == PV_OK)
         status = pv_store_open(config->state_path, &serve->store, error, sizeof(error));
+    if (status == PV_OK)
+        status = open_keeper(serve, config);
     if (status == PV_OK)
         status = pv_store_secret_ensure(serve->store, MOCK_SCOPE, MOCK_NAME, MOCK_BYTES, false, &serve->mock_secret);
     if (status != PV_OK)
@@ -552,6 +600,7 @@ open_net(struct serve *serve)
         .world = serve->world,
         .journal = serve->journal,
         .store = serve->store,
+        .state_path = config->state_path,
         .main = serve->loop,
         .conformance_room = serve->conformance_room,
         .mock_secret = pv_buf_slice(&serve->mock_secret),
@@ -630,6 +679,7 @@ close_all(struct serve *serve)
         pv_net_join(serve->net);
     pv_metrics_close(serve->metrics);
     pv_journal_close(serve->journal);
+    pv_keeper_close(serve->keeper); /* the last records are there to ship and to sign */
     pv_net_free(serve->net);
     for (size_t i = 0; i < serve->task_count; i++)
         pv_task_free(serve->tasks[i]);

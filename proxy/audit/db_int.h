@@ -15,7 +15,7 @@
 
 /* "pgvl", in the file's header. */
 #define PV_DB_APPLICATION_ID 0x7067766c
-#define PV_DB_VERSION 1
+#define PV_DB_VERSION 2
 
 struct pv_db_head {
     uint64_t seq; /* 0: nothing yet, hash zero */
@@ -87,7 +87,13 @@ void pv_db_error(char *error, size_t error_size, const char *format, ...) PV_PRI
 enum pv_status pv_schema_ensure(sqlite3 *sqlite, bool is_creating, char *error, size_t error_size) PV_MUST_CHECK;
 /* PV_OK with an empty `name`: as made. Else the first object that is missing or changed. */
 enum pv_status pv_schema_compare(sqlite3 *sqlite, char *name, size_t name_size) PV_MUST_CHECK;
-/* Definitions of the two views' SELECTs, with `@.` before each table. */
+/* The views over query_log, granted_column and question that tell of usage. */
+struct pv_schema_view {
+    const char *name, *select;
+};
+#define PV_SCHEMA_VIEW_COUNT 5u
+extern const struct pv_schema_view pv_schema_views[PV_SCHEMA_VIEW_COUNT];
+/* Definitions of the two views' SELECTs, with `@.` before each table and `@:` where a collation may stand. */
 extern const char pv_schema_query_log_select[];
 extern const char pv_schema_event_log_select[];
 

@@ -14,7 +14,7 @@
 #define VALUES_MAX 32u
 
 const struct pv_table pv_tables[PV_TABLE_COUNT] = {
-    [PV_TABLE_STATEMENT] = {"statement", PV_STATEMENT_COLUMNS, 18, 'B'},
+    [PV_TABLE_STATEMENT] = {"statement", PV_STATEMENT_COLUMNS, 19, 'B'},
     [PV_TABLE_STATEMENT_END] = {"statement_end", PV_STATEMENT_END_COLUMNS, 8, 'E'},
     [PV_TABLE_EVENT] = {"event", PV_EVENT_COLUMNS, 7, 'V'},
 };
@@ -268,6 +268,7 @@ build_begin(struct builder *builder, const struct pv_statement_begin *begin)
     add_text(builder, begin->forwarded);
     add_text(builder, begin->datasets == NULL ? "[]" : begin->datasets);
     add_text(builder, begin->columns == NULL ? "[]" : begin->columns);
+    add_text(builder, begin->service);
 }
 
 static void

@@ -65,6 +65,7 @@ struct pv_statement_begin {
     const char *forwarded;  /* SQL that goes to the database; NULL: nothing does */
     const char *datasets;   /* JSON array of names */
     const char *columns;    /* JSON array of dataset.column */
+    const char *service;    /* trusted service that asked for `user`; NULL: nobody else did */
     /*
      * Taken in the transaction of the record, all or none; BEGIN of an allowed statement only. When one is spent, the record
      * says denied with that one's reason and nothing forwarded, its end follows at once (failed, 53400), and the ticket

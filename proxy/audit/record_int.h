@@ -23,7 +23,7 @@ struct pv_value {
 /* The chained tables. Columns between seq and hash; the tag opens a row's canonical bytes. */
 #define PV_STATEMENT_COLUMNS \
     "id, at, session, room, user, party, client, application, protocol, question, question_type, decision, " \
-    "reason, query, parameters, forwarded, datasets, columns"
+    "reason, query, parameters, forwarded, datasets, columns, service"
 #define PV_STATEMENT_END_COLUMNS "id, at, rows, suppressed, bytes, duration_us, outcome, sqlstate"
 #define PV_EVENT_COLUMNS "at, session, room, user, client, event, detail"
 
@@ -38,7 +38,7 @@ struct pv_table {
 
 extern const struct pv_table pv_tables[PV_TABLE_COUNT];
 
-#define PV_TABLE_COLUMNS_MAX 18u
+#define PV_TABLE_COLUMNS_MAX 19u
 
 struct pv_entry {
     struct pv_entry *next;      /* in the queue */

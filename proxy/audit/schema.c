@@ -4,18 +4,40 @@
 #include <string.h>
 
 /* `schema` stands before the tables' names. */
-#define SELECT_QUERY_LOG(schema) \
-    "SELECT s.seq AS seq, s.at AS at, s.session AS session, s.room AS room, s.user AS user, s.party AS party, " \
+#define SELECT_QUERY_LOG(schema, collate) \
+    "SELECT s.seq AS seq, s.at" collate " AS at, s.session AS session, s.room AS room, s.user AS user, s.party AS party, " \
     "s.client AS client, s.application AS application, s.protocol AS protocol, s.question AS question, " \
     "s.question_type AS question_type, s.decision AS decision, s.reason AS reason, s.query AS query, " \
     "s.parameters AS parameters, s.forwarded AS forwarded, s.datasets AS datasets, s.columns AS columns, " \
     "e.rows AS rows, e.suppressed AS suppressed, e.bytes AS bytes, e.duration_us AS duration_us, " \
-    "e.outcome AS outcome, e.sqlstate AS sqlstate FROM " schema "statement AS s LEFT JOIN " schema \
+    "e.outcome AS outcome, e.sqlstate AS sqlstate, s.service AS service FROM " schema "statement AS s LEFT JOIN " schema \
     "statement_end AS e ON e.id = s.id"
-#define SELECT_EVENT_LOG(schema) "SELECT seq, at, session, room, user, client, event, detail FROM " schema "event"
+#define SELECT_EVENT_LOG(schema, collate) \
+    "SELECT seq, at" collate " AS at, session, room, user, client, event, detail FROM " schema "event"
 
-const char pv_schema_query_log_select[] = SELECT_QUERY_LOG("@.");
-const char pv_schema_event_log_select[] = SELECT_EVENT_LOG("@.");
+const char pv_schema_query_log_select[] = SELECT_QUERY_LOG("@.", "@:");
+const char pv_schema_event_log_select[] = SELECT_EVENT_LOG("@.", "@:");
+
+const struct pv_schema_view pv_schema_views[PV_SCHEMA_VIEW_COUNT] = {
+    {"daily_usage", "SELECT substr(at, 1, 10) AS day, room, question, count(*) AS statements,"
+                    " count(*) FILTER (WHERE decision = 'allowed') AS allowed,"
+                    " count(*) FILTER (WHERE decision = 'denied') AS denied,"
+                    " count(*) FILTER (WHERE outcome = 'failed' AND decision = 'allowed') AS failed,"
+                    " count(DISTINCT user) AS users, sum(rows) AS rows FROM query_log GROUP BY 1, 2, 3"},
+    {"denials", "SELECT seq, at, session, room, user, party, client, application, sqlstate, reason, query"
+                " FROM query_log WHERE decision = 'denied'"},
+    /* What the policy grants, read or not, and what was read under an earlier policy. */
+    {"column_usage",
+     "SELECT room, column_name, max(granted) AS granted, sum(reads) AS reads, max(last_at) AS last_at FROM ("
+     "SELECT room, column_name, 1 AS granted, 0 AS reads, NULL AS last_at FROM granted_column UNION ALL "
+     "SELECT q.room, j.value, 0, count(*), max(q.at) FROM query_log AS q, json_each(q.columns) AS j"
+     " WHERE q.decision = 'allowed' GROUP BY 1, 2) GROUP BY room, column_name"},
+    {"top_members", "SELECT room, user, party, count(*) AS statements,"
+                    " count(*) FILTER (WHERE decision = 'denied') AS denied, sum(rows) AS rows, max(at) AS last_at"
+                    " FROM query_log GROUP BY room, user, party"},
+    {"unused_questions", "SELECT room, question FROM question AS g WHERE NOT EXISTS (SELECT 1 FROM query_log AS q"
+                         " WHERE q.room = g.room AND q.question = g.question AND q.decision = 'allowed')"},
+};
 
 #define APPEND_ONLY(table, words) \
     "CREATE TRIGGER " table "_no_update BEFORE UPDATE ON " table " BEGIN SELECT RAISE(ABORT, '" words "'); END;" \
@@ -33,7 +55,7 @@ static const char schema_sql[] =
     "CREATE TABLE statement (seq INTEGER PRIMARY KEY NOT NULL, id INTEGER NOT NULL UNIQUE, at TEXT NOT NULL,"
     " session INTEGER, room TEXT, user TEXT, party TEXT, client TEXT, application TEXT, protocol TEXT NOT NULL,"
     " question TEXT, question_type TEXT, decision TEXT NOT NULL, reason TEXT, query ANY, parameters TEXT,"
-    " forwarded TEXT, datasets TEXT NOT NULL, columns TEXT NOT NULL, hash BLOB NOT NULL) STRICT;"
+    " forwarded TEXT, datasets TEXT NOT NULL, columns TEXT NOT NULL, service TEXT, hash BLOB NOT NULL) STRICT;"
     "CREATE INDEX statement_at ON statement (at);"
     "CREATE INDEX statement_room ON statement (room);"
     "CREATE INDEX statement_user ON statement (user);"
@@ -45,8 +67,8 @@ static const char schema_sql[] =
     " client TEXT, event TEXT NOT NULL, detail TEXT, hash BLOB NOT NULL) STRICT;"
     "CREATE INDEX event_at ON event (at);"
     "CREATE INDEX event_room ON event (room);"
-    "CREATE VIEW query_log AS " SELECT_QUERY_LOG("") ";"
-                                                     "CREATE VIEW event_log AS " SELECT_EVENT_LOG("") ";" APPEND_ONLY(
+    "CREATE VIEW query_log AS " SELECT_QUERY_LOG("", "") ";"
+                                                     "CREATE VIEW event_log AS " SELECT_EVENT_LOG("", "") ";" APPEND_ONLY(
                                                          "statement", "the query log is append-only")
                                                          APPEND_ONLY("statement_end", "the query log is append-only")
                                                              APPEND_ONLY("event", "the query log is append-only")
@@ -65,6 +87,31 @@ static const char schema_sql[] =
     " STRICT, WITHOUT ROWID;" APPEND_ONLY("approval", "approvals are only ever added")
         APPEND_ONLY("consent", "consent is only ever added") COUNTED("secret", "INSERT") COUNTED("secret", "UPDATE")
             COUNTED("secret", "DELETE") COUNTED("approval", "INSERT") COUNTED("consent", "INSERT");
+
+/* What version 2 added: the policy in force as far as views tell of it, kept heads, and how far the log was shipped. */
+static const char schema_2_sql[] =
+    "CREATE TABLE granted_column (room TEXT NOT NULL, column_name TEXT NOT NULL, PRIMARY KEY (room, column_name))"
+    " STRICT, WITHOUT ROWID;"
+    "CREATE TABLE question (room TEXT NOT NULL, question TEXT NOT NULL, PRIMARY KEY (room, question))"
+    " STRICT, WITHOUT ROWID;"
+    "CREATE TABLE head (seq INTEGER PRIMARY KEY NOT NULL, hash BLOB NOT NULL, at INTEGER NOT NULL, key TEXT NOT NULL,"
+    " signature BLOB NOT NULL) STRICT;"
+    "CREATE TABLE shipped (target TEXT PRIMARY KEY NOT NULL, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    APPEND_ONLY("head", "heads are only ever added");
+
+static enum pv_status
+make_2(sqlite3 *sqlite)
+{
+    enum pv_status status = pv_db_exec(sqlite, schema_2_sql);
+
+    for (size_t i = 0; status == PV_OK && i < PV_SCHEMA_VIEW_COUNT; i++) {
+        char *sql = sqlite3_mprintf("CREATE VIEW %s AS %s", pv_schema_views[i].name, pv_schema_views[i].select);
+
+        status = sql == NULL ? PV_NOMEM : pv_db_exec(sqlite, sql);
+        sqlite3_free(sql);
+    }
+    return status;
+}
 
 static enum pv_status
 read_number(sqlite3 *sqlite, const char *sql, int64_t *number)
@@ -86,6 +133,8 @@ make(sqlite3 *sqlite)
     char sql[96];
     enum pv_status status = pv_db_exec(sqlite, schema_sql);
 
+    if (status == PV_OK)
+        status = make_2(sqlite);
     if (status != PV_OK)
         return status;
     (void) snprintf(sql, sizeof(sql), "PRAGMA application_id = %d; PRAGMA user_version = %d", PV_DB_APPLICATION_ID,

@@ -49,6 +49,7 @@ pv_gate_caller(struct pv_session *s, struct pv_caller *caller, struct pv_names p
     caller->room = s->room;
     caller->member = s->member;
     caller->user = s->user;
+    caller->login = s->login_user;
     caller->attributes = s->account->attributes;
     caller->search_path = path;
     caller->now_us = s->now_us;
@@ -173,7 +174,7 @@ pv_gate_trial(struct pv_session *s, struct pv_named *named, struct pv_arena *are
     *fresh = NULL;
     /* An expiry passes without a new snapshot. */
     if (named->judged->policy->generation == s->policy->generation &&
-        named->judged->standing == pv_standing_generation(s->standing) &&
+        named->judged->standing == pv_standing_generation(s->standing) && named->judged->person == s->person_count &&
         !(s->room->has_expiry && s->now_us >= s->room->expires_us))
         return PV_OK;
     judged = judge_under(s, before->text, named->judged->oids, named->judged->oid_count, true, named->judged->path);
@@ -473,6 +474,8 @@ fill_query(struct pv_session *s, struct pv_request *r, struct pv_judged *judged,
             pv_error_simple(error, "42939", "the name is reserved");
             return PV_DENIED;
         }
+        if (pv_person_is_change(s, decision) && !pv_person_may_change(s, judged, true, error))
+            return PV_DENIED;
         pv_gate_run_init(s, run, judged, i);
         r->run_count++;
         s->looking_runs = r->runs;
@@ -573,7 +576,8 @@ forward_query(struct pv_session *s, struct pv_request *r, struct pv_judged *judg
     if (status != PV_OK && status != PV_DENIED)
         pv_session_fail(s, status);
     /* What follows a reset waits until the identity is back behind it, which on_ready sees to. */
-    r->is_reset = !r->is_poison && pv_gate_is_reset(&judged->decisions[judged->count - 1]);
+    r->is_reset = !r->is_poison && (pv_gate_is_reset(&judged->decisions[judged->count - 1]) ||
+                                    pv_person_is_change(s, &judged->decisions[judged->count - 1]));
     pv_request_push(s, r);
     return PV_STEP_DONE;
 }

@@ -49,6 +49,7 @@ pv_judged_new(struct pv_session *s, struct pv_slice text, const uint32_t *oids, 
     judged->arena = arena;
     judged->policy = pv_policy_ref(s->policy);
     judged->standing = pv_standing_generation(s->standing);
+    judged->person = s->person_count;
     judged->text = pv_slice_of(copy, text.len);
     judged->oids = oid_copy;
     judged->oid_count = oid_count;

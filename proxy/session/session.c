@@ -52,6 +52,9 @@ on_copy(struct pv_session *s, const struct pv_frame *frame)
 static const handler handlers[PV_PHASE_COUNT][128] = {
     [PV_PHASE_SASL_INITIAL] = {['p'] = pv_startup_sasl_initial, ['X'] = on_terminate},
     [PV_PHASE_SASL_FINAL] = {['p'] = pv_startup_sasl_final, ['X'] = on_terminate},
+    [PV_PHASE_PASSWORD] = {['p'] = pv_bearer_password, ['X'] = on_terminate},
+    [PV_PHASE_BEARER_INITIAL] = {['p'] = pv_bearer_initial, ['X'] = on_terminate},
+    [PV_PHASE_BEARER_FINAL] = {['p'] = pv_bearer_final, ['X'] = on_terminate},
     [PV_PHASE_READY] =
         {
             [PV_CLIENT_BIND] = pv_statement_bind,
@@ -84,6 +87,8 @@ pv_session_end(struct pv_session *s, enum pv_outcome outcome)
     for (struct pv_request *r = s->head; r != NULL; r = r->next)
         for (size_t i = 0; i < r->run_count; i++)
             pv_trail_end(s, &r->runs[i], outcome, NULL);
+    if (s->auditor != NULL)
+        pv_auditor_end(s);
     if (s->is_logged_in) {
         (void) snprintf(detail, sizeof(detail), "{\"duration_us\":%lld,\"statements\":%llu}",
                         (long long) (s->now_us - s->started_us), (unsigned long long) s->statement_count);
@@ -206,6 +211,9 @@ is_reading(const struct pv_session *s)
     case PV_PHASE_STARTUP:
     case PV_PHASE_SASL_INITIAL:
     case PV_PHASE_SASL_FINAL:
+    case PV_PHASE_PASSWORD:
+    case PV_PHASE_BEARER_INITIAL:
+    case PV_PHASE_BEARER_FINAL:
         return true;
     case PV_PHASE_READY:
         return !s->is_stalled && s->reset_count == 0 && s->request_count < PV_PIPELINE_MAX &&
@@ -254,7 +262,9 @@ take_message(struct pv_session *s)
 
         pv_buf_consume(&s->client_in, there);
         s->client_skip = frame.total_len - there;
-        if (!s->is_doomed)
+        if (!s->is_doomed && s->auditor != NULL)
+            pv_auditor_oversize(s, frame.tag);
+        else if (!s->is_doomed)
             pv_gate_oversize(s, frame.tag);
         return true;
     }
@@ -267,12 +277,18 @@ take_message(struct pv_session *s)
     } else {
         handler handle = frame.tag < 128 ? handlers[phase][frame.tag] : NULL;
 
+        if (s->auditor != NULL && phase == PV_PHASE_READY && frame.tag != PV_CLIENT_TERMINATE)
+            handle = pv_auditor_handler(frame.tag);
+
         if (handle == NULL) {
             refuse_frame(s);
             return false;
         }
         if (phase == PV_PHASE_READY && s->is_doomed && frame.tag != PV_CLIENT_SYNC && frame.tag != PV_CLIENT_TERMINATE)
             ; /* the server skips it too */
+        else if (phase == PV_PHASE_READY && s->is_changing_user && frame.tag != PV_CLIENT_SYNC &&
+                 frame.tag != PV_CLIENT_TERMINATE && frame.tag != PV_CLIENT_FLUSH && frame.tag != PV_CLIENT_CLOSE)
+            pv_person_refuse(s, frame.tag);
         else if (handle(s, &frame) == PV_STEP_STALL) {
             s->is_stalled = true;
             return false;
@@ -365,6 +381,7 @@ pv_session_free(struct pv_session *s)
 {
     if (s == NULL)
         return;
+    pv_auditor_free(s->auditor);
     pv_pipeline_clear(s);
     pv_names_clear(&s->statements);
     pv_names_clear(&s->portals);
@@ -383,6 +400,7 @@ pv_session_free(struct pv_session *s)
     pv_buf_wipe(&s->server_out);
     pv_free(s->gates);
     pv_free(s->settings);
+    pv_free(s->user_pending);
     pv_free(s->client);
     pv_arena_free(s->arena);
     pv_standing_unref(s->standing);
@@ -530,11 +548,39 @@ pv_session_spent(struct pv_session *s, int64_t now_us, uint64_t ticket, size_t s
 }
 
 void
+pv_session_audit_answer(struct pv_session *s, int64_t now_us, struct pv_ask *ask)
+{
+    if (!start_event(s, now_us))
+        return;
+    if (s->auditor != NULL)
+        pv_auditor_answer(s, ask);
+    finish_event(s);
+}
+
+bool
+pv_session_has_more(const struct pv_session *s)
+{
+    return s->auditor != NULL && s->phase == PV_PHASE_READY && s->gate_count == 0 && pv_auditor_has_more(s);
+}
+
+void
+pv_session_more(struct pv_session *s, int64_t now_us)
+{
+    if (!start_event(s, now_us))
+        return;
+    if (pv_session_has_more(s))
+        s->is_stalled = false;
+    finish_event(s);
+}
+
+void
 pv_session_cancel(struct pv_session *s, int64_t now_us)
 {
     if (!start_event(s, now_us))
         return;
-    if (s->phase == PV_PHASE_READY) {
+    if (s->phase == PV_PHASE_READY && s->auditor != NULL) {
+        pv_auditor_cancel(s);
+    } else if (s->phase == PV_PHASE_READY) {
         bool is_running = pv_pipeline_is_running(s) && !s->is_cancel_pending;
 
         pv_trail_event(s, "cancel", is_running ? "{\"running\":true}" : "{\"running\":false}");
@@ -574,16 +620,15 @@ same_attributes(const struct pv_user *a, const struct pv_user *b)
 static bool
 find_place(struct pv_session *s, struct pv_policy *policy)
 {
-    const struct pv_user *account = pv_policy_user(policy, pv_slice_cstr(s->user));
     const struct pv_room *room = pv_policy_room(policy, pv_slice_cstr(s->room_name));
-    const struct pv_member *member = room == NULL || account == NULL ? NULL : pv_room_member(room, s->user);
+    struct pv_person person;
 
-    if (member == NULL || !is_same_upstream(room->upstream, s->room->upstream))
+    if (!pv_person_find(s, policy, room, s->service == NULL ? NULL : s->user, &person) ||
+        !is_same_upstream(room->upstream, s->room->upstream))
         return false;
-    s->is_identity_stale = s->has_server && (s->is_identity_stale || !same_attributes(s->account, account));
-    s->account = account;
+    s->is_identity_stale = s->has_server && (s->is_identity_stale || !same_attributes(s->account, person.account));
     s->room = room;
-    s->member = member;
+    pv_person_take(s, &person);
     return true;
 }
 
@@ -595,20 +640,22 @@ pv_session_policy(struct pv_session *s, int64_t now_us, struct pv_policy *policy
 
     if (!start_event(s, now_us))
         return;
-    if (s->room != NULL && !find_place(s, policy)) {
+    if (s->auditor != NULL) {
+        if (pv_auditor_policy(s, policy) != PV_OK) {
+            pv_session_fatal(s, "42501", "this user audits no clean room any more");
+        } else {
+            s->policy = pv_policy_ref(policy);
+            pv_policy_unref(old);
+        }
+    } else if (s->room != NULL && !find_place(s, policy)) {
         pv_session_fatal(s, "42501", "the clean room is no longer open to this user");
     } else {
         s->policy = pv_policy_ref(policy);
         s->standing = pv_standing_ref(standing);
-        if (s->room == NULL && s->user != NULL) {
+        if (s->room == NULL && s->user != NULL && !s->is_bearer) {
             /* Amid the password exchange: who was taken off the list does not get in by it. */
             s->account = pv_policy_user(policy, pv_slice_cstr(s->user));
             s->is_denied_anyhow = s->is_denied_anyhow || s->account == NULL;
-        }
-        if (s->member != NULL) {
-            s->party = pv_arena_strdup(s->arena, s->member->party);
-            if (s->party == NULL)
-                pv_session_fail(s, PV_NOMEM);
         }
         if (s->is_logged_in && s->phase != PV_PHASE_CLOSED && s->standing != old_standing)
             pv_govern_standing(s);
@@ -621,7 +668,8 @@ pv_session_policy(struct pv_session *s, int64_t now_us, struct pv_policy *policy
 static void
 drain_if_idle(struct pv_session *s)
 {
-    if (s->phase != PV_PHASE_READY || (s->head == NULL && s->track.status == 'I' && s->gate_count == 0))
+    if (s->phase != PV_PHASE_READY || (s->head == NULL && s->track.status == 'I' && s->gate_count == 0 &&
+                                       (s->auditor == NULL || !pv_auditor_is_busy(s))))
         pv_session_fatal(s, "57P01", "terminating connection due to administrator command");
 }
 
@@ -675,6 +723,8 @@ pv_session_deadline(const struct pv_session *s)
         return after_ms(s->started_us, config->login_timeout_ms);
     if (s->head != NULL)
         return s->head->deadline_us;
+    if (s->auditor != NULL && pv_auditor_is_busy(s))
+        return INT64_MAX; /* the desk has a limit of its own */
     if (s->is_draining)
         return s->now_us;
     return config->client_idle_timeout_ms == 0 ? INT64_MAX : after_ms(s->active_us, config->client_idle_timeout_ms);
@@ -711,7 +761,8 @@ pv_session_tick(struct pv_session *s, int64_t now_us)
 bool
 pv_session_is_busy(const struct pv_session *s)
 {
-    return s->phase == PV_PHASE_READY && (s->head != NULL || s->track.status != 'I');
+    return s->phase == PV_PHASE_READY &&
+           (s->head != NULL || s->track.status != 'I' || (s->auditor != NULL && pv_auditor_is_busy(s)));
 }
 
 const char *

@@ -17,6 +17,7 @@
 struct pv_session;
 struct pv_standing; /* policy/standing.h */
 struct pv_record; /* proxy/audit/record.h */
+struct pv_ask;    /* proxy/audit/desk.h */
 
 struct pv_session_host {
     /* Bytes to send, in order. Slices are valid until the pv_session_* call returns: send or copy by then. */
@@ -39,6 +40,8 @@ struct pv_session_host {
     void (*pause_client)(void *context, bool is_paused);
     /* Flush what was given, then close both sides. No more events but pv_session_free. */
     void (*close)(void *context);
+    /* An auditor's query of the log, for the desk; borrows. Answer: pv_session_audit_answer. NULL: there is no desk. */
+    enum pv_status (*audit_ask)(void *context, struct pv_ask *ask);
 };
 
 /* Who judges: pv_session_judge_policy in service; tests of the engine bring their own. Each as in policy/decide.h. */
@@ -98,6 +101,12 @@ void pv_session_recorded(struct pv_session *session, int64_t now_us, uint64_t ti
 
 /* Likewise settled: the record with this ticket took no run, its `spent`-th take found none left, and says so on disk. */
 void pv_session_spent(struct pv_session *session, int64_t now_us, uint64_t ticket, size_t spent);
+
+/* The ask that audit_ask was given is answered. */
+void pv_session_audit_answer(struct pv_session *session, int64_t now_us, struct pv_ask *ask);
+/* Rows of an auditor's answer wait until the client has taken what was sent; then pv_session_more. */
+bool pv_session_has_more(const struct pv_session *session);
+void pv_session_more(struct pv_session *session, int64_t now_us);
 
 /* A cancel from the network for this session: forwarded only if a statement is in flight. */
 void pv_session_cancel(struct pv_session *session, int64_t now_us);

@@ -11,6 +11,7 @@
 #include "policy/decide.h"
 #include "policy/param.h"
 #include "policy/policy.h"
+#include "policy/token.h"
 #include "policy/views.h"
 #include "proxy/audit/record.h"
 #include "proxy/base/arena.h"
@@ -28,6 +29,8 @@
  */
 #define PV_POISON_NAME "pgveil\001denied"
 #define PV_INTERNAL_NAME "pgveil\001identity"
+/* Where auditors log in; no room may have this name. */
+#define PV_AUDIT_DATABASE "pgveil"
 #define PV_RESERVED_PREFIX "pgveil\001"
 
 enum pv_phase {
@@ -35,6 +38,9 @@ enum pv_phase {
     PV_PHASE_TLS,          /* 'S' was sent, the handshake is the host's */
     PV_PHASE_SASL_INITIAL, /* SASLInitialResponse is due */
     PV_PHASE_SASL_FINAL,   /* SASLResponse is due */
+    PV_PHASE_PASSWORD,     /* a token is due as PasswordMessage */
+    PV_PHASE_BEARER_INITIAL, /* likewise as SASLInitialResponse of OAUTHBEARER */
+    PV_PHASE_BEARER_FINAL, /* the client's word to a failure of that is due */
     PV_PHASE_SERVER,       /* the host connects */
     PV_PHASE_SETUP,        /* identity and settings are on their way to the server */
     PV_PHASE_READY,
@@ -55,6 +61,7 @@ struct pv_judged {
     struct pv_arena *arena;
     struct pv_policy *policy; /* a reference: decisions point into the snapshot */
     uint64_t standing;        /* generation of the standing that it was judged under */
+    uint64_t person;          /* person_count that it was judged under */
     struct pv_slice text;     /* verbatim */
     const uint32_t *oids;     /* as the client declared them */
     size_t oid_count;
@@ -223,9 +230,19 @@ struct pv_session {
     bool is_cert_proven, is_denied_anyhow; /* the exchange is for show */
     const char *login_refusal;             /* why, for the log */
     bool is_logged_in;
+    bool is_bearer;               /* the login is by token */
+    struct pv_token token;        /* then: of the arena */
+    const char *login_user;       /* who logged in; `user` is who asks */
+    const char *service;          /* login_user where it asks for another; NULL: nobody else */
+    const char *user_startup;     /* pgveil.user of the startup packet, or NULL */
+    char *user_pending;           /* confirmed, not yet in force; owned */
+    uint64_t person_count;        /* changes so far */
+    bool is_changing_user;        /* a change went into the open segment */
+    struct pv_member own_member;  /* what `member` points to after the login */
     struct pv_startup_setting *settings;
     size_t setting_count, setting_size;
     bool is_conformance;
+    struct pv_auditor *auditor; /* of a session on the database pgveil, which has neither room nor server */
 
     /* server */
     bool has_server;
@@ -295,6 +312,51 @@ void pv_startup_finish(struct pv_session *s); /* setup's ReadyForQuery came */
 enum pv_status pv_startup_options(struct pv_session *s, struct pv_slice options,
                                   enum pv_status (*take)(struct pv_session *s, const char *name, const char *value))
     PV_MUST_CHECK;
+
+void pv_startup_admit(struct pv_session *s);                               /* the user is who they say */
+void pv_startup_refuse_password(struct pv_session *s, const char *reason); /* the reason is for the log */
+
+/* ---- bearer.c ---- */
+#define PV_BEARER_MECHANISM "OAUTHBEARER"
+/* True: the user is one who logs in by token, and was asked for it. */
+bool pv_bearer_start(struct pv_session *s);
+enum pv_step pv_bearer_password(struct pv_session *s, const struct pv_frame *frame);
+enum pv_step pv_bearer_initial(struct pv_session *s, const struct pv_frame *frame);
+enum pv_step pv_bearer_final(struct pv_session *s, const struct pv_frame *frame);
+
+/* ---- person.c ---- */
+struct pv_person {
+    const char *name; /* of the snapshot, or the login's own */
+    const struct pv_user *account;
+    const struct pv_member *member;
+};
+/* The login, or whom it names (NULL: itself), in a snapshot; false: no place there. */
+bool pv_person_find(struct pv_session *s, const struct pv_policy *policy, const struct pv_room *room,
+                    const char *end_user, struct pv_person *person);
+void pv_person_take(struct pv_session *s, const struct pv_person *person);
+bool pv_person_switch(struct pv_session *s, const char *end_user); /* false: no place in the room */
+bool pv_person_is_change(const struct pv_session *s, const struct pv_decision *decision);
+bool pv_person_may_change(struct pv_session *s, const struct pv_judged *judged, bool is_query, struct pv_error *error);
+void pv_person_confirm(struct pv_session *s, const struct pv_run *run); /* a command's end came in */
+void pv_person_forget(struct pv_session *s);                            /* its transaction failed */
+void pv_person_ready(struct pv_session *s);                             /* its transaction ended */
+void pv_person_refuse(struct pv_session *s, uint8_t tag);
+
+/* ---- auditor.c ---- */
+struct pv_ask;
+struct pv_auditor;
+enum pv_status pv_auditor_new(struct pv_session *s) PV_MUST_CHECK; /* PV_NOTFOUND: an auditor of no room */
+void pv_auditor_free(struct pv_auditor *auditor);                  /* NULL is fine */
+void pv_auditor_start(struct pv_session *s);                       /* ready for its client */
+/* PV_NOTFOUND: no room is left to audit. */
+enum pv_status pv_auditor_policy(struct pv_session *s, const struct pv_policy *policy) PV_MUST_CHECK;
+enum pv_step (*pv_auditor_handler(uint8_t tag))(struct pv_session *s, const struct pv_frame *frame);
+void pv_auditor_oversize(struct pv_session *s, uint8_t tag);
+void pv_auditor_answer(struct pv_session *s, struct pv_ask *ask);
+void pv_auditor_end(struct pv_session *s);
+void pv_auditor_cancel(struct pv_session *s);
+bool pv_auditor_is_busy(const struct pv_session *s);
+bool pv_auditor_has_more(const struct pv_session *s);
 
 /* ---- gate.c ---- */
 void pv_gate_caller(struct pv_session *s, struct pv_caller *caller, struct pv_names path);

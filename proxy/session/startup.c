@@ -6,6 +6,8 @@
  */
 #include "proxy/session/session_int.h"
 
+#include "policy/settings.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -24,8 +26,8 @@ refuse_login(struct pv_session *s, const char *sqlstate, const char *words, cons
     pv_session_fatal(s, sqlstate, words);
 }
 
-static void
-refuse_password(struct pv_session *s, const char *reason)
+void
+pv_startup_refuse_password(struct pv_session *s, const char *reason)
 {
     refuse_login(s, "28P01",
                  pv_error_printf(s->arena, "password authentication failed for user \"%s\"", s->user), reason);
@@ -229,10 +231,7 @@ write_auth(struct pv_session *s, enum pv_msg_auth_kind kind, struct pv_slice dat
         pv_session_fail(s, status);
 }
 
-/*
- * The room that a login names. The auditors' database `pgveil` will have its door here; until then it is a
- * name like any other.
- */
+/* The room that a login names. */
 static const struct pv_room *
 find_room(struct pv_session *s)
 {
@@ -269,6 +268,10 @@ judge_settings(struct pv_session *s)
             path = decision.value;
             continue;
         }
+        if (decision.setting != NULL && strcmp(decision.setting, PV_SETTING_END_USER) == 0) {
+            s->user_startup = decision.value[0] == '\0' ? NULL : decision.value;
+            continue;
+        }
         s->settings[kept].name = decision.setting == NULL ? s->settings[i].name : decision.setting;
         s->settings[kept++].value = decision.value;
     }
@@ -288,7 +291,9 @@ log_login(struct pv_session *s)
     pv_buf_put_text(&buf, "{\"application\":");
     pv_trail_json_text(&buf, pv_slice_cstr(application));
     pv_buf_printf(&buf, ",\"tls\":%s,\"method\":\"%s\"}", s->is_tls ? "true" : "false",
-                  s->scram_mechanism == NULL                  ? "cert"
+                  s->is_bearer && s->policy->config.tokens->method == PV_TOKEN_PASSWORD ? "token"
+                  : s->is_bearer                                                        ? "oauthbearer"
+                  : s->scram_mechanism == NULL                 ? "cert"
                   : s->is_cert_proven                         ? "scram-sha-256, cert"
                   : strstr(s->scram_mechanism, "PLUS") != NULL ? "scram-sha-256-plus"
                                                                : "scram-sha-256");
@@ -297,18 +302,44 @@ log_login(struct pv_session *s)
     pv_buf_clear(&buf);
 }
 
-/* The user is who they say; now the room. */
+/* The auditors' database: no room, no server. */
 static void
-admit(struct pv_session *s)
+admit_auditor(struct pv_session *s)
+{
+    enum pv_status status = pv_auditor_new(s);
+
+    if (status == PV_NOTFOUND) {
+        refuse_room(s, "not an auditor of any room");
+        return;
+    }
+    if (status != PV_OK) {
+        pv_session_fail(s, status);
+        return;
+    }
+    s->is_logged_in = true;
+    log_login(s);
+    write_auth(s, PV_AUTH_OK, pv_slice_of(NULL, 0));
+    if (s->phase != PV_PHASE_CLOSED)
+        pv_auditor_start(s);
+}
+
+/* The user is who they say; now the room. */
+void
+pv_startup_admit(struct pv_session *s)
 {
     const struct pv_room *room = find_room(s);
-    const struct pv_member *member = room == NULL ? NULL : pv_room_member(room, s->user);
+    struct pv_person person;
 
+    s->login_user = s->user;
+    if (strcmp(s->room_name, PV_AUDIT_DATABASE) == 0) {
+        admit_auditor(s);
+        return;
+    }
     if (room == NULL) {
         refuse_room(s, "no such room");
         return;
     }
-    if (member == NULL) {
+    if (!pv_person_find(s, s->policy, room, NULL, &person)) {
         refuse_room(s, "not a member of the room");
         return;
     }
@@ -317,17 +348,16 @@ admit(struct pv_session *s)
         return;
     }
     s->room = room;
-    s->member = member;
-    s->party = pv_arena_strdup(s->arena, member->party);
+    pv_person_take(s, &person);
     s->is_conformance = s->env->conformance_room != NULL && strcmp(s->env->conformance_room, room->name) == 0;
-    if (s->party == NULL) {
-        pv_session_fail(s, PV_NOMEM);
-        return;
-    }
     if (!judge_settings(s))
         return;
     s->is_logged_in = true;
     log_login(s);
+    if (s->user_startup != NULL && !pv_person_switch(s, s->user_startup)) {
+        pv_session_fail(s, PV_DENIED);
+        return;
+    }
     write_auth(s, PV_AUTH_OK, pv_slice_of(NULL, 0));
     if (s->phase == PV_PHASE_CLOSED)
         return;
@@ -371,6 +401,8 @@ authenticate(struct pv_session *s)
     const struct pv_user *account = pv_policy_user(s->policy, pv_slice_cstr(s->user));
 
     s->account = account;
+    if (pv_bearer_start(s))
+        return;
     if (account == NULL) {
         s->login_refusal = "no such user";
         start_scram(s, NULL);
@@ -378,7 +410,7 @@ authenticate(struct pv_session *s)
     }
     s->is_cert_proven = account->cert_cn != NULL && s->cert_cn != NULL && strcmp(account->cert_cn, s->cert_cn) == 0;
     if (s->is_cert_proven && !account->is_scram_required) {
-        admit(s);
+        pv_startup_admit(s);
         return;
     }
     if (!s->is_cert_proven && account->is_cert_required) {
@@ -406,7 +438,7 @@ pv_startup_sasl_initial(struct pv_session *s, const struct pv_frame *frame)
     } else if (status == PV_NOMEM) {
         pv_session_fail(s, status);
     } else if (status == PV_AUTH) {
-        refuse_password(s, "channel binding was taken out of the offer");
+        pv_startup_refuse_password(s, "channel binding was taken out of the offer");
     } else {
         refuse_login(s, "08P01", "malformed SCRAM message", "malformed SCRAM message");
     }
@@ -423,11 +455,11 @@ pv_startup_sasl_final(struct pv_session *s, const struct pv_frame *frame)
     if (status == PV_PROTOCOL) {
         refuse_login(s, "08P01", "malformed SCRAM message", "malformed SCRAM message");
     } else if (status != PV_OK || s->is_denied_anyhow) {
-        refuse_password(s, s->login_refusal == NULL ? "wrong password" : s->login_refusal);
+        pv_startup_refuse_password(s, s->login_refusal == NULL ? "wrong password" : s->login_refusal);
     } else {
         write_auth(s, PV_AUTH_SASL_FINAL, pv_buf_slice(&answer));
         if (s->phase != PV_PHASE_CLOSED)
-            admit(s);
+            pv_startup_admit(s);
     }
     pv_buf_wipe(&answer);
     pv_scram_server_free(s->scram);

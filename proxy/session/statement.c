@@ -516,6 +516,7 @@ execute_portal(struct pv_session *s, struct pv_request *r, struct pv_named *port
     struct pv_run *run = pv_arena_alloc(r->arena, sizeof(*run));
     struct pv_error error;
     enum pv_status status;
+    bool is_change;
 
     if (run == NULL)
         return push_written(s, r, PV_NOMEM);
@@ -527,7 +528,11 @@ execute_portal(struct pv_session *s, struct pv_request *r, struct pv_named *port
     run->is_continued = portal->has_run;
     if (portal->parameters != NULL)
         run->parameters = pv_arena_strdup(r->arena, portal->parameters);
-    status = portal->is_cursor ? PV_OK : pv_gate_effective(s, r, run, &error);
+    is_change = !portal->is_cursor && pv_person_is_change(s, run->decision);
+    if (is_change && !pv_person_may_change(s, portal->judged, false, &error))
+        status = PV_DENIED;
+    else
+        status = portal->is_cursor ? PV_OK : pv_gate_effective(s, r, run, &error);
     if (status == PV_MORE)
         return stall(r);
     if (status == PV_DENIED) {
@@ -545,6 +550,7 @@ execute_portal(struct pv_session *s, struct pv_request *r, struct pv_named *port
     }
     portal->judged->is_logged = portal->has_run = true;
     (void) push_written(s, r, status);
+    s->is_changing_user = s->is_changing_user || is_change;
     if (s->phase != PV_PHASE_CLOSED)
         pv_gate_identity_after(s, PV_REQUEST_EXECUTE, run->decision);
     return PV_STEP_DONE;
@@ -650,6 +656,9 @@ pv_statement_sync(struct pv_session *s, const struct pv_frame *frame)
         return PV_STEP_DONE;
     }
     s->is_doomed = false;
+    /* Behind a change of the end user nothing is taken until it is in force. */
+    r->is_reset = s->is_changing_user;
+    s->is_changing_user = false;
     status = log_described(s, r);
     if (status == PV_OK)
         status = pv_msg_empty_write(&r->bytes, PV_CLIENT_SYNC);

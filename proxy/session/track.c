@@ -209,6 +209,7 @@ pv_track_command(struct pv_session *s, const struct pv_run *run, struct pv_slice
 {
     const char *name = run->decision == NULL ? NULL : run->decision->name;
 
+    pv_person_confirm(s, run);
     switch (run->kind) {
     case PV_KIND_BEGIN:
         s->track.is_in_block = true;
@@ -283,6 +284,7 @@ pv_track_command(struct pv_session *s, const struct pv_run *run, struct pv_slice
 void
 pv_track_error(struct pv_session *s)
 {
+    pv_person_forget(s);
     if (!s->track.is_in_block)
         end_transaction(s, false);
 }
@@ -295,6 +297,7 @@ pv_track_ready(struct pv_session *s, uint8_t status)
         end_transaction(s, true);
     else
         s->track.is_in_block = true;
+    pv_person_ready(s);
 }
 
 /* ---- search_path texts ---- */

@@ -81,6 +81,7 @@ fill_begin(struct pv_session *s, struct pv_statement_begin *begin, bool is_exten
     begin->room = s->room_name;
     begin->user = s->user;
     begin->party = s->party;
+    begin->service = s->service;
     begin->client = s->client;
     begin->application = s->reported[0];
     begin->protocol = is_extended ? PV_RECORD_EXTENDED : PV_RECORD_SIMPLE;
