@@ -90,8 +90,14 @@ allow_function(struct pv_trial *trial, const FuncCall *call, enum pv_allow_mode 
         list_length(call->funcname) > 2 ? NULL : pv_function_find_qualified(schema, name);
 
     /* A question with arguments, in FROM; where it stands elsewhere the substitution refuses it. */
-    if (function == NULL && schema != NULL && strcmp(schema, "questions") == 0 && mode == PV_ALLOW_RELEASED)
-        return PV_OK;
+    if (function == NULL && schema != NULL && strcmp(schema, "questions") == 0 && mode == PV_ALLOW_RELEASED) {
+        const struct pv_question *question = pv_room_question(trial->caller->room, name);
+
+        return question != NULL && !question->is_open
+                   ? PV_OK
+                   : pv_deny(trial, PV_REASON_NO_FUNCTION, "42883", call->location,
+                             "function questions.%s does not exist", name);
+    }
     if (function == NULL) {
         enum pv_status status = pv_deny_question(trial, PV_REASON_FUNCTION, call->location,
                                                  "Function \"%s\" is not on the allow-list.",

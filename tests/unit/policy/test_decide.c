@@ -202,6 +202,8 @@ names_that_are_not_there(void **state)
         {"SELECT g.pg_sleep FROM generate_series(1, 2) g", "42703", "no_column", NULL},
         {"SELECT * FROM questions.nope", "42P01", "no_relation", NULL},
         {"SELECT * FROM questions.explore", "42P01", "no_relation", NULL},
+        {"SELECT * FROM questions.nope(a => 1)", "42883", "no_function", "function questions.nope does not exist"},
+        {"SELECT questions.nope(1)", "42883", "no_function", NULL},
         {"selec 1", "42601", "syntax", "syntax error"},
         {"SELECT 1; selec 1", "42601", "syntax", NULL},
     };
