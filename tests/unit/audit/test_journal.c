@@ -47,7 +47,8 @@ view_has_the_promised_columns(void **state)
     static const char *const names[] = {
         "seq",      "at",       "session",       "room",       "user",   "party",       "client",     "application",
         "protocol", "question", "question_type", "decision",   "reason", "query",       "parameters", "forwarded",
-        "datasets", "columns",  "rows",          "suppressed", "bytes",  "duration_us", "outcome",    "sqlstate"};
+        "datasets", "columns",  "rows",          "suppressed", "bytes",  "duration_us", "outcome",    "sqlstate",
+        "service"};
     static const char *const values[] = {"1",
                                          "2026-01-01T00:00:00.000002Z",
                                          "7",
@@ -71,6 +72,7 @@ view_has_the_promised_columns(void **state)
                                          "120",
                                          "450",
                                          "completed",
+                                         NULL,
                                          NULL};
     struct pv_journal *journal = open_journal(*state, (struct pv_journal_options){0});
     const struct place *place = *state;
