@@ -199,12 +199,41 @@ set_limits(struct pv_doc *doc, const struct pv_located *value, void *field, cons
     (void) pv_load_object(doc, value, keys, PV_COUNT_OF(keys), field);
 }
 
+/* HOST:PORT, [V6]:PORT or the absolute path of a datagram socket. */
+static void
+set_syslog(struct pv_doc *doc, const struct pv_located *value, void *field, const struct pv_key *key)
+{
+    const char *text = pv_located_string(value);
+    const char *colon = strrchr(text, ':');
+    bool is_address = colon != NULL && colon > text && colon[1] != '\0' && strlen(colon + 1) <= 5 &&
+                      strspn(colon + 1, "0123456789") == strlen(colon + 1);
+
+    if (*text != '/' && !is_address)
+        pv_load_fault(doc, value, "\"syslog\" must be HOST:PORT or the absolute path of a socket, not \"%s\"", text);
+    else
+        pv_set_string(doc, value, field, key);
+}
+
+static void
+set_ship(struct pv_doc *doc, const struct pv_located *value, void *field, const struct pv_key *key)
+{
+    static const struct pv_key keys[] = {
+        KEY(pv_config, ship_file, "file", PV_J_STRING, false, pv_set_path, 0, 0, NULL),
+        KEY(pv_config, ship_syslog, "syslog", PV_J_STRING, false, set_syslog, 0, 0, NULL),
+    };
+
+    (void) key;
+    (void) pv_load_object(doc, value, keys, PV_COUNT_OF(keys), field);
+}
+
 static void
 set_audit(struct pv_doc *doc, const struct pv_located *value, void *field, const struct pv_key *key)
 {
     static const struct pv_key keys[] = {
         KEY(pv_config, durability, "durability", PV_J_STRING, false, pv_set_word, 0, 0, durability_words),
         KEY(pv_config, is_logging_parameters, "parameters", PV_J_BOOL, false, pv_set_bool, 0, 0, NULL),
+        KEY(pv_config, head_interval_ms, "head_interval", PV_J_STRING, false, pv_set_time, 1, 365 * DAY_MS, NULL),
+        {"ship", PV_J_OBJECT, false, set_ship, 0, 0, 0, NULL},
     };
 
     (void) key;
@@ -300,6 +329,7 @@ set_defaults(struct pv_config *config)
     config->drain_timeout_ms = 30 * SECOND_MS;
     config->durability = PV_DURABILITY_STRICT;
     config->is_logging_parameters = true;
+    config->head_interval_ms = 15 * MINUTE_MS;
 }
 
 /* A group's setter gets the whole config as its field. */

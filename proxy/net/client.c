@@ -399,6 +399,8 @@ leave(struct pv_client *client)
             begin_tls(client);
         else if (client->wants_server)
             take_server(client, now_us);
+        else if (pv_session_has_more(client->session) && pv_link_held(client->link) <= PV_LINK_LOW_BYTES)
+            pv_session_more(client->session, now_us);
         else if (balance(client, now_us))
             pv_session_kill(client->session, now_us, "53400",
                             "the client sends without reading: too much is waiting for it");
@@ -495,6 +497,15 @@ pv_client_recorded(struct pv_client *client, const struct pv_journal_done *done)
         pv_session_spent(client->session, now_us, done->ticket, done->spent);
     else
         pv_session_recorded(client->session, now_us, done->ticket, done->status == PV_OK ? PV_OK : PV_IO);
+    leave(client);
+}
+
+void
+pv_client_answer(struct pv_client *client, struct pv_ask *ask)
+{
+    int64_t now_us = enter(client);
+
+    pv_session_audit_answer(client->session, now_us, ask);
     leave(client);
 }
 

@@ -118,6 +118,12 @@ host_close(void *context)
     ((struct pv_client *) context)->wants_close = true;
 }
 
+static enum pv_status
+host_audit_ask(void *context, struct pv_ask *ask)
+{
+    return pv_worker_ask(((struct pv_client *) context)->worker, ask);
+}
+
 const struct pv_session_host pv_client_host = {
     .to_client = host_to_client,
     .to_server = host_to_server,
@@ -130,4 +136,5 @@ const struct pv_session_host pv_client_host = {
     .random = host_random,
     .pause_client = host_pause_client,
     .close = host_close,
+    .audit_ask = host_audit_ask,
 };

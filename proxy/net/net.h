@@ -17,6 +17,7 @@ struct pv_net_options {
     struct pv_world *world;       /* shared: what is in force first, and whose config says where to listen */
     struct pv_journal *journal;   /* borrowed until the workers have ended */
     struct pv_store *store;       /* borrowed likewise */
+    const char *state_path;       /* borrowed; where auditors read. NULL: nobody can */
     struct pv_loop *main;         /* where `ended` is called */
     const char *conformance_room; /* borrowed; NULL: off */
     struct pv_slice mock_secret;  /* borrowed; for SCRAM towards unknown users */

@@ -5,6 +5,7 @@
 #ifndef PV_NET_INT_H
 #define PV_NET_INT_H
 
+#include "proxy/audit/desk.h"
 #include "proxy/audit/journal.h"
 #include "proxy/net/cancel.h"
 #include "proxy/net/link.h"
@@ -50,6 +51,7 @@ struct pv_net {
     struct pv_bound *bounds;
     size_t bound_count;
     struct pv_cancel_map *cancels;
+    struct pv_desk *desk;
     struct pv_lookup *lookup;
     struct pv_session_env env[2]; /* what the workers' are made from */
     _Atomic uint32_t client_count;
@@ -64,6 +66,7 @@ extern const struct pv_session_host pv_client_host;
 /* Takes the socket: a session, or, when there is no memory for one, a closed connection. */
 void pv_client_accept(struct pv_worker *worker, int fd, const struct sockaddr_storage *peer);
 void pv_client_recorded(struct pv_client *client, const struct pv_journal_done *done);
+void pv_client_answer(struct pv_client *client, struct pv_ask *ask);
 void pv_client_cancel(struct pv_client *client);
 void pv_client_policy(struct pv_client *client);
 void pv_client_drain(struct pv_client *client);
@@ -78,6 +81,9 @@ enum pv_status pv_worker_add(struct pv_worker *worker, struct pv_client *client)
 void pv_worker_remove(struct pv_worker *worker, struct pv_client *client);
 /* A cancel for a session of whichever worker. */
 void pv_worker_cancel(struct pv_net *net, unsigned worker, uint64_t session);
+
+/* Gives an auditor's ask to the desk; its answer comes back to the session on this worker. */
+enum pv_status pv_worker_ask(struct pv_worker *worker, struct pv_ask *ask) PV_MUST_CHECK;
 
 /* How worker.c threads clients into its table and list. */
 struct pv_client_hooks {

@@ -167,6 +167,58 @@ pv_worker_cancel(struct pv_net *net, unsigned worker, uint64_t session)
     pv_loop_post(order->worker->loop, &order->message);
 }
 
+/* ---- Auditors ---- */
+
+/* Made before the ask is given away, so that its answer cannot be lost for want of memory. */
+struct answer {
+    struct pv_message message;
+    struct pv_worker *worker;
+    struct pv_ask *ask; /* a reference */
+};
+
+static void
+do_answer(struct pv_message *message)
+{
+    struct answer *answer = (struct answer *) message;
+    struct pv_client *client = pv_worker_find(answer->worker, answer->ask->session);
+
+    if (client != NULL)
+        pv_client_answer(client, answer->ask);
+    pv_ask_unref(answer->ask);
+    pv_free(answer);
+}
+
+/* From a desk's thread; the desk's reference travels on. */
+static void
+on_answered(struct pv_ask *ask)
+{
+    struct answer *answer = ask->cookie;
+
+    answer->ask = ask;
+    pv_loop_post(answer->worker->loop, &answer->message);
+}
+
+enum pv_status
+pv_worker_ask(struct pv_worker *worker, struct pv_ask *ask)
+{
+    struct answer *answer;
+    enum pv_status status;
+
+    if (worker->net->desk == NULL)
+        return PV_NOTFOUND;
+    answer = pv_calloc(1, sizeof(*answer));
+    if (answer == NULL)
+        return PV_NOMEM;
+    answer->worker = worker;
+    answer->message.deliver = do_answer;
+    ask->done = on_answered;
+    ask->cookie = answer;
+    status = pv_desk_put(worker->net->desk, ask);
+    if (status != PV_OK)
+        pv_free(answer);
+    return status;
+}
+
 static void
 do_policy(struct pv_message *message)
 {
@@ -472,6 +524,8 @@ pv_net_open(const struct pv_net_options *options, struct pv_net **net, char *err
     opened->bounds = pv_calloc(bounds_max + 1, sizeof(*opened->bounds));
     opened->cancels = pv_cancel_map_new();
     opened->lookup = pv_lookup_new(options->store);
+    if (options->state_path != NULL && pv_desk_open(options->state_path, &opened->desk) != PV_OK)
+        goto fail;
     if (opened->workers == NULL || opened->bounds == NULL || opened->cancels == NULL || opened->lookup == NULL)
         goto fail;
     /* `listeners` of a worker has room for all bounds. */
@@ -548,6 +602,8 @@ pv_net_join(struct pv_net *net)
             (void) pthread_join(net->workers[i].thread, NULL);
         net->workers[i].is_started = false;
     }
+    pv_desk_close(net->desk); /* what it still answers finds no session */
+    net->desk = NULL;
 }
 
 static void
@@ -601,5 +657,6 @@ pv_net_counters(struct pv_net *net, struct pv_counters *sum, struct pv_arena *ar
         PV_COUNT(sum, cache_entries, stats.entries);
         PV_COUNT(sum, cache_bytes, stats.bytes);
         status = pv_counters_add(&net->workers[i].counters, sum, arena);
+    }
     return status;
 }
