@@ -64,7 +64,7 @@ now_ms(void)
 
 static const char records_sql[] =
     "SELECT seq, json_object('seq', seq, 'kind', 'begin', 'id', id, 'at', at, 'session', session, 'room', room,"
-    " 'user', user, 'party', party, 'client', client, 'application', application, 'protocol', protocol,"
+    " 'user', user, 'service', service, 'party', party, 'client', client, 'application', application, 'protocol', protocol,"
     " 'question', question, 'question_type', question_type, 'decision', decision, 'reason', " TEXT("reason") ","
     " 'query', " TEXT("query") ", 'parameters', " JSON("parameters") ", 'forwarded', " TEXT("forwarded") ","
     " 'datasets', " JSON("datasets") ", 'columns', " JSON("columns") "),"
