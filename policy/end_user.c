@@ -22,7 +22,8 @@ pv_judge_end_user(struct pv_trial *trial, const char *name)
 
     if (!pv_room_trusts(caller->room, login))
         return pv_deny(trial, PV_REASON_SETTING, "42501", -1,
-                       "user \"%s\" is not trusted to name an end user in clean room \"%s\"", login, caller->room->name);
+                       "user \"%s\" is not trusted to name an end user in clean room \"%s\"", login,
+                       caller->room->name);
     if (name == NULL || *name == '\0' || strcmp(name, login) == 0)
         return PV_OK;
     if (pv_policy_user(caller->policy, pv_slice_cstr(name)) == NULL || pv_room_member(caller->room, name) == NULL)
@@ -42,7 +43,8 @@ is_space(uint8_t c)
 static bool
 is_letter(uint8_t c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '$' || c >= 0x80;
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '$' ||
+           c >= 0x80;
 }
 
 static void

@@ -209,7 +209,9 @@ set_jwks(struct pv_doc *doc, const struct pv_located *value, void *field, const 
 /* ---- the group ---------------------------------------------------------- */
 
 #define KEY(field, name, kinds, is_required, set, least, most, words) \
-    {name, kinds, is_required, set, offsetof(struct pv_tokens, field), least, most, words}
+    { \
+        name, kinds, is_required, set, offsetof(struct pv_tokens, field), least, most, words \
+    }
 
 void
 pv_set_tokens(struct pv_doc *doc, const struct pv_located *value, void *field, const struct pv_key *key)
@@ -237,5 +239,6 @@ pv_set_tokens(struct pv_doc *doc, const struct pv_located *value, void *field, c
     (void) pv_load_object(doc, value, keys, PV_COUNT_OF(keys), tokens);
     *(const struct pv_tokens **) field = tokens;
     if (pv_located_find(doc->top, "tls") == NULL)
-        pv_load_warning(doc, value, "no token can log in: tokens are taken over TLS alone, and the config has no \"tls\"");
+        pv_load_warning(doc, value,
+                        "no token can log in: tokens are taken over TLS alone, and the config has no \"tls\"");
 }

@@ -58,11 +58,11 @@ decode_object(struct pv_slice encoded, json_t **object)
     if (status == PV_OK) {
         struct pv_slice bytes = pv_buf_slice(&text);
 
-        *object = json_loadb(bytes.data == NULL ? "" : (const char *) bytes.data, bytes.len, JSON_REJECT_DUPLICATES,
-                             &error);
+        *object =
+            json_loadb(bytes.data == NULL ? "" : (const char *) bytes.data, bytes.len, JSON_REJECT_DUPLICATES, &error);
         if (*object == NULL)
-            status = error.text[0] == '\0' || json_error_code(&error) == json_error_out_of_memory ? PV_NOMEM
-                                                                                                 : PV_INVALID;
+            status =
+                error.text[0] == '\0' || json_error_code(&error) == json_error_out_of_memory ? PV_NOMEM : PV_INVALID;
         else if (!json_is_object(*object))
             status = PV_INVALID;
     }
@@ -121,7 +121,8 @@ select_key(const struct pv_tokens *tokens, const json_t *header, const struct pv
         return PV_OK;
     if (found > 1)
         return deny(why, "the token names no key, and several would fit");
-    return deny(why, is_kid_known ? "the token's algorithm is not that of the key" : "the token's key is not in the key set");
+    return deny(why, is_kid_known ? "the token's algorithm is not that of the key"
+                                  : "the token's key is not in the key set");
 }
 
 static enum pv_status
@@ -322,8 +323,8 @@ read_attributes(struct pv_arena *arena, json_t *value, struct pv_token *token, c
     if (attributes == NULL)
         return PV_NOMEM;
     for (void *member = json_object_iter(value); member != NULL; member = json_object_iter_next(value, member)) {
-        enum pv_status status = read_attribute(arena, json_object_iter_key(member), json_object_iter_value(member),
-                                               &attributes[count++]);
+        enum pv_status status =
+            read_attribute(arena, json_object_iter_key(member), json_object_iter_value(member), &attributes[count++]);
 
         if (status == PV_DENIED)
             return deny(why, "an attribute in the token is no value, and no list of values of one type");

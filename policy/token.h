@@ -1,8 +1,8 @@
 /*
  * Bearer tokens: JSON Web Tokens (RFC 7519) in compact form, signed by a key of the configured key set (RFC 7515, RFC
- * 7517), as logins. What is checked: the signature with the one algorithm of the key that `kid` names (without `kid`, of the
- * only key that fits); `typ` absent or one of a token; no `crit`; issuer and audience; exp, which must be there, nbf and
- * iat, by the configured clock skew. Every piece is bounded by PV_TOKEN_BYTES_MAX. Thread-safe.
+ * 7517), as logins. What is checked: the signature with the one algorithm of the key that `kid` names (without `kid`,
+ * of the only key that fits); `typ` absent or one of a token; no `crit`; issuer and audience; exp, which must be there,
+ * nbf and iat, by the configured clock skew. Every piece is bounded by PV_TOKEN_BYTES_MAX. Thread-safe.
  */
 #ifndef PV_TOKEN_H
 #define PV_TOKEN_H
@@ -16,13 +16,14 @@ struct pv_arena;
 
 /* In the caller's arena; nothing of the token's text is borrowed. */
 struct pv_token {
-    struct pv_user user;    /* name and attributes; no verifier */
-    struct pv_names roles;  /* of the roles claim */
-    int64_t expires_us;     /* exp, without the skew */
+    struct pv_user user;   /* name and attributes; no verifier */
+    struct pv_names roles; /* of the roles claim */
+    int64_t expires_us;    /* exp, without the skew */
 };
 
 /*
- * PV_DENIED with *why, static words for the log that hold nothing of the token; PV_NOMEM. now_us: microseconds since 1970 UTC.
+ * PV_DENIED with *why, static words for the log that hold nothing of the token; PV_NOMEM. now_us: microseconds since
+ * 1970 UTC.
  */
 enum pv_status pv_token_verify(const struct pv_tokens *tokens, struct pv_slice text, int64_t now_us,
                                struct pv_arena *arena, struct pv_token *token, const char **why) PV_MUST_CHECK;

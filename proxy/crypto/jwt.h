@@ -40,14 +40,14 @@ enum pv_jwt_alg pv_jwt_key_alg(const struct pv_jwt_key *key);
 const char *pv_jwt_alg_text(enum pv_jwt_alg alg);
 
 /*
- * `signature` decoded, as the token carries it (ES256: r and s of 32 bytes each, RFC 7518 3.4). PV_DENIED unless the key
- * signed these very bytes; PV_NOMEM.
+ * `signature` decoded, as the token carries it (ES256: r and s of 32 bytes each, RFC 7518 3.4). PV_DENIED unless the
+ * key signed these very bytes; PV_NOMEM.
  */
 enum pv_status pv_jwt_verify(const struct pv_jwt_key *key, struct pv_slice signed_bytes,
                              struct pv_slice signature) PV_MUST_CHECK;
 
-/* Appends. Strict base64url without padding (RFC 7515 2): PV_INVALID for any other character, a length that cannot be, or
- * left-over bits that are not zero, so that each value has one text. */
+/* Appends. Strict base64url without padding (RFC 7515 2): PV_INVALID for any other character, a length that cannot be,
+ * or left-over bits that are not zero, so that each value has one text. */
 enum pv_status pv_base64url_decode(struct pv_slice text, struct pv_buf *out) PV_MUST_CHECK;
 
 #endif

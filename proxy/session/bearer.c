@@ -1,7 +1,7 @@
 /*
  * Logins by bearer token (policy/token.h): as the password of an exchange in the clear, which TLS covers, or by SASL
- * OAUTHBEARER. Sources: PostgreSQL documentation, "SASL Authentication"; RFC 7628. Why a token does not serve is for the
- * log alone; the client hears the words of a wrong password.
+ * OAUTHBEARER. Sources: PostgreSQL documentation, "SASL Authentication"; RFC 7628. Why a token does not serve is for
+ * the log alone; the client hears the words of a wrong password.
  */
 #include "proxy/session/session_int.h"
 
@@ -92,8 +92,8 @@ pv_bearer_password(struct pv_session *s, const struct pv_frame *frame)
 /* ---- OAUTHBEARER ---- */
 
 /*
- * n,,^Aauth=Bearer TOKEN^A...^A (RFC 7628 3.1). PV_PROTOCOL for what is not of that form. An empty `auth`, by which a client
- * asks what is wanted, gives an empty token.
+ * n,,^Aauth=Bearer TOKEN^A...^A (RFC 7628 3.1). PV_PROTOCOL for what is not of that form. An empty `auth`, by which a
+ * client asks what is wanted, gives an empty token.
  */
 static enum pv_status
 read_initial(struct pv_slice data, struct pv_slice *token)
@@ -140,7 +140,8 @@ take_scheme(struct pv_slice *auth)
     return true;
 }
 
-/* RFC 7628 3.2.2: why, and where tokens are to be had. The client answers with one ^A, and then the login has failed. */
+/* RFC 7628 3.2.2: why, and where tokens are to be had. The client answers with one ^A, and then the login has failed.
+ */
 static void
 answer_failure(struct pv_session *s)
 {
@@ -156,7 +157,7 @@ answer_failure(struct pv_session *s)
 
         if (strstr(issuer, WELL_KNOWN) == NULL)
             issuer = pv_error_printf(s->arena, "%s%sopenid-configuration", issuer,
-                                     issuer[strlen(issuer) - 1] == '/' ? WELL_KNOWN + 1 : WELL_KNOWN);
+                                     issuer[strlen(issuer) - 1] == '/' ? &WELL_KNOWN[1] : WELL_KNOWN);
         pv_buf_put_text(&json, ",\"openid-configuration\":");
         pv_trail_json_text(&json, pv_slice_cstr(issuer));
         if (tokens->scope != NULL) {

@@ -1,8 +1,8 @@
 /*
  * Who asks: the user who logged in, or the end user whom a trusted service named by `pgveil.user` (room key
  * trusted_services). Statements are judged, logged and filtered for that one.
- *  1. The person changes between two statements and never amid a transaction: a change stands alone, and nothing is taken
- *     behind it until the server has confirmed it.
+ *  1. The person changes between two statements and never amid a transaction: a change stands alone, and nothing is
+ * taken behind it until the server has confirmed it.
  *  2. The identity that the views see is said to the server anew before the next statement; what was prepared
  *     before is judged anew; no cursor outlives the change.
  *  3. RESET ALL and DISCARD ALL bring back whom the startup packet named, so that a pool hands nobody on.
@@ -126,8 +126,8 @@ has_held_cursor(const struct pv_name_table *table)
 bool
 pv_person_may_change(struct pv_session *s, const struct pv_judged *judged, bool is_query, struct pv_error *error)
 {
-    bool is_alone = judged->count == 1 && s->track.status == 'I' && !s->track.is_in_block &&
-                    !(is_query && s->is_segment_open);
+    bool is_alone =
+        judged->count == 1 && s->track.status == 'I' && !s->track.is_in_block && !(is_query && s->is_segment_open);
 
     for (const struct pv_request *r = s->head; r != NULL; r = r->next)
         if (!r->is_internal && (r->kind == PV_REQUEST_QUERY || r->kind == PV_REQUEST_EXECUTE))

@@ -1,4 +1,5 @@
-/* Signatures of tokens: the examples of RFC 7515 (A.2, A.3) and RFC 8037 (A.4), each byte changed; keys that are none. */
+/* Signatures of tokens: the examples of RFC 7515 (A.2, A.3) and RFC 8037 (A.4), each byte changed; keys that are none.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -27,12 +28,16 @@ static const struct {
     const char *input, *signature;
 } examples[] = {
     {PV_JWT_RS256,
-     "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMs"
-     "D1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdV"
+     "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-"
+     "pCgNMs"
+     "D1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-"
+     "UTo7WTBEMa2R2CapHg665xsmtdV"
      "MTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ",
      "AQAB", "eyJhbGciOiJSUzI1NiJ9." CLAIMS,
-     "cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr7t1dnZ"
-     "cAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-e"
+     "cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_"
+     "O8W2Fp5jujGbds9uJdbF9CUAr7t1dnZ"
+     "cAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--"
+     "xi12jzDwusC-e"
      "OkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw"},
     {PV_JWT_ES256, "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
      "eyJhbGciOiJFUzI1NiJ9." CLAIMS,
@@ -81,7 +86,8 @@ examples_verify_and_changed_bytes_do_not(void **state)
         }
         for (size_t at = 0; at < len; at++)
             assert_int_equal(pv_jwt_verify(key, input, pv_slice_of(pv_buf_slice(&signature).data, at)), PV_DENIED);
-        assert_int_equal(pv_jwt_verify(key, pv_slice_of(input.data, input.len - 1), pv_buf_slice(&signature)), PV_DENIED);
+        assert_int_equal(pv_jwt_verify(key, pv_slice_of(input.data, input.len - 1), pv_buf_slice(&signature)),
+                         PV_DENIED);
         pv_buf_put_u8(&signature, 0);
         assert_int_equal(pv_jwt_verify(key, input, pv_buf_slice(&signature)), PV_DENIED);
         pv_buf_clear(&signature);
@@ -117,7 +123,8 @@ zeros_are_no_signature(void **state)
     for (size_t i = 1; i < PV_COUNT_OF(examples); i++) {
         struct pv_jwt_key *key = key_of(i);
 
-        assert_int_equal(pv_jwt_verify(key, pv_slice_cstr(examples[i].input), pv_slice_of(zeros, sizeof(zeros))), PV_DENIED);
+        assert_int_equal(pv_jwt_verify(key, pv_slice_cstr(examples[i].input), pv_slice_of(zeros, sizeof(zeros))),
+                         PV_DENIED);
         pv_jwt_key_free(key);
     }
 }
@@ -153,7 +160,8 @@ what_is_no_key(void **state)
 static void
 base64url_is_strict(void **state)
 {
-    static const char *const wrong[] = {"A", "AAAAA", "AB", "AAB", "AA==", "AA=", "A+", "A/AA", " AAA", "AA\n", "AA.A", "\xC3\xA4"};
+    static const char *const wrong[] = {
+        "A", "AAAAA", "AB", "AAB", "AA==", "AA=", "A+", "A/AA", " AAA", "AA\n", "AA.A", "\xC3\xA4"};
     struct pv_buf out = {0};
 
     (void) state;

@@ -84,8 +84,14 @@ set_up(void **state)
     assert_int_equal(pv_jwt_key_ed25519(pv_slice_of(pv_buf_slice(&der).data + pv_buf_len(&der) - 32, 32), &key), PV_OK);
     pv_buf_clear(&der);
     keys[0] = (struct pv_token_key){"k", key};
-    tokens = (struct pv_tokens){.issuer = "issuer", .audience = "veil", .clock_skew_ms = 60000, .user_claim = "sub",
-                                .roles_claim = "roles", .attributes_claim = "attributes", .keys = keys, .key_count = 1};
+    tokens = (struct pv_tokens){.issuer = "issuer",
+                                .audience = "veil",
+                                .clock_skew_ms = 60000,
+                                .user_claim = "sub",
+                                .roles_claim = "roles",
+                                .attributes_claim = "attributes",
+                                .keys = keys,
+                                .key_count = 1};
     return 0;
 }
 
@@ -155,7 +161,8 @@ one_thing_wrong(void **state)
         struct pv_buf text = sign(rows[i].header, rows[i].claims);
         struct pv_token token;
         const char *why = NULL;
-        enum pv_status status = pv_token_verify(&tokens, pv_buf_slice(&text), NOW_S * INT64_C(1000000), arena, &token, &why);
+        enum pv_status status =
+            pv_token_verify(&tokens, pv_buf_slice(&text), NOW_S * INT64_C(1000000), arena, &token, &why);
 
         assert_int_equal(status, rows[i].why == NULL ? PV_OK : PV_DENIED);
         if (rows[i].why == NULL)
@@ -171,12 +178,14 @@ static void
 claims_are_read(void **state)
 {
     struct pv_arena *arena = pv_arena_new(0);
-    struct pv_buf text = sign(HEADER, "{" WHO TIME ",\"roles\":[\"a\",\"b\"],\"attributes\":{\"n\":[1,2.5],\"t\":\"x\",\"b\":true}}");
+    struct pv_buf text =
+        sign(HEADER, "{" WHO TIME ",\"roles\":[\"a\",\"b\"],\"attributes\":{\"n\":[1,2.5],\"t\":\"x\",\"b\":true}}");
     struct pv_token token;
     const char *why;
 
     (void) state;
-    assert_int_equal(pv_token_verify(&tokens, pv_buf_slice(&text), NOW_S * INT64_C(1000000), arena, &token, &why), PV_OK);
+    assert_int_equal(pv_token_verify(&tokens, pv_buf_slice(&text), NOW_S * INT64_C(1000000), arena, &token, &why),
+                     PV_OK);
     assert_int_equal(token.roles.count, 2);
     assert_string_equal(token.roles.names[1], "b");
     assert_int_equal(token.expires_us, INT64_C(1700000100000000));
