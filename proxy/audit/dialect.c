@@ -4,6 +4,7 @@
 #include "proxy/base/limits.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -484,6 +485,15 @@ find_cast(const char *type, const char **function)
     return false;
 }
 
+/* Cut where it does not fit, which no known type's name is. */
+static void
+add_words(char name[WORDS_BYTES_MAX], const char *words)
+{
+    size_t len = strlen(name);
+
+    (void) snprintf(name + len, WORDS_BYTES_MAX - len, "%s", words);
+}
+
 /* A type's name at *at, which moves behind it. */
 static bool
 read_type(struct scan *scan, size_t *at, const char **function)
@@ -496,18 +506,17 @@ read_type(struct scan *scan, size_t *at, const char **function)
         i += 2;
     if (!is_kind(in, i, TOKEN_WORD) && !is_kind(in, i, TOKEN_QUOTED))
         return fail(scan->out, "42601", "syntax error in a type's name", NULL);
-    pv_assert(sizeof(name) == WORDS_BYTES_MAX);
-    strncat(name, in->items[i].kind == TOKEN_WORD ? in->items[i].text : in->items[i].bare, 63);
+    add_words(name, in->items[i].kind == TOKEN_WORD ? in->items[i].text : in->items[i].bare);
     i++;
     if (is_token(in, i, "precision") || is_token(in, i, "varying")) {
-        strncat(name, strcasecmp(in->items[i].text, "precision") == 0 ? " precision" : " varying", 11);
+        add_words(name, strcasecmp(in->items[i].text, "precision") == 0 ? " precision" : " varying");
         i++;
     }
     if (is_token(in, i, "(") && is_kind(in, i + 1, TOKEN_NUMBER))
         return fail(scan->out, "0A000", "types with a length or precision are not supported for the query log", NULL);
     if ((is_token(in, i, "with") || is_token(in, i, "without")) && is_token(in, i + 1, "time") &&
         is_token(in, i + 2, "zone")) {
-        strncat(name, strcasecmp(in->items[i].text, "with") == 0 ? " with time zone" : " without time zone", 19);
+        add_words(name, strcasecmp(in->items[i].text, "with") == 0 ? " with time zone" : " without time zone");
         i += 3;
     }
     if (!find_cast(name, function))

@@ -423,7 +423,7 @@ stage_close(void *context)
 
 static const struct pv_session_host stage_host = {
     stage_to_client, stage_to_server,    stage_start_tls,    stage_open_server, stage_cancel_server, stage_cancel_request,
-    stage_register_key, stage_record, stage_random, stage_pause, stage_close,
+    stage_register_key, stage_record, stage_random, stage_pause, stage_close, NULL,
 };
 
 static inline void
