@@ -50,14 +50,24 @@ pv_record_now_us(void)
 void
 pv_record_time_format(int64_t at_us, char text[PV_RECORD_TIME_SIZE])
 {
+    /* Records come many a second: the calendar is asked once for each. */
+    static _Thread_local time_t last = -1;
+    static _Thread_local char date[24];
     int64_t us = at_us < 0 ? 0 : at_us > TIME_US_MAX ? TIME_US_MAX : at_us;
     time_t seconds = (time_t) (us / US_PER_S);
-    struct tm parts = {0};
-    char date[24] = "";
+    unsigned fraction = (unsigned) (us % US_PER_S);
 
-    (void) gmtime_r(&seconds, &parts);
-    (void) strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &parts);
-    (void) snprintf(text, PV_RECORD_TIME_SIZE, "%.19s.%06uZ", date, (unsigned) (us % US_PER_S));
+    if (seconds != last) {
+        struct tm parts = {0};
+
+        (void) gmtime_r(&seconds, &parts);
+        (void) strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S.", &parts);
+        last = seconds;
+    }
+    memcpy(text, date, 20);
+    for (int i = 25; i >= 20; i--, fraction /= 10)
+        text[i] = (char) ('0' + fraction % 10);
+    memcpy(text + 26, "Z", 2);
 }
 
 /* Reads exactly `digits` digits and moves on; negative when they are not there. */

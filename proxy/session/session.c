@@ -1,6 +1,7 @@
 /*
  * Phases and events. A session holds these:
- *  1. Every event appends to two buffers and hands their free part to the host once, at its end.
+ *  1. Every event appends to two buffers and hands their free part to the host once, at its end. Rows may go to the host
+ *     before that, as they came, while nothing else of the event is for the client.
  *  2. Bytes behind a gate leave when the gate's record is on disk, in order, never before.
  *  3. The [phase][tag] table says which messages a phase takes; an empty cell ends the session.
  *  4. After pv_session_end nothing is handed over any more and no event has an effect.
@@ -13,6 +14,9 @@
 
 /* Client input above this, with nothing to be done about it now, stops the reading. */
 #define STALLED_BYTES_MAX PV_LINK_HIGH_BYTES
+
+/* Rows before an end that waits for the log: fewer bytes than this wait with it. */
+#define HELD_ANSWER_BYTES (16u * 1024u)
 
 typedef enum pv_step (*handler)(struct pv_session *s, const struct pv_frame *frame);
 
@@ -164,6 +168,9 @@ give_client(struct pv_session *s)
     uint64_t base = s->client_total - pv_buf_len(&s->client_out);
     size_t free_len = s->gate_count > 0 ? (size_t) (s->gates[0].offset - base) : pv_buf_len(&s->client_out);
 
+    /* What is about to end waits for the log anyhow: a short answer goes out with its end, in one piece. */
+    if (s->gate_count > 0 && s->client_given == 0 && free_len < HELD_ANSWER_BYTES && s->phase != PV_PHASE_CLOSED)
+        return;
     if (free_len > s->client_given) {
         struct pv_slice all = pv_buf_slice(&s->client_out);
 
@@ -343,6 +350,8 @@ start_event(struct pv_session *s, int64_t now_us)
     s->now_us = now_us;
     forget_given(&s->client_out, &s->client_given);
     forget_given(&s->server_out, &s->server_given);
+    if (s->row_given.size > 0)
+        pv_buf_clear(&s->row_given);
     return true;
 }
 
@@ -396,6 +405,7 @@ pv_session_free(struct pv_session *s)
     pv_buf_wipe(&s->identity_key);
     pv_buf_wipe(&s->client_in);
     pv_buf_clear(&s->server_in);
+    pv_buf_clear(&s->row_given);
     pv_buf_clear(&s->client_out);
     pv_buf_wipe(&s->server_out);
     pv_free(s->gates);
@@ -488,6 +498,8 @@ pv_session_server_bytes(struct pv_session *s, int64_t now_us, struct pv_slice by
 {
     if (!start_event(s, now_us))
         return;
+    if (s->phase == PV_PHASE_READY)
+        bytes = pv_result_pass_rows(s, bytes);
     pv_buf_put_slice(&s->server_in, bytes);
     if (s->phase != PV_PHASE_SETUP && s->phase != PV_PHASE_READY)
         pv_session_fatal(s, "08P01", "the database spoke out of turn");

@@ -253,6 +253,7 @@ struct pv_session {
 
     /* bytes */
     struct pv_buf client_in, server_in;
+    struct pv_buf row_given; /* a row that was put together in server_in and handed over in this event */
     size_t client_skip; /* of an oversized frame */
     struct pv_buf client_out, server_out;
     uint64_t client_total; /* bytes ever appended to client_out */
@@ -452,6 +453,8 @@ void pv_govern_spent(struct pv_session *s, uint64_t ticket, size_t spent);
 
 /* ---- result.c ---- */
 void pv_result_bytes(struct pv_session *s);
+/* Hands rows over as they lie in `bytes`, where nothing stands against it; gives what is left of them. */
+struct pv_slice pv_result_pass_rows(struct pv_session *s, struct pv_slice bytes);
 /* Takes out what names physical schemas; in the arena. NULL: the text cannot be shown. */
 const char *pv_result_scrub(struct pv_arena *arena, struct pv_slice text);
 

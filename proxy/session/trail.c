@@ -8,6 +8,12 @@
 #include <stdio.h>
 #include <string.h>
 
+static bool
+is_plain(uint8_t c)
+{
+    return c >= 0x20 && c < 0x7F && c != '"' && c != '\\';
+}
+
 void
 pv_trail_json_text(struct pv_buf *buf, struct pv_slice text)
 {
@@ -15,8 +21,16 @@ pv_trail_json_text(struct pv_buf *buf, struct pv_slice text)
 
     pv_buf_put_u8(buf, '"');
     for (size_t i = 0; i < text.len; i++) {
-        uint8_t c = text.data[i];
+        size_t run = 0;
+        uint8_t c;
 
+        while (i + run < text.len && is_plain(text.data[i + run]))
+            run++;
+        pv_buf_put(buf, text.data + i, run);
+        i += run;
+        if (i == text.len)
+            break;
+        c = text.data[i];
         if (c == '"' || c == '\\') {
             pv_buf_put_u8(buf, '\\');
             pv_buf_put_u8(buf, c);
