@@ -15,7 +15,7 @@
 
 const struct pv_table pv_tables[PV_TABLE_COUNT] = {
     [PV_TABLE_STATEMENT] = {"statement", PV_STATEMENT_COLUMNS, 19, 'B'},
-    [PV_TABLE_STATEMENT_END] = {"statement_end", PV_STATEMENT_END_COLUMNS, 8, 'E'},
+    [PV_TABLE_STATEMENT_END] = {"statement_end", PV_STATEMENT_END_COLUMNS, 9, 'E'},
     [PV_TABLE_EVENT] = {"event", PV_EVENT_COLUMNS, 7, 'V'},
 };
 
@@ -309,6 +309,7 @@ build_end(struct builder *builder, uint64_t id, const struct pv_statement_end *e
     }
     add_text(builder, pv_outcome_word(end->outcome));
     add_text(builder, end->sqlstate);
+    add_text(builder, end->reason);
 }
 
 static void

@@ -84,6 +84,7 @@ struct pv_statement_end {
     enum pv_suppressed suppressed;
     enum pv_outcome outcome;
     const char *sqlstate; /* five characters; NULL: none */
+    const char *reason;   /* the database's own words where the client got general ones; NULL: none */
 };
 
 struct pv_event {

@@ -24,7 +24,7 @@ struct pv_value {
 #define PV_STATEMENT_COLUMNS \
     "id, at, session, room, user, party, client, application, protocol, question, question_type, decision, " \
     "reason, query, parameters, forwarded, datasets, columns, service"
-#define PV_STATEMENT_END_COLUMNS "id, at, rows, suppressed, bytes, duration_us, outcome, sqlstate"
+#define PV_STATEMENT_END_COLUMNS "id, at, rows, suppressed, bytes, duration_us, outcome, sqlstate, reason"
 #define PV_EVENT_COLUMNS "at, session, room, user, client, event, detail"
 
 enum pv_table_id { PV_TABLE_STATEMENT, PV_TABLE_STATEMENT_END, PV_TABLE_EVENT, PV_TABLE_COUNT };

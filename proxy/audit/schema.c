@@ -7,7 +7,7 @@
 #define SELECT_QUERY_LOG(schema, collate) \
     "SELECT s.seq AS seq, s.at" collate " AS at, s.session AS session, s.room AS room, s.user AS user, s.party AS party, " \
     "s.client AS client, s.application AS application, s.protocol AS protocol, s.question AS question, " \
-    "s.question_type AS question_type, s.decision AS decision, s.reason AS reason, s.query AS query, " \
+    "s.question_type AS question_type, s.decision AS decision, coalesce(s.reason, e.reason) AS reason, s.query AS query, " \
     "s.parameters AS parameters, s.forwarded AS forwarded, s.datasets AS datasets, s.columns AS columns, " \
     "e.rows AS rows, e.suppressed AS suppressed, e.bytes AS bytes, e.duration_us AS duration_us, " \
     "e.outcome AS outcome, e.sqlstate AS sqlstate, s.service AS service FROM " schema "statement AS s LEFT JOIN " schema \
@@ -62,7 +62,7 @@ static const char schema_sql[] =
     "CREATE INDEX statement_denied ON statement (decision) WHERE decision = 'denied';"
     "CREATE TABLE statement_end (seq INTEGER PRIMARY KEY NOT NULL, id INTEGER NOT NULL UNIQUE, at TEXT NOT NULL,"
     " rows INTEGER, suppressed TEXT, bytes INTEGER, duration_us INTEGER, outcome TEXT NOT NULL, sqlstate TEXT,"
-    " hash BLOB NOT NULL) STRICT;"
+    " reason TEXT, hash BLOB NOT NULL) STRICT;"
     "CREATE TABLE event (seq INTEGER PRIMARY KEY NOT NULL, at TEXT NOT NULL, session INTEGER, room TEXT, user TEXT,"
     " client TEXT, event TEXT NOT NULL, detail TEXT, hash BLOB NOT NULL) STRICT;"
     "CREATE INDEX event_at ON event (at);"

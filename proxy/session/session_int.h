@@ -116,6 +116,7 @@ struct pv_run {
     const struct pv_budget_take *takes; /* of its begin record, as effective->budgets; NULL: none */
     uint64_t ticket;                    /* of its begin record */
     bool has_begun, has_ended;
+    char *database_words; /* of a redacted error, for the log; owned, gone with the end record */
 };
 
 enum pv_request_kind {
@@ -482,7 +483,7 @@ void pv_trail_unread(struct pv_session *s, struct pv_request *r, bool is_extende
                      const char *sqlstate);
 void pv_trail_event(struct pv_session *s, const char *event, const char *detail_json);
 void pv_trail_login_failed(struct pv_session *s, const char *user, const char *room, const char *reason);
-void pv_trail_database_error(struct pv_session *s, const struct pv_run *run, const struct pv_msg_notice *notice);
+void pv_trail_database_error(struct pv_session *s, struct pv_run *run, const struct pv_msg_notice *notice);
 /* Appends a JSON string; bytes that are no UTF-8 become '?'. */
 void pv_trail_json_text(struct pv_buf *buf, struct pv_slice text);
 

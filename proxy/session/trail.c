@@ -114,6 +114,15 @@ fill_question(struct pv_statement_begin *begin, struct pv_arena *arena, const st
     return begin->datasets == NULL || begin->columns == NULL ? PV_NOMEM : PV_OK;
 }
 
+/* What is no text cannot be kept as one; the decision's reason says so. */
+static void
+set_query(struct pv_statement_begin *begin, struct pv_slice text)
+{
+    begin->has_query = pv_utf8_valid(text);
+    if (begin->has_query)
+        begin->query = text;
+}
+
 enum pv_status
 pv_trail_begin(struct pv_session *s, struct pv_request *r, struct pv_run *run)
 {
@@ -127,8 +136,7 @@ pv_trail_begin(struct pv_session *s, struct pv_request *r, struct pv_run *run)
     if (status != PV_OK)
         return status;
     begin.is_allowed = true;
-    begin.has_query = true;
-    begin.query = run->decision->text;
+    set_query(&begin, run->decision->text);
     begin.parameters = run->parameters;
     begin.forwarded = run->decision->forwarded;
     status = pv_govern_takes(s, r, run, &begin);
@@ -173,7 +181,10 @@ pv_trail_end(struct pv_session *s, struct pv_run *run, enum pv_outcome outcome, 
     end.suppressed = suppression_of(run);
     end.outcome = outcome;
     end.sqlstate = sqlstate != NULL && strlen(sqlstate) == 5 ? sqlstate : NULL;
+    end.reason = run->database_words;
     status = put(s, &record, &ticket);
+    pv_free(run->database_words);
+    run->database_words = NULL;
     if (s->phase == PV_PHASE_CLOSED)
         return;
     /* The statement ran; that its outcome cannot be kept ends the session, before the client sees the statement end. */
@@ -215,8 +226,7 @@ pv_trail_denied(struct pv_session *s, struct pv_request *r, const struct pv_judg
         pv_session_fail(s, PV_NOMEM);
         return;
     }
-    begin.has_query = true;
-    begin.query = decision->text;
+    set_query(&begin, decision->text);
     begin.reason = reason;
     begin.parameters = parameters;
     put_whole(s, r, &begin, sqlstate);
@@ -240,8 +250,7 @@ pv_trail_failed_parse(struct pv_session *s, const struct pv_named *named, const 
     }
     named->judged->is_logged = true;
     begin.is_allowed = true;
-    begin.has_query = true;
-    begin.query = decision->text;
+    set_query(&begin, decision->text);
     begin.forwarded = decision->forwarded;
     end.id = begin.id;
     end.at_us = s->now_us;
@@ -296,7 +305,7 @@ pv_trail_login_failed(struct pv_session *s, const char *user, const char *room, 
 
 /* The server's own words, which a client of a redacted question does not get. */
 void
-pv_trail_database_error(struct pv_session *s, const struct pv_run *run, const struct pv_msg_notice *notice)
+pv_trail_database_error(struct pv_session *s, struct pv_run *run, const struct pv_msg_notice *notice)
 {
     static const struct {
         enum pv_msg_notice_field field;
@@ -306,8 +315,12 @@ pv_trail_database_error(struct pv_session *s, const struct pv_run *run, const st
         {PV_NOTICE_HINT, "hint"},         {PV_NOTICE_WHERE, "where"},
     };
     struct pv_buf buf = {0};
+    struct pv_slice words = notice->fields[PV_NOTICE_MESSAGE];
     const char *detail;
 
+    /* The original goes with the statement's end, which follows; running out of memory costs the words alone. */
+    if (run != NULL && run->has_begun && !run->has_ended && words.data != NULL && run->database_words == NULL)
+        run->database_words = pv_strndup((const char *) words.data, words.len);
     pv_buf_printf(&buf, "{\"statement\":%llu", (unsigned long long) (run == NULL ? 0 : run->id));
     for (size_t i = 0; i < PV_COUNT_OF(fields); i++) {
         struct pv_slice value = notice->fields[fields[i].field];
