@@ -128,18 +128,18 @@ def code3(conn, sql, args=None, **more):
 
 
 def pipeline_with_error(conn, sql):
-    """Ten statements in one pipeline, the fifth refused: what each came to."""
-    got = []
-    try:
-        with conn.pipeline():
-            cursors = [conn.execute(sql if n == 4 else "SELECT %s::integer", None if n == 4 else (n,)) for n in range(10)]
-            for cur in cursors:
-                try:
-                    got.append(cur.fetchone())
-                except psycopg.Error as error:
-                    got.append(error.sqlstate or type(error).__name__)
-    except psycopg.Error as error:
-        got.append(error.sqlstate or type(error).__name__)
+    """Six statements in one libpq pipeline, the third refused, then a sync: what each came to."""
+    pg, got = conn.pgconn, []
+    pg.enter_pipeline_mode()
+    for n in range(6):
+        pg.send_query_params(sql.encode() if n == 2 else b"SELECT %d" % n, None)
+    pg.pipeline_sync()
+    while not got or got[-1] != "PIPELINE_SYNC":
+        result = pg.get_result()
+        if result is not None:
+            state = result.error_field(psycopg.pq.DiagnosticField.SQLSTATE)
+            got.append(state.decode() if state else psycopg.pq.ExecStatus(result.status).name)
+    pg.exit_pipeline_mode()
     return got
 
 
@@ -298,9 +298,10 @@ def sqlalchemy_steps(end):
             sa.select((steps_table.c.n % 3).label("k"), sa.func.count()).group_by(sa.text("k")).order_by(sa.text("k")))]
         function = sa.func.questions.one_step(7).table_valued("n", "label")
         steps["function"] = [tuple(row) for row in conn.execute(sa.select(function))]
-        steps["streamed"] = sum(row[0] for row in conn.execution_options(stream_results=True).execute(sa.select(steps_table)))
         with conn.begin_nested():
             steps["nested"] = conn.execute(sa.text("SELECT :x + 1"), {"x": 1}).scalar()
+    with engine.connect().execution_options(stream_results=True) as conn:
+        steps["streamed"] = sum(row[0] for row in conn.execute(sa.select(steps_table)))
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
         steps["autocommit"] = conn.execute(sa.text("SELECT label FROM questions.one_step(:n)"), {"n": 9}).scalar()
     if end.is_veiled:
