@@ -131,10 +131,16 @@ value_text(struct pv_trial *trial, const VariableSetStmt *stmt)
     return text;
 }
 
+struct shadowing {
+    VariableSetStmt *stmt;
+    const char *kept; /* the value that SHOW gives back; NULL: none is kept */
+};
+
 static void
 rename_setting(void *context)
 {
-    VariableSetStmt *stmt = context;
+    struct shadowing *shadowing = context;
+    VariableSetStmt *stmt = shadowing->stmt;
 
     /* A placeholder of our own: the statement keeps its tag and its place in the transaction, and pins stay. */
     stmt->name = psprintf("pgveil.%s", stmt->kind == VAR_SET_MULTI ? "transaction" : stmt->name);
@@ -142,16 +148,17 @@ rename_setting(void *context)
         stmt->kind = VAR_SET_VALUE;
     stmt->args = NIL;
     if (stmt->kind == VAR_SET_VALUE)
-        stmt->args = list_make1(pv_make_string(""));
+        stmt->args = list_make1(pv_make_string(shadowing->kept == NULL ? "" : shadowing->kept));
     else
         stmt->kind = VAR_RESET;
 }
 
 static enum pv_status
-shadow(struct pv_trial *trial, VariableSetStmt *stmt)
+shadow(struct pv_trial *trial, VariableSetStmt *stmt, const char *kept)
 {
+    struct shadowing shadowing = {stmt, kept};
     MemoryContext before = pv_sql_enter(trial->sql);
-    enum pv_status status = pv_sql_guard(rename_setting, stmt, NULL);
+    enum pv_status status = pv_sql_guard(rename_setting, &shadowing, NULL);
 
     pv_sql_leave(before);
     return status;
@@ -195,7 +202,7 @@ judge_set(struct pv_trial *trial, VariableSetStmt *stmt)
         status = pv_sql_guard(drop_read_write, &stmt->args, NULL);
         pv_sql_leave(before);
         /* Where only READ WRITE was asked nothing is left to set. */
-        return status == PV_OK && stmt->args == NIL ? shadow(trial, stmt) : status;
+        return status == PV_OK && stmt->args == NIL ? shadow(trial, stmt, NULL) : status;
     }
     if (stmt->kind == VAR_SET_CURRENT)
         return deny_setting(trial, stmt->name, NULL);
@@ -212,13 +219,14 @@ judge_set(struct pv_trial *trial, VariableSetStmt *stmt)
         if (value != NULL && !pv_setting_value_is_allowed(setting, value))
             return deny_setting(trial, setting->name, value);
         return PV_OK;
-    case PV_SETTING_PATH:
     case PV_SETTING_IGNORED:
-        return shadow(trial, stmt);
+        return shadow(trial, stmt, decision->value);
+    case PV_SETTING_PATH:
+        return shadow(trial, stmt, NULL);
     case PV_SETTING_FIXED:
         if (!is_default && (value == NULL || !pv_setting_value_is_allowed(setting, value)))
             return deny_setting(trial, setting->name, value);
-        return shadow(trial, stmt);
+        return shadow(trial, stmt, NULL);
     case PV_SETTING_USER: {
         enum pv_status status;
 
@@ -226,7 +234,7 @@ judge_set(struct pv_trial *trial, VariableSetStmt *stmt)
         if (stmt->is_local || (!is_default && value == NULL))
             return deny_setting(trial, setting->name, value);
         status = pv_judge_end_user(trial, value);
-        return status == PV_OK ? shadow(trial, stmt) : status;
+        return status == PV_OK ? shadow(trial, stmt, NULL) : status;
     }
     case PV_SETTING_SHOWN:
     default:
@@ -246,6 +254,24 @@ search_path_text(struct pv_trial *trial)
             return NULL;
     }
     return text;
+}
+
+/* SHOW of a setting that is heard and not obeyed: what was set last, as its placeholder holds it. */
+static enum pv_status
+show_ignored(struct pv_trial *trial, const char *name, Node **stmt)
+{
+    const char *text = pv_arena_printf(trial->arena,
+                                       "SELECT COALESCE(NULLIF(pg_catalog.current_setting('pgveil.%s', true), ''), "
+                                       "pg_catalog.current_setting('%s')) AS %s",
+                                       name, name, name);
+    struct pv_sql *sql = NULL;
+    enum pv_status status =
+        text == NULL ? PV_NOMEM : pv_sql_parse(pv_slice_cstr(text), &pv_sql_limits_default, &sql, NULL);
+
+    if (status == PV_OK)
+        status = pv_sql_copy(trial->sql, pv_sql_stmt(sql, 0), stmt);
+    pv_sql_free(sql);
+    return status;
 }
 
 static enum pv_status
@@ -268,7 +294,7 @@ judge_show(struct pv_trial *trial, Node **stmt)
     }
     if (strcmp(setting->name, "session_authorization") == 0)
         decision->show_value = trial->caller->user;
-    return PV_OK;
+    return setting->class == PV_SETTING_IGNORED ? show_ignored(trial, setting->name, stmt) : PV_OK;
 }
 
 /* SHOW ALL as a query over the settings that a client may see. */
