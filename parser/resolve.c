@@ -256,6 +256,8 @@ resolve_group_list(struct pv_resolver *resolver, struct pv_scope *scope, List *i
 
         if (IsA(item, GroupingSet))
             status = resolve_group_list(resolver, scope, ((GroupingSet *) item)->content);
+        else if (IsA(item, RowExpr) && ((RowExpr *) item)->row_format == COERCE_IMPLICIT_CAST)
+            status = resolve_group_list(resolver, scope, ((RowExpr *) item)->args); /* (a, b) is a, b */
         else
             status = resolve_sort_item(resolver, scope, item, true);
         if (status != PV_OK)
@@ -381,6 +383,10 @@ resolve_cte(struct pv_resolver *resolver, struct pv_scope *scope, CommonTableExp
         if (columns == NULL)
             return PV_NOMEM;
         cte->column_count = cte->level->output_count;
+        if ((size_t) list_length(expr->aliascolnames) > cte->column_count)
+            return pv_resolve_error(resolver, PV_INVALID, "42P10", expr->location,
+                                    "WITH query \"%s\" has %zu columns available but %d columns specified", cte->name,
+                                    cte->column_count, list_length(expr->aliascolnames));
         for (size_t i = 0; i < cte->column_count; i++)
             columns[i] = (int) i < list_length(expr->aliascolnames) ? strVal(list_nth(expr->aliascolnames, (int) i))
                                                                     : cte->level->outputs[i].name;

@@ -129,7 +129,31 @@ struct pv_caller {
      */
     struct pv_cache *cache;
     struct pv_trace *trace; /* the cache's own */
+    bool is_explaining; /* the decision tells its lineage and rules */
 };
+
+/* Where an output column comes from. The stronger follow the weaker: a column that is several of them is the last. */
+enum pv_lineage_how {
+    PV_LINEAGE_CONSTANT,
+    PV_LINEAGE_PLAIN,      /* a column as it is */
+    PV_LINEAGE_EXPRESSION, /* made of columns */
+    PV_LINEAGE_GROUPED,    /* of what groups hold in common */
+    PV_LINEAGE_AGGREGATED
+};
+
+struct pv_lineage {
+    const char *name;
+    enum pv_lineage_how how;
+    struct pv_names columns; /* schema.relation.column */
+};
+
+/* An analysis rule that the statement was judged by. */
+struct pv_rule_applied {
+    const struct pv_dataset *dataset;
+    unsigned references; /* how often the statement names the data set */
+};
+
+const char *pv_lineage_how_name(enum pv_lineage_how how);
 
 struct pv_decision {
     bool is_allowed;
@@ -154,6 +178,12 @@ struct pv_decision {
     struct pv_names questions; /* ids of all that are asked; `question` is the strictest of them */
     struct pv_budget_demand *budgets; /* what each run of it takes, before it runs (PREPARE: of its EXECUTE) */
     size_t budget_count;
+    /* For those who explain (pv_caller.is_explaining), allowed or denied, as soon as all names mean something: */
+    const struct pv_lineage *lineage; /* by output column */
+    size_t lineage_count;
+    const struct pv_rule_applied *rules;
+    size_t rule_count;
+    bool has_threshold; /* some group may be left out for want of entities */
 };
 
 /*

@@ -86,10 +86,17 @@ void pv_substitute_data(const struct pv_room *room, const struct pv_resolution *
  */
 enum pv_status pv_edit_lookup_cast(struct pv_trial *trial, TypeCast *cast, bool is_kept, Node **edited) PV_MUST_CHECK;
 
+/* ---- explain.c ---------------------------------------------------------------- */
+
+/* Lineage and rules into the decision. */
+enum pv_status pv_explain_resolution(struct pv_trial *trial, const struct pv_resolution *resolution) PV_MUST_CHECK;
+
 /* ---- fixed questions (ask.c, question.c) ------------------------------------- */
 
 /* Is it one of the room's fixed questions? PV_OK: replaced; PV_NOTFOUND: none; PV_DENIED: one, but not so. */
 enum pv_status pv_ask_fixed(struct pv_trial *trial, Node **select) PV_MUST_CHECK;
+/* Of a statement that is none: names the fixed question that is nearest in the decision's hint. PV_OK or PV_NOMEM. */
+enum pv_status pv_ask_nearest(struct pv_trial *trial, Node *select) PV_MUST_CHECK;
 /* Is it a statement that an open question of the room allows? As pv_ask_fixed. */
 enum pv_status pv_ask_open(struct pv_trial *trial, const struct pv_resolution *resolution, Node **select) PV_MUST_CHECK;
 /* May the caller have this question now? PV_DENIED otherwise. Notes it in the decision. */

@@ -230,7 +230,6 @@ reads_data(const struct pv_resolution *resolution)
 static enum pv_status
 ask_data(struct pv_trial *trial, const struct pv_resolution *resolution, Node **select)
 {
-    const char *hint;
     enum pv_status status = pv_names_read(trial->arena, resolution, &trial->decision->datasets,
                                           &trial->decision->columns);
 
@@ -239,15 +238,17 @@ ask_data(struct pv_trial *trial, const struct pv_resolution *resolution, Node **
     status = pv_ask_fixed(trial, select);
     if (status != PV_NOTFOUND)
         return status;
-    hint = trial->decision->hint;
     status = pv_ask_open(trial, resolution, select);
     if (status != PV_NOTFOUND)
         return status;
     status = pv_deny_question(trial, PV_REASON_NOT_A_QUESTION, -1,
                               "It reads data set \"%s\" and is none of the room's fixed questions.",
                               trial->decision->datasets.count > 0 ? trial->decision->datasets.names[0] : "");
-    trial->decision->hint = hint != NULL ? hint : "List the questions you may ask with: SELECT * FROM "
-                                                  "information_schema.tables WHERE table_schema = 'questions'.";
+    if (pv_ask_nearest(trial, *select) != PV_OK)
+        return PV_NOMEM;
+    if (trial->decision->hint == NULL)
+        trial->decision->hint = "List the questions you may ask with: SELECT * FROM information_schema.tables WHERE "
+                                "table_schema = 'questions'.";
     return status;
 }
 
@@ -268,6 +269,8 @@ pv_judge_select(struct pv_trial *trial, Node **select)
         return PV_NOMEM;
     if (status != PV_OK)
         return deny_unresolved(trial, status, &err);
+    if (trial->caller->is_explaining && pv_explain_resolution(trial, resolution) != PV_OK)
+        return PV_NOMEM;
     if (reads_data(resolution))
         return ask_data(trial, resolution, select);
     status = pv_allow_tree(trial, *select, PV_ALLOW_RELEASED);

@@ -256,6 +256,7 @@ enforce_level(struct enforce *enforce, struct pv_level *level)
     if (needs == NULL || enforce->status != PV_OK || level->is_thresholded)
         return;
     level->is_thresholded = true;
+    enforce->rule->trial->decision->has_threshold = true;
     for (ListCell *cell = list_head(level->stmt->targetList); cell != NULL;
          cell = lnext(level->stmt->targetList, cell)) {
         ResTarget *target = lfirst(cell);

@@ -58,6 +58,55 @@ names_array(const struct pv_names *names)
     return array;
 }
 
+static json_t *
+lineage_array(const struct pv_decision *decision)
+{
+    json_t *array = json_array();
+
+    for (size_t i = 0; i < decision->lineage_count; i++) {
+        const struct pv_lineage *lineage = &decision->lineage[i];
+
+        (void) json_array_append_new(array, json_pack("{s:s, s:s, s:o}", "output", lineage->name, "how",
+                                                      pv_lineage_how_name(lineage->how), "columns",
+                                                      names_array(&lineage->columns)));
+    }
+    return array;
+}
+
+static bool
+is_asked_openly(const struct pv_decision *decision)
+{
+    return decision->question == NULL || decision->question->is_open;
+}
+
+/* The rules of an open question, each with what must stand behind a group. */
+static json_t *
+rules_array(const struct pv_decision *decision)
+{
+    json_t *array = json_array();
+
+    for (size_t i = 0; i < decision->rule_count && is_asked_openly(decision); i++) {
+        const struct pv_dataset *dataset = decision->rules[i].dataset;
+        const struct pv_analysis_rule *rule = dataset->rule;
+        bool is_list = rule->type == PV_RULE_LIST;
+        json_t *thresholds = json_array();
+
+        for (size_t k = 0; k < rule->constraint_count; k++)
+            (void) json_array_append_new(thresholds,
+                                         json_pack("{s:s, s:I}", "column", rule->constraints[k].column, "minimum",
+                                                   (json_int_t) rule->constraints[k].minimum));
+        if (decision->question != NULL && decision->question->minimum_entities > 0 && dataset->entity != NULL)
+            (void) json_array_append_new(thresholds, json_pack("{s:s, s:I}", "column", dataset->entity, "minimum",
+                                                               (json_int_t) decision->question->minimum_entities));
+        (void) json_array_append_new(
+            array, json_pack("{s:s, s:s, s:s, s:i, s:o, s:s}", "dataset", dataset->key, "owner", dataset->owner, "type",
+                             is_list ? "list" : "aggregation", "references", (int) decision->rules[i].references,
+                             "thresholds", thresholds, "suppression",
+                             rule->suppression == PV_SUPPRESS_REMAINDER ? "remainder" : "drop"));
+    }
+    return array;
+}
+
 /* One object for the whole text: denied when any of its statements is, with the first denial. */
 static void
 print_json(const struct pv_decision *decisions, size_t count, const struct pv_decision *answer)
@@ -80,6 +129,8 @@ print_json(const struct pv_decision *decisions, size_t count, const struct pv_de
     (void) json_object_set_new(object, "forwarded", text_or_null(answer->is_allowed ? pv_buf_text(&forwarded) : NULL));
     (void) json_object_set_new(object, "datasets", names_array(&answer->datasets));
     (void) json_object_set_new(object, "columns", names_array(&answer->columns));
+    (void) json_object_set_new(object, "lineage", lineage_array(answer));
+    (void) json_object_set_new(object, "rules", rules_array(answer));
     (void) json_dumpf(object, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_ENCODE_ANY);
     putchar('\n');
     json_decref(object);
@@ -98,6 +149,38 @@ print_names(const char *label, const struct pv_names *names)
 }
 
 static void
+print_lineage(const struct pv_decision *decision)
+{
+    for (size_t i = 0; i < decision->lineage_count; i++) {
+        const struct pv_lineage *lineage = &decision->lineage[i];
+
+        printf("%-11s%s: %s", i == 0 ? "lineage:" : "", lineage->name, pv_lineage_how_name(lineage->how));
+        for (size_t k = 0; k < lineage->columns.count; k++)
+            printf("%s%s", k == 0 ? " " : ", ", lineage->columns.names[k]);
+        putchar('\n');
+    }
+}
+
+static void
+print_rules(const struct pv_decision *decision)
+{
+    for (size_t i = 0; i < decision->rule_count && is_asked_openly(decision); i++) {
+        const struct pv_dataset *dataset = decision->rules[i].dataset;
+        const struct pv_analysis_rule *rule = dataset->rule;
+
+        printf("%-11s%s (%s, owner %s)", i == 0 ? "rules:" : "", dataset->key,
+               rule->type == PV_RULE_LIST ? "list" : "aggregation", dataset->owner);
+        for (size_t k = 0; k < rule->constraint_count; k++)
+            printf("; at least %llu distinct %s behind each group", (unsigned long long) rule->constraints[k].minimum,
+                   rule->constraints[k].column);
+        if (decision->question != NULL && decision->question->minimum_entities > 0 && dataset->entity != NULL)
+            printf("; at least %llu distinct %s behind each group",
+                   (unsigned long long) decision->question->minimum_entities, dataset->entity);
+        printf("%s\n", rule->suppression == PV_SUPPRESS_REMAINDER ? "; smaller ones are gathered" : "");
+    }
+}
+
+static void
 print_text(const struct pv_decision *decisions, size_t count, const struct pv_decision *answer)
 {
     printf("%-11s%s\n", "decision:", answer->is_allowed ? "allowed" : "denied");
@@ -112,6 +195,8 @@ print_text(const struct pv_decision *decisions, size_t count, const struct pv_de
     }
     print_names("data sets:", &answer->datasets);
     print_names("columns:", &answer->columns);
+    print_lineage(answer);
+    print_rules(answer);
     for (size_t i = 0; i < count && answer->is_allowed; i++)
         printf("%-11s%s\n", "forwarded:", decisions[i].forwarded);
 }
@@ -127,6 +212,7 @@ decide(const struct pv_policy *policy, const struct pv_standing *standing, const
                                .user = user,
                                .search_path = {path, 1},
                                .standing = standing,
+                               .is_explaining = true,
                                .now_us = (int64_t) time(NULL) * 1000000};
     struct pv_arena *arena = pv_arena_new(0);
     struct pv_decision *decisions = NULL;
