@@ -610,6 +610,23 @@ pv_match(const Node *ours, unsigned parameter_count, Node *theirs, pv_match_same
     return m.status;
 }
 
+bool
+pv_match_may(const Node *ours, const Node *theirs)
+{
+    const SelectStmt *a = (const SelectStmt *) ours, *b = (const SelectStmt *) theirs;
+
+    if (nodeTag(ours) != nodeTag(theirs))
+        return false;
+    if (!IsA(ours, SelectStmt))
+        return true;
+    return a->op == b->op && list_length(a->targetList) == list_length(b->targetList) &&
+           list_length(a->fromClause) == list_length(b->fromClause) &&
+           list_length(a->groupClause) == list_length(b->groupClause) &&
+           list_length(a->sortClause) == list_length(b->sortClause) &&
+           (a->whereClause == NULL) == (b->whereClause == NULL) &&
+           (a->havingClause == NULL) == (b->havingClause == NULL);
+}
+
 void
 pv_match_clear(struct pv_match *match)
 {

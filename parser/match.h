@@ -28,6 +28,8 @@ struct pv_match {
  */
 enum pv_status pv_match(const Node *ours, unsigned parameter_count, Node *theirs, pv_match_same_relation same,
                         void *ctx, struct pv_match *match, bool *matched) PV_MUST_CHECK;
+/* A look at the outermost clauses: false where pv_match would certainly find a difference. Costs next to nothing. */
+bool pv_match_may(const Node *ours, const Node *theirs);
 void pv_match_clear(struct pv_match *match);
 
 #endif

@@ -326,12 +326,42 @@ hint_nearest(struct pv_trial *trial, const struct pv_question *nearest, const ch
 }
 
 enum pv_status
-pv_ask_fixed(struct pv_trial *trial, Node **select)
+pv_ask_nearest(struct pv_trial *trial, Node *select)
 {
     const struct pv_room *room = trial->caller->room;
     const struct pv_question *nearest = NULL;
     const char *difference = "";
     unsigned agreed = 0;
+
+    for (size_t i = 0; i < room->question_count; i++) {
+        const struct pv_question *question = &room->questions[i];
+        struct pv_match match = {0};
+        bool is_matched = false;
+        enum pv_status status;
+
+        if (question->is_open || question->plan == NULL || !pv_question_admits(question, trial->caller->member))
+            continue;
+        status = pv_match(pv_sql_stmt(question->plan->match.sql, 0), question->plan->number_count, select, same_relation,
+                          trial, &match, &is_matched);
+        if (status != PV_NOMEM && (nearest == NULL || match.agreed > agreed)) {
+            nearest = question;
+            agreed = match.agreed;
+            difference = pv_arena_strdup(trial->arena, match.difference);
+            if (difference == NULL)
+                difference = "";
+        }
+        pv_match_clear(&match);
+        if (status == PV_NOMEM)
+            return status;
+    }
+    hint_nearest(trial, nearest, difference);
+    return PV_OK;
+}
+
+enum pv_status
+pv_ask_fixed(struct pv_trial *trial, Node **select)
+{
+    const struct pv_room *room = trial->caller->room;
     enum pv_status status = PV_NOTFOUND;
 
     for (size_t i = 0; i < room->question_count && status == PV_NOTFOUND; i++) {
@@ -339,26 +369,17 @@ pv_ask_fixed(struct pv_trial *trial, Node **select)
         struct pv_match match = {0};
         bool is_matched = false;
 
-        if (question->is_open || question->plan == NULL)
+        if (question->is_open || question->plan == NULL ||
+            !pv_match_may(pv_sql_stmt(question->plan->match.sql, 0), *select))
             continue;
         status = pv_match(pv_sql_stmt(question->plan->match.sql, 0), question->plan->number_count, *select,
                           same_relation, trial, &match, &is_matched);
-        if (status == PV_OK && is_matched) {
+        if (status == PV_OK && is_matched)
             status = ask_matched(trial, question, &match, select);
-        } else if (status == PV_OK || status == PV_DENIED) {
-            if (pv_question_admits(question, trial->caller->member) && (nearest == NULL || match.agreed > agreed)) {
-                nearest = question;
-                agreed = match.agreed;
-                difference = pv_arena_strdup(trial->arena, match.difference);
-                if (difference == NULL)
-                    difference = "";
-            }
+        else if (status == PV_OK || status == PV_DENIED)
             status = PV_NOTFOUND;
-        }
         pv_match_clear(&match);
     }
-    if (status == PV_NOTFOUND)
-        hint_nearest(trial, nearest, difference);
     return status;
 }
 

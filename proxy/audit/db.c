@@ -185,6 +185,8 @@ set_up(sqlite3 *sqlite, const struct pv_db_options *options, char *error, size_t
         status = pv_db_exec(sqlite, options->is_relaxed ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL");
     if (status == PV_OK)
         status = pv_db_exec(sqlite, "PRAGMA journal_size_limit = 67108864; PRAGMA cell_size_check = ON;"
+                                    /* Pages that many records share are written back once, not at each thousandth. */
+                                    "PRAGMA wal_autocheckpoint = 4000;"
                                     "PRAGMA temp_store = MEMORY; PRAGMA recursive_triggers = ON; BEGIN IMMEDIATE");
     if (status != PV_OK) {
         pv_db_error(error, error_size, "%s", sqlite3_errmsg(sqlite));
@@ -261,6 +263,8 @@ pv_db_open(const char *path, const struct pv_db_options *options, struct pv_db *
         if (status != PV_OK)
             goto failed;
     }
+    /* Statistics that nobody asks for would put a lock around each allocation. Too late after a first use: no harm. */
+    (void) sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     status = pv_db_status(sqlite3_open_v2(path, &made->sqlite, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL));
     if (status == PV_OK)
         status = set_up(made->sqlite, options, words, sizeof(words));
