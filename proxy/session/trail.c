@@ -157,7 +157,8 @@ suppression_of(const struct pv_run *run)
 {
     if (run->is_suppressed)
         return PV_SUPPRESSED_SOME;
-    if (run->effective == NULL || run->effective->question == NULL || run->effective->question->minimum_entities == 0)
+    if (run->effective == NULL || run->effective->question == NULL ||
+        (run->effective->question->minimum_entities == 0 && !run->effective->has_threshold))
         return PV_SUPPRESSED_UNKNOWN;
     return PV_SUPPRESSED_NONE;
 }
