@@ -286,6 +286,7 @@ put_caller(struct pv_buf *key, const struct asking *asking)
         pv_buf_put(key, asking->oids, asking->oid_count * sizeof(*asking->oids));
     put_name(key, caller->room->name);
     put_name(key, caller->user);
+    put_name(key, caller->login);
     for (size_t i = 0; i < caller->search_path.count; i++)
         put_name(key, caller->search_path.names[i]);
     if (member == NULL)

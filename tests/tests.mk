@@ -81,6 +81,13 @@ test-clients:
 	@$(MAKE) -s --no-print-directory $(JOBS) all
 	@tests/tally "clients=$(PYTEST) -q tests/clients"
 
+# What a statement costs beside others' proxies: about three minutes; BENCH_LONG=1 for more rounds, BENCH_ONLY for a part.
+.PHONY: bench
+bench:
+	@tests/setup build test bench
+	@$(MAKE) -s --no-print-directory $(JOBS) all
+	@$(PYTHON) tests/bench/bench.py
+
 # The container image, built and started; slow, so not part of `make test`.
 .PHONY: test-docker
 test-docker:

@@ -20,6 +20,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -701,6 +702,8 @@ pv_command_serve(const char *config_path, int argc, char **argv)
     (void) signal(SIGPIPE, SIG_IGN);
     (void) signal(SIGUSR2, SIG_IGN);
     raise_descriptors();
+    /* Bursts of records come and go; giving their pages back each time costs more than keeping a few MiB. */
+    (void) mallopt(M_TRIM_THRESHOLD, 4 * 1024 * 1024);
     pv_log(PV_LOG_INFO, "pgveil %s starting", PV_VERSION);
     if (open_all(&serve)) {
         if (pv_net_start(serve.net) == PV_OK) {

@@ -1,0 +1,468 @@
+"""
+What a statement costs on its way: PostgreSQL straight, pgbouncer in session and in transaction mode, HAProxy in TCP
+mode, and pgveil with a real room, strict and relaxed. Everything is started here, on loopback, and taken down at the
+end. Rounds are interleaved: each target runs once before any runs again, so that noise of the machine meets all of
+them; what the table shows are medians over the rounds. CPU is what the kernel charged to the proxy's own threads
+(/proc/PID/task/*/schedstat, nanoseconds), so it says little about how busy the machine was.
+
+BENCH_LONG=1 takes longer rounds and more of them, and adds 5,000 idle clients; BENCH_ROUNDS says how many rounds;
+BENCH_ONLY=word,word narrows the parts, and then nothing is written.
+"""
+import atexit
+import os
+import platform
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, TOP)
+
+from tests.lib.cluster import BIN, Cluster, free_port  # noqa: E402
+from tests.lib.pgveil import BINARY, Pgveil  # noqa: E402
+
+LONG = os.environ.get("BENCH_LONG", "") not in ("", "0")
+ONLY = [name for name in os.environ.get("BENCH_ONLY", "").split(",") if name]
+SECONDS = 5.0 if LONG else 1.0
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "7" if LONG else "2"))
+ROWS = 1000000 if LONG else 200000
+IDLE = [1000, 5000] if LONG else [1000]
+USER, PASSWORD, UPSTREAM_PASSWORD = "alice", "bench", "bench-upstream"
+
+# pgbench puts the number in: no text comes twice.
+REPORT = """SELECT a.region, date_trunc('month', a.bought_at) AS month,
+       count(*) AS n,
+       sum(a.amount) AS total,
+       avg(a.amount) AS average
+FROM public.orders AS a
+WHERE a.region IN ('north', 'south', 'east', 'west')
+  AND a.channel = 'web'
+  AND a.bought_at >= '2024-01-01'
+  AND a.bought_at < '2024-01-03'
+  AND (a.region <> 'unknown' OR a.channel <> 'unknown')
+GROUP BY a.region, date_trunc('month', a.bought_at)
+HAVING count(*) > 1
+ORDER BY a.region, month DESC
+LIMIT :x"""
+
+SCHEMA = """
+CREATE TABLE public.orders (id integer PRIMARY KEY, customer integer, region text, channel text, bought_at date,
+                            amount numeric);
+INSERT INTO public.orders SELECT n, mod(n, 5000), (ARRAY['north', 'south', 'east', 'west'])[mod(n, 4) + 1],
+    (ARRAY['web', 'shop', 'app'])[mod(n, 3) + 1], date '2023-01-01' + mod(n, 700), mod(n, 1000) / 10.0
+FROM generate_series(1, 20000) AS n;
+CREATE INDEX ON public.orders (bought_at);
+CREATE TABLE public.people (id integer PRIMARY KEY, email text, born date, postcode text, income integer);
+INSERT INTO public.people SELECT n, 'p' || n || '@example.com', date '1950-01-01' + mod(n, 20000), 'PC' || mod(n, 9973),
+    mod(n, 100000) FROM generate_series(1, %(rows)d) AS n;
+CREATE TABLE public.stream (id integer PRIMARY KEY, a bigint, b text, c date);
+INSERT INTO public.stream SELECT n, n * 7919::bigint, 'row number ' || n, date '2020-01-01' + mod(n, 1000)
+FROM generate_series(1, %(rows)d) AS n;
+"""
+
+
+def room(name):
+    """A room as a party would write it: masks, fixed questions, an open one under an analysis rule."""
+    plain = {"category": 1}
+    questions = {
+        "balance": {"type": "list", "sql": "SELECT abalance FROM pgbench_accounts WHERE aid = :aid",
+                    "parameters": {"aid": {"type": "integer", "minimum": 1}}},
+        "branches": {"type": "analytical", "sql": "SELECT count(*) FROM pgbench_branches"},
+        "stream": {"type": "list", "sql": "SELECT id, a, b, c FROM public.stream"},
+        "masked": {"type": "list", "sql": "SELECT id, email, born, postcode, income FROM public.people"},
+        "unmasked": {"type": "list", "sql": "SELECT id, a, b, c FROM public.stream WHERE id <= :n",
+                     "parameters": {"n": {"type": "integer"}}},
+        "orders_by": {"type": "analytical", "open": True, "datasets": ["public.orders"]},
+    }
+    # A list that is long enough for the search through it to show.
+    for i in range(12):
+        questions["by_region_%d" % i] = {
+            "type": "analytical", "parameters": {"since": {"type": "date"}},
+            "sql": "SELECT o.region, count(DISTINCT o.customer) AS reached, sum(o.amount) AS amount_%d "
+                   "FROM public.orders o WHERE o.bought_at >= :since GROUP BY o.region ORDER BY 1" % i,
+            "output": {"entity": "o.customer", "minimum_entities": 5}}
+    return {
+        "room": name, "upstream": "main", "parties": {"acme": {}}, "members": {USER: {"party": "acme", "roles": ["analyst"]}},
+        "datasets": {
+            "public.pgbench_accounts": {"owner": "acme", "columns": {"aid": plain, "bid": plain, "abalance": plain,
+                                                                    "filler": {"category": 2}}},
+            "public.pgbench_branches": {"owner": "acme", "columns": {"bid": plain, "bbalance": plain}},
+            "public.stream": {"owner": "acme", "columns": {name: plain for name in ("id", "a", "b", "c")}},
+            "public.people": {"owner": "acme", "entity": "id", "columns": {
+                "id": {"category": 3}, "email": {"category": 3, "mask": "email_domain"},
+                "born": {"category": 3, "mask": {"truncate_date": "year"}},
+                "postcode": {"category": 3, "mask": {"prefix": 3}}, "income": {"category": 3, "mask": {"bucket": 1000}}}},
+            "public.orders": {"owner": "acme", "entity": "customer", "columns": {
+                name: plain for name in ("id", "customer", "region", "channel", "bought_at", "amount")},
+                "analysis_rule": {
+                    "type": "aggregation", "dimension_columns": ["region", "channel", "bought_at"],
+                    "aggregate_columns": [{"columns": ["amount"], "functions": ["sum", "avg", "count"]}],
+                    "scalar_functions": ["date_trunc"],
+                    "output_constraints": [{"column": "customer", "type": "count_distinct", "minimum": 2}]}}},
+        "questions": questions,
+    }
+
+
+# ---- Targets
+
+
+class Target:
+    """A place to connect to. `pids` are the proxy's processes; none for the database itself."""
+
+    def __init__(self, name, port, user, password, dbname, process=None, pid=None):
+        self.name, self.port, self.process = name, port, process
+        self.pid = pid if pid is not None else (process.pid if process is not None else None)
+        self.env = dict(os.environ, PGHOST="127.0.0.1", PGPORT=str(port), PGUSER=user, PGPASSWORD=password,
+                        PGDATABASE=dbname, PGSSLMODE="disable", PGGSSENCMODE="disable")
+
+    def cpu_us(self):
+        """CPU of all threads so far, in microseconds."""
+        if self.pid is None:
+            return 0.0
+        total = 0
+        for task in os.listdir("/proc/%d/task" % self.pid):
+            with open("/proc/%d/task/%s/schedstat" % (self.pid, task)) as source:
+                total += int(source.read().split()[0])
+        return total / 1000.0
+
+    def memory_kib(self):
+        with open("/proc/%d/smaps_rollup" % self.pid) as source:
+            return int(re.search(r"Pss:\s+(\d+)", source.read()).group(1))
+
+
+def in_folder(folder, name, text, mode=0o600):
+    path = os.path.join(folder, name)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as out:
+        out.write(text)
+    return path
+
+
+def spawn(command, folder, name, as_user=None):
+    prefix = ["setpriv", "--pdeathsig", "KILL"]
+    if as_user and os.getuid() == 0:
+        prefix += ["--reuid", as_user, "--regid", as_user, "--init-groups"]
+        subprocess.run(["chown", "-R", as_user, folder], check=True)
+    with open(os.path.join(folder, name + ".log"), "a") as log:
+        process = subprocess.Popen(prefix + command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    atexit.register(process.kill)
+    return process
+
+
+def pgbouncer(cluster, folder, mode, cert):
+    port = free_port()
+    folder = os.path.join(folder, "pgbouncer-" + mode)
+    os.mkdir(folder, 0o755)
+    shutil.copy(cert[0], os.path.join(folder, "cert"))
+    shutil.copy(cert[1], os.path.join(folder, "key"))
+    users = in_folder(folder, "users.txt", '"bench_user" "%s"\n' % PASSWORD)
+    config = in_folder(folder, "pgbouncer.ini", """
+[databases]
+bench = host=127.0.0.1 port=%d dbname=bench
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = %d
+unix_socket_dir =
+auth_type = scram-sha-256
+auth_file = %s
+pool_mode = %s
+default_pool_size = 64
+max_client_conn = 6000
+client_tls_sslmode = allow
+client_tls_cert_file = %s/cert
+client_tls_key_file = %s/key
+server_tls_sslmode = disable
+log_connections = 0
+log_disconnections = 0
+log_stats = 0
+ignore_startup_parameters = extra_float_digits,options
+""" % (cluster.port, port, users, mode, folder, folder))
+    process = spawn(["pgbouncer", config], folder, "pgbouncer", "postgres")
+    return Target("pgbouncer " + mode, port, "bench_user", PASSWORD, "bench", process)
+
+
+def haproxy(cluster, folder):
+    port = free_port()
+    config = in_folder(folder, "haproxy.cfg", """
+global
+    maxconn 6000
+    nbthread 1
+defaults
+    mode tcp
+    timeout connect 5s
+    timeout client 1h
+    timeout server 1h
+frontend in
+    bind 127.0.0.1:%d
+    default_backend out
+backend out
+    server one 127.0.0.1:%d
+""" % (port, cluster.port))
+    process = spawn(["haproxy", "-db", "-f", config], folder, "haproxy")
+    return Target("haproxy tcp", port, "bench_user", PASSWORD, "bench", process)
+
+
+def pgveil(cluster, durability, cert, more=None):
+    upstream = {"host": "127.0.0.1", "port": cluster.port, "dbname": "bench", "user": "pgveil",
+                "password": UPSTREAM_PASSWORD, "sslmode": "disable"}
+    config = {"workers": 1, "audit": {"durability": durability}, "tls": {"cert": cert[0], "key": cert[1]}}
+    config.update(more or {})
+    veil = Pgveil([room(durability)], {USER: {"password": PASSWORD}}, upstream, config)
+    veil.provision()
+    veil.start()
+    target = Target("pgveil " + durability, veil.port, USER, PASSWORD, durability, pid=veil.process.pid)
+    target.veil = veil
+    return target
+
+
+def wait_open(target):
+    for _ in range(200):
+        done = subprocess.run([os.path.join(BIN, "psql"), "-XAtqc", "SELECT 1"], env=target.env, capture_output=True,
+                              text=True)
+        if done.returncode == 0:
+            return
+        time.sleep(0.05)
+    raise RuntimeError("%s does not answer: %s" % (target.name, done.stderr))
+
+
+# ---- Parts. Each measures one target once and gives {column: value}.
+
+
+def run_pgbench(target, args, script=None, env=None):
+    """(transactions, seconds, proxy CPU in microseconds, mean latency ms)"""
+    command = [os.path.join(BIN, "pgbench"), "-n", *args]
+    command += ["-f", script] if script else ["-S"]
+    before = target.cpu_us()
+    began = time.monotonic()
+    done = subprocess.run(command, env=env or target.env, capture_output=True, text=True)
+    seconds = time.monotonic() - began
+    cpu = target.cpu_us() - before
+    count = re.search(r"number of transactions actually processed: (\d+)", done.stdout)
+    failed = re.search(r"number of failed transactions: (\d+)", done.stdout)
+    if done.returncode != 0 or not count or int(count.group(1)) == 0 or (failed and int(failed.group(1)) > 0):
+        raise RuntimeError("pgbench against %s: %s%s" % (target.name, done.stdout[-500:], done.stderr[-1500:]))
+    tps = float(re.search(r"tps = ([\d.]+)", done.stdout).group(1))
+    return int(count.group(1)), tps, cpu, seconds
+
+
+def statements(mode, clients, script=None, env=None):
+    def measure(target):
+        count, tps, cpu, _ = run_pgbench(
+            target, ["-M", mode, "-c", str(clients), "-j", "1", "-T", str(max(2 if clients > 8 else 1, int(SECONDS)))],
+            script, env(target) if env else None)
+        return {"tps": tps, "cpu_us": cpu / count}
+    return measure
+
+
+def connects(target, env=None):
+    count, _, cpu, seconds = run_pgbench(target, ["-C", "-c", "4", "-t", "200" if LONG else "40"], None,
+                                         env(target) if env else None)
+    return {"tps": count / seconds, "cpu_us": cpu / count}
+
+
+def over_tls(target):
+    return dict(target.env, PGSSLMODE="require")
+
+
+def streamed(sql):
+    def measure(target):
+        before, began = target.cpu_us(), time.monotonic()
+        done = subprocess.run([os.path.join(BIN, "psql"), "-XAtq", "-c", sql], env=target.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        if done.returncode != 0:
+            raise RuntimeError("%s: %s" % (target.name, done.stderr.decode()))
+        seconds = time.monotonic() - began
+        return {"tps": ROWS / seconds, "cpu_us": (target.cpu_us() - before) / ROWS}
+    return measure
+
+
+def idle_memory(count):
+    def measure(target):
+        import psycopg
+        info = {"host": "127.0.0.1", "port": target.port, "user": target.env["PGUSER"], "sslmode": "disable",
+                "password": PASSWORD, "dbname": target.env["PGDATABASE"], "gssencmode": "disable"}
+        before = target.memory_kib()
+        opened = []
+        try:
+            for _ in range(count):
+                opened.append(psycopg.pq.PGconn.connect(psycopg.conninfo.make_conninfo(**info).encode()))
+                if opened[-1].status != psycopg.pq.ConnStatus.OK:
+                    raise RuntimeError(opened[-1].error_message.decode())
+            time.sleep(0.5)
+            return {"kib": (target.memory_kib() - before) / count}
+        finally:
+            for one in opened:
+                one.finish()
+    return measure
+
+
+def parts(folder):
+    report = in_folder(folder, "report.sql", "\\set x random(1, 1000000000)\n" + REPORT + ";\n", 0o644)
+    whole = [("simple", c) for c in (1, 8, 32)] + [("extended", c) for c in (1, 8, 32)] + \
+        [("prepared", c) for c in (1, 8, 32)]
+    found = []
+    for mode, clients in whole:
+        found.append(("pgbench -S, %s, %d client%s" % (mode, clients, "" if clients == 1 else "s"),
+                      statements(mode, clients), "all"))
+    found += [
+        ("pgbench -S, simple, 8 clients, TLS to the client", statements("simple", 8, None, over_tls), "tls"),
+        ("first sight: 15-line report, each text new, 1 client", statements("simple", 1, report), "all"),
+        ("connects (login and one statement)", connects, "all"),
+        ("connects over TLS", lambda target: connects(target, over_tls), "tls"),
+        ("%d rows by SELECT" % ROWS, streamed("SELECT id, a, b, c FROM public.stream"), "all"),
+        ("%d rows by COPY TO STDOUT" % ROWS,
+         streamed("COPY (SELECT id, a, b, c FROM public.stream) TO STDOUT"), "all"),
+        ("%d masked rows by COPY (others: the plain table)" % ROWS,
+         streamed("COPY (SELECT id, email, born, postcode, income FROM public.people) TO STDOUT"), "all"),
+    ]
+    for count in IDLE:
+        found.append(("%d idle clients: KiB each" % count, idle_memory(count), "memory"))
+    return found
+
+
+def applies(target, to):
+    if to == "tls":
+        return not target.name.startswith("haproxy") and target.pid is not None
+    if to == "memory":
+        return target.pid is not None and target.name != "pgveil relaxed"
+    return True
+
+
+# ---- The table
+
+
+def machine():
+    model = "unknown"
+    with open("/proc/cpuinfo") as source:
+        for line in source:
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    return "%s, %d cores, Linux %s" % (model, os.cpu_count(), platform.release())
+
+
+def median(rows, column):
+    values = [row[column] for row in rows if column in row]
+    return statistics.median(values) if values else None
+
+
+def show(value):
+    if value is None:
+        return "-"
+    return "%.0f" % value if value >= 1000 else "%.1f" % value if value >= 10 else "%.2f" % value
+
+
+def write_part(out, name, targets, results):
+    out.append("### %s\n" % name)
+    is_memory = "KiB" in name
+    base = median(results.get("pgbouncer session", []), "kib" if is_memory else "cpu_us")
+    if is_memory:
+        out += ["| target | KiB a client (PSS) | against pgbouncer session |", "| --- | ---: | ---: |"]
+    else:
+        out += ["| target | a second | proxy CPU, us each | CPU against pgbouncer session |",
+                "| --- | ---: | ---: | ---: |"]
+    for target in targets:
+        rows = results.get(target.name)
+        if not rows:
+            continue
+        if "failed" in rows[0]:
+            out.append("| %s | could not: %s |%s" % (target.name, rows[0]["failed"], " |" if is_memory else " | |"))
+            continue
+        cost = median(rows, "kib" if is_memory else "cpu_us")
+        ratio = show(cost / base) if base and target.pid is not None else "-"
+        if is_memory:
+            out.append("| %s | %s | %s |" % (target.name, show(cost), ratio))
+        else:
+            out.append("| %s | %s | %s | %s |" % (target.name, show(median(rows, "tps")),
+                                                  show(cost) if target.pid is not None else "-", ratio))
+    out.append("")
+
+
+def write_results(targets, measured, path, versions):
+    out = ["# What a statement costs through pgveil and through others\n",
+           "Made by `%smake bench` on %s (%s)." % (
+               "".join("%s=%s " % (name, os.environ[name]) for name in ("BENCH_LONG", "BENCH_ROUNDS")
+                       if name in os.environ), time.strftime("%Y-%m-%d"), machine()),
+           "%s. One thread each for every proxy but pgveil's log writer; plain TCP on loopback unless TLS is named; "
+           "PostgreSQL, client and proxies share the machine's cores, so \"a second\" says how they share them and "
+           "\"CPU\" what the proxy itself took. Medians of %d interleaved rounds." % (versions, ROUNDS),
+           "pgveil parses, judges, rewrites, logs and masks; pgbouncer and HAProxy pass bytes on. pgveil's CPU includes "
+           "the writing of its query log (two records a statement), strict: on disk before the statement and before "
+           "its end; a pgbouncer in transaction mode shares server connections, pgveil gives each client its own.\n"]
+    for name, _, _ in measured["order"]:
+        if name in measured:
+            write_part(out, name, targets, measured[name])
+    with open(path, "w") as target:
+        target.write("\n".join(out))
+
+
+def version(*command):
+    done = subprocess.run(command, capture_output=True, text=True)
+    return (done.stdout or done.stderr).strip().splitlines()[0]
+
+
+def main():
+    folder = tempfile.mkdtemp(prefix="pgveil-bench-")
+    os.chmod(folder, 0o755)
+    atexit.register(shutil.rmtree, folder, True)
+    cluster = Cluster({"max_connections": str(2 * max(IDLE) + 300), "shared_buffers": "256MB", "log_statement": "none",
+                       "log_connections": "off", "ssl": "on"})
+    cluster.psql("CREATE ROLE pgveil LOGIN CREATEROLE PASSWORD '%s'; CREATE ROLE bench_user LOGIN PASSWORD '%s';"
+                 % (UPSTREAM_PASSWORD, PASSWORD), "postgres")
+    cluster.psql("CREATE DATABASE bench", "postgres")
+    subprocess.run([os.path.join(BIN, "pgbench"), "-i", "-q", "-s", "10", "-h", cluster.socket_dir, "-p",
+                    str(cluster.port), "-U", "postgres", "bench"], check=True, capture_output=True)
+    cluster.psql(SCHEMA % {"rows": ROWS}, "bench")
+    cluster.psql("REVOKE TEMPORARY ON DATABASE bench FROM PUBLIC; GRANT CREATE ON DATABASE bench TO pgveil;"
+                 "GRANT SELECT ON ALL TABLES IN SCHEMA public TO bench_user;"
+                 "GRANT SELECT ON ALL TABLES IN SCHEMA public TO pgveil WITH GRANT OPTION;", "bench")
+    cert = cluster.ca.issue("localhost")
+    targets = [Target("PostgreSQL", cluster.port, "bench_user", PASSWORD, "bench")]
+    versions = [version(os.path.join(BIN, "postgres"), "--version")]
+    if shutil.which("pgbouncer"):
+        targets += [pgbouncer(cluster, folder, mode, cert) for mode in ("session", "transaction")]
+        versions.append(version("pgbouncer", "--version"))
+    if shutil.which("haproxy"):
+        targets.append(haproxy(cluster, folder))
+        versions.append(version("haproxy", "-v").split(" https")[0])
+    targets += [pgveil(cluster, durability, cert) for durability in ("relaxed", "strict")]
+    for target in targets:
+        wait_open(target)
+    measured = {"order": parts(folder)}
+    for name, measure, to in measured["order"]:
+        if ONLY and not any(word in name for word in ONLY):
+            continue
+        results = measured[name] = {}
+        for round_at in range(1 if to == "memory" else ROUNDS):
+            for target in targets:
+                if not applies(target, to) or (round_at and results[target.name] and "failed" in results[target.name][0]):
+                    continue
+                try:
+                    row = measure(target)
+                except (RuntimeError, OSError) as reason:
+                    row = {"failed": str(reason).strip().splitlines()[-1][:160]}
+                results.setdefault(target.name, []).append(row)
+        print("%s:" % name)
+        for target in targets:
+            if target.name in results:
+                print("   %-22s %s" % (target.name, "  ".join(
+                    "%s %s" % (key, results[target.name][0][key] if key == "failed" else
+                               show(median(results[target.name], key))) for key in results[target.name][0])))
+        sys.stdout.flush()
+    if not ONLY:
+        write_results(targets, measured, os.environ.get("BENCH_RESULTS", os.path.join(TOP, "tests", "bench", "RESULTS.md")),
+                      "; ".join(versions))
+    for target in targets:
+        if hasattr(target, "veil"):
+            target.veil.stop()
+            target.veil.close()
+        elif target.process is not None:
+            target.process.kill()
+    cluster.stop()
+    print("binary: " + BINARY if ONLY else "written: tests/bench/RESULTS.md")
+
+
+if __name__ == "__main__":
+    main()
