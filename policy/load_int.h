@@ -168,6 +168,7 @@ void pv_load_datasets(struct pv_doc *doc, struct pv_room_load *load, const struc
 void pv_load_column(struct pv_doc *doc, const struct pv_located *value, struct pv_column *column);    /* load_mask.c */
 void pv_load_rule(struct pv_doc *doc, const struct pv_located *value, struct pv_dataset *dataset);    /* load_rule.c */
 void pv_load_questions(struct pv_doc *doc, struct pv_room_load *load, const struct pv_located *value); /* load_question.c */
+void pv_advise_room(struct pv_doc *doc, const struct pv_room *room); /* advise.c: of a room without faults */
 /* load_param.c */
 void pv_load_parameters(struct pv_doc *doc, struct pv_room_load *load, const struct pv_located *value,
                         struct pv_question *question);

@@ -287,6 +287,7 @@ pv_load_room(struct pv_doc *doc, const struct pv_policy *policy, struct pv_room 
         {"approvals", PV_J_ARRAY | PV_J_STRING, false, set_approvals, 0, 0, 0, NULL},
     };
     struct pv_room_load load = {room, false, false, policy};
+    size_t fault_count = pv_faults_count(doc->load->faults);
     const struct pv_located *top = doc->top;
     const struct pv_located *found;
 
@@ -309,4 +310,6 @@ pv_load_room(struct pv_doc *doc, const struct pv_policy *policy, struct pv_room 
         load.is_incomplete = true;
     if ((found = find_kind(top, "questions", PV_J_OBJECT)) != NULL && !doc->load->is_out_of_memory)
         pv_load_questions(doc, &load, found);
+    if (pv_faults_count(doc->load->faults) == fault_count && !doc->load->is_out_of_memory)
+        pv_advise_room(doc, room);
 }

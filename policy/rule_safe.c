@@ -185,6 +185,12 @@ pv_rule_call_is_safe(const struct pv_trial *trial, const char *name, const List 
 }
 
 bool
+pv_rule_function_is_safe(const char *name)
+{
+    return find_safe(name) != NULL;
+}
+
+bool
 pv_rule_call_meets(const char *name)
 {
     const struct safe *safe = find_safe(name);
