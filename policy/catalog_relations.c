@@ -38,7 +38,9 @@ const struct pv_catalog_relation pv_catalog_relations[] = {
          "relkind=CASE WHEN t.oid >= '16384'::oid AND t.relnamespace <> " QUESTIONS " THEN 'r'::\"char\" ELSE t.relkind END;"
          "relowner={me};relacl=NULL::aclitem[];reltuples='-1'::real;relpages=0;relallvisible=0;relfilenode='0'::oid;"
          "reltoastrelid='0'::oid;relhasrules=t.relhasrules AND " SYSTEM ";relhasindex=false;relhastriggers=false;"
-         "reloptions=NULL::text[];relpartbound=NULL::pg_node_tree;relchecks='0'::smallint")
+         "reloptions=NULL::text[];relpartbound=NULL::pg_node_tree;relchecks='0'::smallint;"
+         "relreplident=CASE WHEN " SYSTEM " THEN t.relreplident ELSE 'd'::\"char\" END;"
+         "relam=CASE WHEN " SYSTEM " OR t.relnamespace = " QUESTIONS " THEN t.relam ELSE '2'::oid END")
     VIEW(pg_attribute, NULL, IN_CLASS("t.attrelid"),
          "attacl=NULL::aclitem[];attoptions=NULL::text[];attfdwoptions=NULL::text[];attmissingval=NULL::text[];"
          "atthasdef=false;attidentity=''::\"char\";attgenerated=''::\"char\";attstattarget='-1'::integer")
@@ -182,6 +184,17 @@ const size_t pv_catalog_relation_count = PV_COUNT_OF(pv_catalog_relations);
         {name, "name, oid, text", "boolean", HOLDS("3", privilege)}, \
         {name, "oid, text, text", "boolean", HOLDS("3", privilege)}, \
         {name, "oid, oid, text", "boolean", HOLDS("3", privilege)}
+/* Of a relation by name: one that the room does not hold is missing, in the words of a cast that fails. */
+#define NAMED_PRIVILEGE(name_at, privilege_at, privilege) \
+    "CASE WHEN " RELATION_NAMED(name_at) " IS NULL THEN quote_ident(" name_at ")::regclass IS NULL ELSE " \
+    HOLDS(privilege_at, privilege) " END"
+#define RELATION_PRIVILEGE(name, privilege) \
+    {name, "text, text", "boolean", NAMED_PRIVILEGE("$1", "2", privilege)}, \
+        {name, "oid, text", "boolean", HOLDS("2", privilege)}, \
+        {name, "name, text, text", "boolean", NAMED_PRIVILEGE("$2", "3", privilege)}, \
+        {name, "name, oid, text", "boolean", HOLDS("3", privilege)}, \
+        {name, "oid, text, text", "boolean", NAMED_PRIVILEGE("$2", "3", privilege)}, \
+        {name, "oid, oid, text", "boolean", HOLDS("3", privilege)}
 #define COLUMN_PRIVILEGE(object, column) \
     {"has_column_privilege", object ", " column ", text", "boolean", HOLDS("3", "select")}, \
         {"has_column_privilege", "name, " object ", " column ", text", "boolean", HOLDS("4", "select")}, \
@@ -196,9 +209,10 @@ const size_t pv_catalog_relation_count = PV_COUNT_OF(pv_catalog_relations);
 /* An OID in digits, as casts hand it over; a name that is nobody's, so that its cast fails as a missing one's does. */
 #define DIGITS "$1 ~ '^[0-9]+$'"
 #define MISSING(type) "quote_ident(replace($1, '.', '_'))::" type
-#define RELATION_BY_NAME \
+#define RELATION_BY_NAME RELATION_NAMED("$1")
+#define RELATION_NAMED(argument) \
     "(SELECT c.oid::regclass FROM {cat}.pg_class AS c JOIN {cat}.pg_namespace AS n ON n.oid = c.relnamespace " \
-     "CROSS JOIN (SELECT parse_ident($1)) AS i(parts) WHERE c.relname = i.parts[array_upper(i.parts, 1)] AND " \
+     "CROSS JOIN (SELECT parse_ident(" argument ")) AS i(parts) WHERE c.relname = i.parts[array_upper(i.parts, 1)] AND " \
      "CASE array_upper(i.parts, 1) WHEN 1 THEN pg_table_is_visible(c.oid) WHEN 2 THEN n.nspname = i.parts[1] " \
      "WHEN 3 THEN i.parts[1] = {room} AND n.nspname = i.parts[2] ELSE false END " \
      "ORDER BY n.nspname = 'pg_catalog' DESC, n.nspname = 'public' DESC, n.nspname LIMIT 1)"
@@ -207,6 +221,16 @@ const size_t pv_catalog_relation_count = PV_COUNT_OF(pv_catalog_relations);
     "pg_catalog.format_type(t.oid, NULL) = lower($1) ORDER BY t.oid LIMIT 1)"
 #define FUNCTION_BY_NAME \
     "(SELECT f.oid::regproc FROM {cat}.pg_proc AS f WHERE f.proname = replace($1, 'pg_catalog.', '') ORDER BY f.oid LIMIT 1)"
+/* Whether a relation is found by its bare name is a matter of the caller's search_path, $2; the server's is pinned. */
+#define PATH_PLACE(name) "array_position(array_prepend('pg_catalog'::name, $2), " name ")"
+#define FIRST_OF_NAME(name) \
+    "(SELECT x.oid FROM {cat}.pg_class AS x JOIN {cat}.pg_namespace AS m ON m.oid = x.relnamespace WHERE x.relname = " name \
+    " AND " PATH_PLACE("m.nspname") " IS NOT NULL ORDER BY " PATH_PLACE("m.nspname") " LIMIT 1)"
+#define RELATION_ON_PATH \
+    "(SELECT CASE array_upper(i.parts, 1) WHEN 1 THEN " FIRST_OF_NAME("i.parts[1]") " ELSE (SELECT c.oid FROM {cat}.pg_class AS c " \
+    "JOIN {cat}.pg_namespace AS n ON n.oid = c.relnamespace WHERE c.relname = i.parts[array_upper(i.parts, 1)] AND " \
+    "CASE array_upper(i.parts, 1) WHEN 2 THEN n.nspname = i.parts[1] " \
+    "WHEN 3 THEN i.parts[1] = {room} AND n.nspname = i.parts[2] ELSE false END) END::regclass FROM (SELECT parse_ident($1)) AS i(parts))"
 /* Casts to types that look names up: the room's own and the system's objects, nobody else's. */
 #define SYSTEM_ONLY(type) \
     {"pgveil_" type, "text", type, \
@@ -245,14 +269,21 @@ const struct pv_catalog_function pv_catalog_functions[] = {
     {"to_regtype", "text", "regtype", TYPE_BY_NAME},
     {"to_regproc", "text", "regproc", FUNCTION_BY_NAME},
     {"to_regclass", "text", "regclass", RELATION_BY_NAME},
+    {"to_regclass", "text, name[]", "regclass", RELATION_ON_PATH},
+    {"pg_table_is_visible", "oid, name[]", "boolean",
+     "CASE WHEN $1 < '16384'::oid THEN pg_catalog.pg_table_is_visible($1) ELSE "
+     "(SELECT coalesce(c.oid = " FIRST_OF_NAME("c.relname") ", false) FROM {cat}.pg_class AS c WHERE c.oid = $1) END"},
+    {"pg_function_is_visible", "oid, name[]", "boolean",
+     "CASE WHEN $1 < '16384'::oid THEN pg_catalog.pg_function_is_visible($1) ELSE "
+     "(SELECT 'questions' = ANY ($2) FROM {cat}.pg_proc AS f WHERE f.oid = $1) END"},
     {"to_regnamespace", "text", "regnamespace",
      "(SELECT n.oid::regnamespace FROM {cat}.pg_namespace AS n CROSS JOIN (SELECT parse_ident($1)) AS i(parts) "
      "WHERE array_upper(i.parts, 1) = 1 AND n.nspname = i.parts[1])"},
     {"to_regrole", "text", "regrole",
      "(SELECT m.oid::regrole FROM {cat}.pgveil_me AS m CROSS JOIN (SELECT parse_ident($1)) AS i(parts) "
      "WHERE array_upper(i.parts, 1) = 1 AND m.name = i.parts[1])"},
-    PRIVILEGE("has_table_privilege", "select"),
-    PRIVILEGE("has_any_column_privilege", "select"),
+    RELATION_PRIVILEGE("has_table_privilege", "select"),
+    RELATION_PRIVILEGE("has_any_column_privilege", "select"),
     COLUMN_PRIVILEGE("text", "text"),
     COLUMN_PRIVILEGE("text", "smallint"),
     COLUMN_PRIVILEGE("oid", "text"),
@@ -322,9 +353,12 @@ const struct pv_catalog_function pv_catalog_functions[] = {
     {"pg_tablespace_location", "oid", "text", "''::text"},
     {"inet_server_addr", "", "inet", "NULL::inet"},
     {"inet_server_port", "", "integer", "NULL::integer"},
-    {"pg_cancel_backend", "integer", "boolean", "false"},
-    {"pg_terminate_backend", "integer", "boolean", "false"},
-    {"pg_terminate_backend", "integer, bigint", "boolean", "false"},
+    /* All of a room's sessions share one login, so the database cannot tell whose another session is: one's own alone. */
+    {"pg_cancel_backend", "integer", "boolean", "CASE WHEN $1 = pg_backend_pid() THEN pg_catalog.pg_cancel_backend($1) ELSE false END"},
+    {"pg_terminate_backend", "integer", "boolean",
+     "CASE WHEN $1 = pg_backend_pid() THEN pg_catalog.pg_terminate_backend($1) ELSE false END"},
+    {"pg_terminate_backend", "integer, bigint", "boolean",
+     "CASE WHEN $1 = pg_backend_pid() THEN pg_catalog.pg_terminate_backend($1) ELSE false END"},
     {"row_security_active", "oid", "boolean", "false"},
     {"row_security_active", "text", "boolean", "false"},
 };

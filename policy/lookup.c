@@ -101,8 +101,20 @@ lookup_type(struct pv_trial *trial, const char *text, int location)
                       : pv_deny(trial, PV_REASON_TYPE, "42704", location, "type \"%s\" does not exist", text);
 }
 
+/* The id of a question with parameters that `questions.ID` or `questions.ID(types)` names; NULL: none. */
+static const struct pv_question *
+question_function(struct pv_trial *trial, const char *name)
+{
+    const struct pv_question *question;
+
+    if (strncmp(name, "questions.", 10) != 0)
+        return NULL;
+    question = pv_room_question(trial->caller->room, name + 10);
+    return question == NULL || question->is_open || question->parameter_count == 0 ? NULL : question;
+}
+
 static enum pv_status
-lookup_function(struct pv_trial *trial, const char *text, int location)
+lookup_function(struct pv_trial *trial, A_Const *constant, const char *text, int location)
 {
     const char *name = strncmp(text, "pg_catalog.", 11) == 0 ? text + 11 : text;
     size_t len = strcspn(name, "(");
@@ -110,6 +122,19 @@ lookup_function(struct pv_trial *trial, const char *text, int location)
 
     if (copy == NULL)
         return PV_NOMEM;
+    if (question_function(trial, copy) != NULL) {
+        char schema[PV_VIEWS_NAME_SIZE];
+        struct pv_buf buf = {0};
+
+        pv_views_schema(trial->caller->room->name, "questions", schema);
+        pv_sql_quote_qualified(&buf, schema, copy + 10);
+        pv_buf_put_text(&buf, name + len);
+        copy = pv_buf_text(&buf);
+        if (copy != NULL)
+            constant->val.sval.sval = pstrdup(copy);
+        pv_buf_clear(&buf);
+        return copy == NULL ? PV_NOMEM : PV_OK;
+    }
     /* Input and output functions of the allowed types are asked for by drivers, which only compare their OIDs. */
     if (pv_function_find(copy) == NULL && strcmp(copy, "array_recv") != 0 && strcmp(copy, "array_in") != 0 &&
         strcmp(copy, "array_out") != 0 && strcmp(copy, "record_in") != 0 && strcmp(copy, "nextval") != 0)
@@ -169,7 +194,7 @@ lookup_constant(struct pv_trial *trial, TypeCast *cast, const char *type)
     if (strcmp(type, "regtype") == 0)
         return lookup_type(trial, text, cast->location);
     if (strcmp(type, "regproc") == 0 || strcmp(type, "regprocedure") == 0)
-        return lookup_function(trial, text, cast->location);
+        return lookup_function(trial, constant, text, cast->location);
     if (strcmp(type, "regnamespace") == 0)
         return lookup_namespace(trial, constant, text, cast->location);
     return pv_deny(trial, PV_REASON_TYPE, "42704", cast->location, "\"%s\" does not exist", text);

@@ -244,6 +244,9 @@ edit_function(struct substitution *sub, FuncCall *call)
             return current_schema(sub);
         case PV_FN_SCHEMAS:
             return schemas_array(sub, call->args != NIL && is_true(linitial(call->args)));
+        case PV_FN_ON_PATH:
+            call->args = lappend(call->args, schemas_array(sub, false));
+            /* FALLTHROUGH */
         case PV_FN_REDIRECT:
             pv_views_catalog_schema(sub->room->name, physical);
             call->funcname = list_make2(makeString(pstrdup(physical)), makeString(pstrdup(name)));
