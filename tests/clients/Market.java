@@ -163,11 +163,14 @@ public class Market {
         } catch (BatchUpdateException e) {
             step("veil.batch", e.getSQLState() + " then " + code(c, "SELECT 1").charAt(0));
         }
+        c.setAutoCommit(false);
         try {
             c.unwrap(org.postgresql.PGConnection.class).getLargeObjectAPI().open(1);
         } catch (SQLException e) {
+            c.rollback();
             step("veil.large", e.getSQLState() + " then " + code(c, "SELECT 1").charAt(0));
         }
+        c.setAutoCommit(true);
     }
 
     public static void main(String[] args) throws Exception {
@@ -184,7 +187,8 @@ public class Market {
             step("simple", rows(c.prepareStatement("SELECT current_schema(), label FROM questions.one_step(3)").executeQuery()));
         }
         try (Connection c = connect("&prepareThreshold=-1&defaultRowFetchSize=3")) {
-            step("binary at once", rows(c.createStatement().executeQuery("SELECT * FROM questions.everything WHERE id <> 2")));
+            step("binary at once", rows(c.createStatement().executeQuery("SELECT * FROM questions.everything WHERE id <> 2"), "amount", "day",
+                "stamp_tz", "u", "ints", "texts", "docb", "real_", "clock"));
             step("copy", new org.postgresql.copy.CopyManager(c.unwrap(org.postgresql.core.BaseConnection.class))
                 .copyOut("COPY (SELECT * FROM questions.some_steps) TO STDOUT", new java.io.StringWriter()));
         }
