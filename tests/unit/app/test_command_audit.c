@@ -93,7 +93,7 @@ lists_a_table_and_json(void **state)
         RUN(*state, "list", "--json", "--decision", "denied", "--room=retail", "--limit", "5", "--since", "2020-01-01");
     assert_int_equal(run.status, 0);
     assert_memory_equal(run.out, "[\n{\"seq\": 3, ", 13);
-    assert_non_null(strstr(run.out, "\"outcome\": \"failed\", \"sqlstate\": \"42501\"}\n]\n"));
+    assert_non_null(strstr(run.out, "\"outcome\": \"failed\", \"sqlstate\": \"42501\", \"service\": null}\n]\n"));
     run = RUN(*state, "list", "--json", "--user", "nobody");
     assert_int_equal(run.status, 0);
     assert_string_equal(run.out, "[]\n");

@@ -20,8 +20,8 @@ test_bytes_arrive_in_order_and_pieces(void **state)
     side_open(&bench, &a, fds[0], false);
     side_open(&bench, &b, fds[1], false);
     /* More pieces than one writev takes. */
-    for (int i = 0; i < 200; i++)
-        (void) snprintf(text + 3 * i, 4, "%03d", i);
+    for (size_t i = 0; i < sizeof(text) - 1; i++)
+        text[i] = (char) ('0' + i % 10);
     for (int i = 0; i < 200; i++)
         pv_link_gather(a.link, pv_slice_of(&text[3 * i], 3));
     pv_link_flush(a.link);

@@ -22,15 +22,18 @@
 
 static const char config_text[] =
     "{\"listen\": [\"127.0.0.1:6432\"], \"upstreams\": {\"main\": {\"host\": \"127.0.0.1\", \"dbname\": \"w\", "
-    "\"user\": \"p\", \"sslmode\": \"disable\"}}, \"users\": \"users.json\", \"rooms\": \"rooms\", \"state\": \"s.db\"}";
+    "\"user\": \"p\", \"sslmode\": \"disable\"}}, \"users\": \"users.json\", \"rooms\": \"rooms\", \"state\": "
+    "\"s.db\"}";
 static const char users_text[] = "{\"alice\": {\"cert_cn\": \"alice\"}, \"bob\": {\"cert_cn\": \"bob\"}}";
 #define ROOM(name, expiry) \
     "{\"room\": \"" name "\", \"upstream\": \"main\", " expiry "\"parties\": {\"acme\": {}, \"mega\": {}}," \
     "\"members\": {\"alice\": {\"party\": \"acme\", \"roles\": [\"analyst\"]}, \"bob\": {\"party\": \"mega\"}}," \
     "\"datasets\": {" \
-    "\"public.accounts\": {\"owner\": \"mega\", \"columns\": {\"aid\": {\"category\": 1}, \"abalance\": {\"category\": 1}," \
+    "\"public.accounts\": {\"owner\": \"mega\", \"columns\": {\"aid\": {\"category\": 1}, \"abalance\": " \
+    "{\"category\": 1}," \
     " \"filler\": {\"category\": 2}, \"name\": {\"category\": 1}, \"day\": {\"category\": 1}}}," \
-    "\"other.accounts\": {\"owner\": \"mega\", \"columns\": {\"aid\": {\"category\": 1}, \"abalance\": {\"category\": 1}}}}," \
+    "\"other.accounts\": {\"owner\": \"mega\", \"columns\": {\"aid\": {\"category\": 1}, \"abalance\": " \
+    "{\"category\": 1}}}}," \
     "\"questions\": {" \
     "\"balance\": {\"type\": \"list\", \"sql\": \"SELECT abalance FROM accounts WHERE aid = :aid\"," \
     " \"parameters\": {\"aid\": {\"type\": \"integer\", \"minimum\": 1, \"maximum\": 100000}}}," \
@@ -38,7 +41,8 @@ static const char users_text[] = "{\"alice\": {\"cert_cn\": \"alice\"}, \"bob\":
     " \"parameters\": {\"name\": {\"type\": \"text\", \"max_length\": 8}}, \"members\": [\"user:alice\"]}," \
     "\"twice\": {\"type\": \"list\", \"sql\": \"SELECT aid FROM accounts WHERE aid = :n OR abalance = :n\"," \
     " \"parameters\": {\"n\": {\"type\": \"integer\"}}}," \
-    "\"two\": {\"type\": \"list\", \"sql\": \"SELECT aid, day FROM accounts WHERE day >= :since AND aid < :top ORDER BY 1\"," \
+    "\"two\": {\"type\": \"list\", \"sql\": \"SELECT aid, day FROM accounts WHERE day >= :since AND aid < :top ORDER " \
+    "BY 1\"," \
     " \"parameters\": {\"since\": {\"type\": \"date\"}, \"top\": {\"type\": \"bigint\"}}}," \
     "\"listed\": {\"type\": \"list\", \"sql\": \"SELECT day FROM accounts WHERE aid = ANY (:ids)\"," \
     " \"parameters\": {\"ids\": {\"type\": \"integer[]\", \"max_items\": 3}}}," \
@@ -137,12 +141,13 @@ static bool
 same_decision(const struct pv_decision *a, const struct pv_decision *b)
 {
     return a->is_allowed == b->is_allowed && a->kind == b->kind && a->reason == b->reason &&
-           pv_slice_equal(a->text, b->text) && same_text(a->sqlstate, b->sqlstate) && same_text(a->message, b->message) &&
-           same_text(a->detail, b->detail) && same_text(a->hint, b->hint) && a->position == b->position &&
-           same_text(a->forwarded, b->forwarded) && same_text(a->show_value, b->show_value) &&
-           a->question == b->question && same_names(a->datasets, b->datasets) && same_names(a->columns, b->columns) &&
-           same_parameters(a, b) && a->is_redacted == b->is_redacted && a->timeout_ms == b->timeout_ms &&
-           same_text(a->name, b->name) && same_text(a->setting, b->setting) && same_text(a->value, b->value) &&
+           pv_slice_equal(a->text, b->text) && same_text(a->sqlstate, b->sqlstate) &&
+           same_text(a->message, b->message) && same_text(a->detail, b->detail) && same_text(a->hint, b->hint) &&
+           a->position == b->position && same_text(a->forwarded, b->forwarded) &&
+           same_text(a->show_value, b->show_value) && a->question == b->question &&
+           same_names(a->datasets, b->datasets) && same_names(a->columns, b->columns) && same_parameters(a, b) &&
+           a->is_redacted == b->is_redacted && a->timeout_ms == b->timeout_ms && same_text(a->name, b->name) &&
+           same_text(a->setting, b->setting) && same_text(a->value, b->value) &&
            same_names(a->questions, b->questions) && a->budget_count == b->budget_count;
 }
 
@@ -186,46 +191,99 @@ compare_parse(const struct pv_caller *cached, const char *sql, const uint32_t *o
 /* ---- What is asked ---- */
 
 static const char *const statements[] = {
-    "SELECT abalance FROM accounts WHERE aid = 1", "SELECT abalance FROM accounts WHERE aid = 2",
-    "SELECT abalance FROM accounts WHERE aid = 2;", "  SELECT abalance FROM accounts WHERE aid = 77  ; ",
-    "SELECT abalance FROM accounts WHERE aid = 0", "SELECT abalance FROM accounts WHERE aid = 100001",
-    "SELECT abalance FROM accounts WHERE aid = 007", "SELECT abalance FROM accounts WHERE aid = 7.5",
-    "SELECT abalance FROM accounts WHERE aid = 9999999999", "SELECT abalance FROM accounts WHERE aid = -5",
-    "SELECT abalance FROM accounts WHERE aid = '12'", "SELECT abalance FROM accounts WHERE aid = '013'",
-    "SELECT abalance FROM accounts WHERE aid = 'x'", "SELECT abalance FROM accounts WHERE aid = 12::integer",
-    "SELECT abalance FROM accounts WHERE aid = '12'::text", "SELECT abalance FROM accounts WHERE aid = 1 + 1",
-    "SELECT abalance FROM accounts WHERE aid = NULL", "SELECT abalance FROM accounts WHERE aid = 5 -- why",
-    "SELECT abalance FROM accounts WHERE aid = 5 /* ; */", "SELECT abalance AS b FROM accounts a WHERE a.aid = 9",
-    "SELECT abalance AS b FROM accounts a WHERE a.aid = 10", "SELECT abalance AS \"x'1\" FROM accounts WHERE aid = 10",
-    "SELECT abalance FROM other.accounts WHERE aid = 1", "SELECT filler FROM accounts WHERE aid = 1",
-    "SELECT aid FROM accounts WHERE name = 'ann' AND abalance > 5", "SELECT aid FROM accounts WHERE name = 'bob' AND abalance > 5",
-    "SELECT aid FROM accounts WHERE name = 'bob' AND abalance > 6", "SELECT aid FROM accounts WHERE name = 'o''hara' AND abalance > 5",
-    "SELECT aid FROM accounts WHERE name = E'a\\tb' AND abalance > 5", "SELECT aid FROM accounts WHERE name = 'toolongname' AND abalance > 5",
-    "SELECT aid FROM accounts WHERE name = 'a'\n'b' AND abalance > 5", "SELECT aid FROM accounts WHERE name = 'c'\n'b' AND abalance > 5",
-    "SELECT aid FROM accounts WHERE name = U&'x' AND abalance > 5", "SELECT aid FROM accounts WHERE name = $$x$$ AND abalance > 5",
-    "SELECT aid FROM accounts WHERE name = '' AND abalance > 5", "SELECT aid FROM accounts WHERE name = '\xC3\xA4' AND abalance > 5",
+    "SELECT abalance FROM accounts WHERE aid = \001",
+    "SELECT aid FROM accounts WHERE name = \002 AND abalance > \001",
+    "SELECT abalance FROM accounts WHERE aid = 1",
+    "SELECT abalance FROM accounts WHERE aid = 2",
+    "SELECT abalance FROM accounts WHERE aid = 2;",
+    "  SELECT abalance FROM accounts WHERE aid = 77  ; ",
+    "SELECT abalance FROM accounts WHERE aid = 0",
+    "SELECT abalance FROM accounts WHERE aid = 100001",
+    "SELECT abalance FROM accounts WHERE aid = 007",
+    "SELECT abalance FROM accounts WHERE aid = 7.5",
+    "SELECT abalance FROM accounts WHERE aid = 9999999999",
+    "SELECT abalance FROM accounts WHERE aid = -5",
+    "SELECT abalance FROM accounts WHERE aid = '12'",
+    "SELECT abalance FROM accounts WHERE aid = '013'",
+    "SELECT abalance FROM accounts WHERE aid = 'x'",
+    "SELECT abalance FROM accounts WHERE aid = 12::integer",
+    "SELECT abalance FROM accounts WHERE aid = '12'::text",
+    "SELECT abalance FROM accounts WHERE aid = 1 + 1",
+    "SELECT abalance FROM accounts WHERE aid = NULL",
+    "SELECT abalance FROM accounts WHERE aid = 5 -- why",
+    "SELECT abalance FROM accounts WHERE aid = 5 /* ; */",
+    "SELECT abalance AS b FROM accounts a WHERE a.aid = 9",
+    "SELECT abalance AS b FROM accounts a WHERE a.aid = 10",
+    "SELECT abalance AS \"x'1\" FROM accounts WHERE aid = 10",
+    "SELECT abalance FROM other.accounts WHERE aid = 1",
+    "SELECT filler FROM accounts WHERE aid = 1",
+    "SELECT aid FROM accounts WHERE name = 'ann' AND abalance > 5",
+    "SELECT aid FROM accounts WHERE name = 'bob' AND abalance > 5",
+    "SELECT aid FROM accounts WHERE name = 'bob' AND abalance > 6",
+    "SELECT aid FROM accounts WHERE name = 'o''hara' AND abalance > 5",
+    "SELECT aid FROM accounts WHERE name = E'a\\tb' AND abalance > 5",
+    "SELECT aid FROM accounts WHERE name = 'toolongname' AND abalance > 5",
+    "SELECT aid FROM accounts WHERE name = 'a'\n'b' AND abalance > 5",
+    "SELECT aid FROM accounts WHERE name = 'c'\n'b' AND abalance > 5",
+    "SELECT aid FROM accounts WHERE name = U&'x' AND abalance > 5",
+    "SELECT aid FROM accounts WHERE name = $$x$$ AND abalance > 5",
+    "SELECT aid FROM accounts WHERE name = '' AND abalance > 5",
+    "SELECT aid FROM accounts WHERE name = '\xC3\xA4' AND abalance > 5",
     "SELECT aid FROM accounts WHERE name = 'ann' AND abalance > 5 OR 1=1",
-    "SELECT aid FROM accounts WHERE name = 'x' -- ' AND abalance > 5", "SELECT aid FROM accounts WHERE name = 5 AND abalance > 5",
-    "SELECT aid FROM accounts WHERE aid = 3 OR abalance = 3", "SELECT aid FROM accounts WHERE aid = 4 OR abalance = 3",
-    "SELECT aid FROM accounts WHERE aid = 4 OR abalance = 4", "SELECT aid FROM accounts WHERE aid = 3 OR abalance = 4",
+    "SELECT aid FROM accounts WHERE name = 'x' -- ' AND abalance > 5",
+    "SELECT aid FROM accounts WHERE name = 5 AND abalance > 5",
+    "SELECT aid FROM accounts WHERE aid = 3 OR abalance = 3",
+    "SELECT aid FROM accounts WHERE aid = 4 OR abalance = 3",
+    "SELECT aid FROM accounts WHERE aid = 4 OR abalance = 4",
+    "SELECT aid FROM accounts WHERE aid = 3 OR abalance = 4",
     "SELECT aid, day FROM accounts WHERE day >= '2024-01-01' AND aid < 5 ORDER BY 1",
     "SELECT aid, day FROM accounts WHERE day >= '2024-02-30' AND aid < 5 ORDER BY 1",
     "SELECT aid, day FROM accounts WHERE day >= '2024-02-03' AND aid < 6 ORDER BY 1",
     "SELECT aid, day FROM accounts WHERE day >= '2024-02-03' AND aid < 6 ORDER BY 2",
     "SELECT aid, day FROM accounts WHERE day >= date '2024-02-03' AND aid < 6 ORDER BY 1",
-    "SELECT day FROM accounts WHERE aid = ANY (ARRAY[1, 2])", "SELECT day FROM accounts WHERE aid = ANY ('{1,2}')",
-    "SELECT day FROM accounts WHERE aid = ANY ('{1,3}')", "SELECT day FROM accounts WHERE aid = ANY (ARRAY[1,2,3,4])",
-    "SELECT aid FROM other.accounts WHERE abalance = 7", "SELECT aid FROM other.accounts WHERE abalance = 8",
-    "SELECT aid FROM other.accounts WHERE abalance = 11", "SELECT aid FROM accounts WHERE abalance = 8",
-    "SELECT 1", "SELECT 2", "SELECT 'a'", "SELECT current_user", "SELECT current_schema()", "SELECT pg_backend_pid()",
-    "SELECT now()", "SELECT * FROM questions.balance(aid => 3)", "SELECT * FROM questions.balance(aid => 4)",
-    "SELECT * FROM questions.balance(3)", "SELECT current_setting('search_path')", "SELECT relname FROM pg_class",
-    "BEGIN", "COMMIT", "ROLLBACK", "BEGIN; SELECT 1; COMMIT", "SET application_name = 'x'", "SHOW search_path",
-    "EXECUTE p(1)", "PREPARE p AS SELECT abalance FROM accounts WHERE aid = 3", "DEALLOCATE p", "DISCARD ALL",
-    "COPY (SELECT abalance FROM accounts WHERE aid = 3) TO STDOUT", "COPY (SELECT abalance FROM accounts WHERE aid = 4) TO STDOUT",
-    "SELECT abalance FROM accounts WHERE aid = 1; SELECT abalance FROM accounts WHERE aid = 2", "", ";", " -- nothing",
-    "SELEC 1", "SELECT $1", "SELECT abalance FROM accounts WHERE aid = $1", "INSERT INTO accounts VALUES (1)",
-    "SELECT \xff", "SELECT 'unfinished", "SELECT aid FROM accounts WHERE name = 'a' 'b' AND abalance > 5",
+    "SELECT day FROM accounts WHERE aid = ANY (ARRAY[1, 2])",
+    "SELECT day FROM accounts WHERE aid = ANY ('{1,2}')",
+    "SELECT day FROM accounts WHERE aid = ANY ('{1,3}')",
+    "SELECT day FROM accounts WHERE aid = ANY (ARRAY[1,2,3,4])",
+    "SELECT aid FROM other.accounts WHERE abalance = 7",
+    "SELECT aid FROM other.accounts WHERE abalance = 8",
+    "SELECT aid FROM other.accounts WHERE abalance = 11",
+    "SELECT aid FROM accounts WHERE abalance = 8",
+    "SELECT 1",
+    "SELECT 2",
+    "SELECT 'a'",
+    "SELECT current_user",
+    "SELECT current_schema()",
+    "SELECT pg_backend_pid()",
+    "SELECT now()",
+    "SELECT * FROM questions.balance(aid => 3)",
+    "SELECT * FROM questions.balance(aid => 4)",
+    "SELECT * FROM questions.balance(3)",
+    "SELECT current_setting('search_path')",
+    "SELECT relname FROM pg_class",
+    "BEGIN",
+    "COMMIT",
+    "ROLLBACK",
+    "BEGIN; SELECT 1; COMMIT",
+    "SET application_name = 'x'",
+    "SHOW search_path",
+    "EXECUTE p(1)",
+    "PREPARE p AS SELECT abalance FROM accounts WHERE aid = 3",
+    "DEALLOCATE p",
+    "DISCARD ALL",
+    "COPY (SELECT abalance FROM accounts WHERE aid = 3) TO STDOUT",
+    "COPY (SELECT abalance FROM accounts WHERE aid = 4) TO STDOUT",
+    "SELECT abalance FROM accounts WHERE aid = 1; SELECT abalance FROM accounts WHERE aid = 2",
+    "",
+    ";",
+    " -- nothing",
+    "SELEC 1",
+    "SELECT $1",
+    "SELECT abalance FROM accounts WHERE aid = $1",
+    "INSERT INTO accounts VALUES (1)",
+    "SELECT \xff",
+    "SELECT 'unfinished",
+    "SELECT aid FROM accounts WHERE name = 'a' 'b' AND abalance > 5",
 };
 
 static struct pv_caller
@@ -256,8 +314,8 @@ ask_all(struct pv_cache *cache, unsigned seed)
     srand(seed);
     for (int round = 0; round < 6000; round++) {
         const char *sql = statements[(size_t) rand() % PV_COUNT_OF(statements)];
-        struct pv_caller caller = caller_of(rand() % 1000 == 0 ? policy_again : policy, rooms[rand() % 2], users[rand() % 2],
-                                            &paths[rand() % 3], times[rand() % 3], cache);
+        struct pv_caller caller = caller_of(rand() % 1000 == 0 ? policy_again : policy, rooms[rand() % 2],
+                                            users[rand() % 2], &paths[rand() % 3], times[rand() % 3], cache);
 
         if (rand() % 3 == 0)
             compare_parse(&caller, sql, oids, (size_t) rand() % 3);
@@ -303,7 +361,8 @@ shapes_hit(void **state)
     for (int i = 1; i <= 500; i++) {
         (void) snprintf(sql, sizeof(sql), "SELECT abalance FROM accounts WHERE aid = %d;", i * 211 % 100003);
         compare_query(&caller, sql);
-        (void) snprintf(sql, sizeof(sql), "select aid, day from accounts where day >= '20%02d-%02d-11' and aid < %d order by 1",
+        (void) snprintf(sql, sizeof(sql),
+                        "select aid, day from accounts where day >= '20%02d-%02d-11' and aid < %d order by 1",
                         i % 90 + 10, i % 14, i);
         compare_query(&caller, sql);
     }
@@ -448,8 +507,12 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(shapes),           cmocka_unit_test(cached_is_fresh),        cmocka_unit_test(shapes_hit),
-        cmocka_unit_test(decisions_outlive), cmocka_unit_test(every_allocation_fails), cmocka_unit_test(cost),
+        cmocka_unit_test(shapes),
+        cmocka_unit_test(cached_is_fresh),
+        cmocka_unit_test(shapes_hit),
+        cmocka_unit_test(decisions_outlive),
+        cmocka_unit_test(every_allocation_fails),
+        cmocka_unit_test(cost),
     };
 
     return cmocka_run_group_tests(tests, load, unload);

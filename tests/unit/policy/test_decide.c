@@ -4,8 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -13,6 +11,7 @@
 #include "policy/decide.h"
 #include "policy/policy.h"
 #include "proxy/base/arena.h"
+#include "tests/unit/policy/room_fixture.h"
 
 /*
  * The judgement by table: what is asked, and what must come of it. A row that is allowed names text that the forwarded SQL
@@ -20,108 +19,22 @@
  * Whatever is forwarded is parsed again and may name views of the room and catalogs only.
  */
 
-static const char config_text[] =
-    "{\"listen\": [\"127.0.0.1:6432\"], \"upstreams\": {\"main\": {\"host\": \"127.0.0.1\", \"dbname\": \"w\", "
-    "\"user\": \"p\", \"sslmode\": \"disable\"}}, \"users\": \"users.json\", \"rooms\": \"rooms\", \"state\": \"s.db\"}";
-
-static const char users_text[] = "{\"alice\": {\"cert_cn\": \"alice\"}, \"bob\": {\"cert_cn\": \"bob\"}}";
-
-static const char room_text[] =
-    "{\"room\": \"retail\", \"upstream\": \"main\", \"parties\": {\"acme\": {}, \"mega\": {}},"
-    "\"members\": {\"alice\": {\"party\": \"acme\", \"roles\": [\"analyst\"]}, \"bob\": {\"party\": \"mega\"}},"
-    "\"datasets\": {"
-    "\"public.customers\": {\"owner\": \"mega\", \"source\": \"crm.customers\", \"entity\": \"customer_id\","
-    " \"columns\": {\"customer_id\": {\"category\": 3}, \"email\": {\"category\": 3}, \"full_name\": {\"category\": 2},"
-    "  \"region\": {\"category\": 1}, \"birth_date\": {\"category\": 3, \"mask\": {\"truncate_date\": \"year\"}},"
-    "  \"income\": {\"category\": 1}},"
-    " \"analysis_rule\": {\"type\": \"aggregation\", \"join_columns\": [\"customer_id\"],"
-    "  \"dimension_columns\": [\"region\", \"birth_date\"],"
-    "  \"aggregate_columns\": [{\"columns\": [\"income\"], \"functions\": [\"sum\", \"avg\"]}],"
-    "  \"scalar_functions\": [\"date_trunc\", \"coalesce\", \"lower\"],"
-    "  \"comparison_controls\": {\"allowed_literal_comparison_columns\": [\"region\", \"birth_date\"]},"
-    "  \"disallowed_output_columns\": [\"birth_date\"],"
-    "  \"output_constraints\": [{\"column\": \"customer_id\", \"type\": \"count_distinct\", \"minimum\": 25}]}},"
-    "\"ads.impressions\": {\"owner\": \"acme\", \"entity\": \"customer_id\","
-    " \"columns\": {\"customer_id\": {\"category\": 3}, \"channel\": {\"category\": 1}, \"seen_on\": {\"category\": 1},"
-    "  \"cost\": {\"category\": 1}},"
-    " \"analysis_rule\": {\"type\": \"aggregation\", \"join_columns\": [\"customer_id\"],"
-    "  \"dimension_columns\": [\"channel\", \"seen_on\"], \"aggregate_columns\": [{\"columns\": [\"cost\"],"
-    "  \"functions\": [\"sum\"]}], \"scalar_functions\": [\"coalesce\"],"
-    "  \"output_constraints\": [{\"column\": \"customer_id\", \"type\": \"count_distinct\", \"minimum\": 10}]}},"
-    "\"shop.matches\": {\"owner\": \"mega\", \"entity\": \"customer_id\","
-    " \"columns\": {\"customer_id\": {\"category\": 3}, \"segment\": {\"category\": 1}, \"store\": {\"category\": 1}},"
-    " \"analysis_rule\": {\"type\": \"list\", \"join_columns\": [\"customer_id\"], \"list_columns\": [\"segment\"]}},"
-    "\"shop.purchases\": {\"owner\": \"mega\", \"entity\": \"customer_id\","
-    " \"columns\": {\"customer_id\": {\"category\": 3}, \"amount\": {\"category\": 1}}}},"
-    "\"questions\": {"
-    "\"reach\": {\"type\": \"analytical\","
-    " \"sql\": \"SELECT c.region, count(DISTINCT c.customer_id) AS reached FROM public.customers c JOIN ads.impressions i"
-    " USING (customer_id) WHERE i.seen_on >= :since GROUP BY c.region\","
-    " \"parameters\": {\"since\": {\"type\": \"date\", \"minimum\": \"2024-01-01\"}},"
-    " \"output\": {\"entity\": \"c.customer_id\", \"minimum_entities\": 25, \"max_rows\": 1000, \"timeout\": \"60s\"}},"
-    "\"buyers\": {\"type\": \"analytical\", \"sql\": \"SELECT count(*) AS n FROM shop.purchases\","
-    " \"members\": [\"user:bob\"]},"
-    "\"twice\": {\"type\": \"list\","
-    " \"sql\": \"SELECT email FROM public.customers WHERE region = :r OR lower(region) = :r ORDER BY 1\","
-    " \"parameters\": {\"r\": {\"type\": \"text\", \"values\": [\"North\", \"South\"], \"default\": \"North\"}}},"
-    "\"explore\": {\"type\": \"analytical\", \"open\": true, \"datasets\": [\"public.customers\", \"ads.impressions\"],"
-    " \"members\": [\"role:analyst\"]},"
-    "\"lists\": {\"type\": \"list\", \"open\": true, \"datasets\": [\"shop.matches\"]}}}";
-
 static struct pv_policy *policy;
-static char folder[64];
-
-static void
-write_file(const char *name, const char *text)
-{
-    char path[160];
-    FILE *file;
-
-    (void) snprintf(path, sizeof(path), "%s/%s", folder, name);
-    file = fopen(path, "w");
-    assert_non_null(file);
-    assert_int_equal(fwrite(text, 1, strlen(text), file), strlen(text));
-    assert_int_equal(fclose(file), 0);
-}
 
 static int
 load(void **state)
 {
-    char path[160];
-    struct pv_faults *faults = pv_faults_new();
-
     (void) state;
-    (void) snprintf(folder, sizeof(folder), "/tmp/pv_decide_XXXXXX");
-    assert_non_null(mkdtemp(folder));
-    (void) snprintf(path, sizeof(path), "%s/rooms", folder);
-    assert_int_equal(mkdir(path, 0700), 0);
-    write_file("pgveil.json", config_text);
-    write_file("users.json", users_text);
-    write_file("rooms/retail.json", room_text);
-    (void) snprintf(path, sizeof(path), "%s/pgveil.json", folder);
-    if (pv_policy_load(path, faults, &policy) != PV_OK)
-        for (size_t i = 0; i < pv_faults_total(faults); i++)
-            print_error("%s:%u:%u: %s\n", pv_faults_at(faults, i)->file, pv_faults_at(faults, i)->line,
-                        pv_faults_at(faults, i)->column, pv_faults_at(faults, i)->message);
-    pv_faults_free(faults);
+    policy = fixture_load();
     return policy == NULL ? -1 : 0;
 }
 
 static int
 unload(void **state)
 {
-    static const char *const names[] = {"pgveil.json", "users.json", "rooms/retail.json"};
-    char path[160];
-
     (void) state;
     pv_policy_unref(policy);
-    for (size_t i = 0; i < PV_COUNT_OF(names); i++) {
-        (void) snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
-        assert_int_equal(unlink(path), 0);
-    }
-    (void) snprintf(path, sizeof(path), "%s/rooms", folder);
-    assert_int_equal(rmdir(path), 0);
-    assert_int_equal(rmdir(folder), 0);
+    fixture_remove();
     return 0;
 }
 
@@ -264,8 +177,8 @@ static void
 functions_and_types_off_the_list(void **state)
 {
     static const char *const functions[] = {
-        "pg_read_file('/etc/passwd')", "pg_sleep(1)", "lo_get(1)", "pg_ls_dir('.')", "query_to_xml('select 1', true, "
-        "true, '')", "table_to_xml('t', true, true, '')", "dblink('x')", "nextval('s')", "pg_notify('a', 'b')",
+        "pg_read_file('/etc/passwd')", "pg_sleep(1)", "lo_get(1)", "pg_ls_dir('.')", 
+        "query_to_xml('select 1', true, true, '')", "table_to_xml('t', true, true, '')", "dblink('x')", "nextval('s')", "pg_notify('a', 'b')",
         "pg_advisory_lock(1)", "pg_logical_emit_message(true, 'a', 'b')", "ts_stat('select 1')", "to_tsvector('x')",
         "xmlparse(document 'x')", "public.lower('x')", "evil.f()", "pg_reload_conf()", "pg_stat_file('x')",
         "pg_current_logfile()", "lo_import('/etc/passwd')", "setval('s', 1)", "has_parameter_privilege('x', 'set')",

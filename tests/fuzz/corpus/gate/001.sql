@@ -1,0 +1,1 @@
+SELECT c.full_name FROM customers c

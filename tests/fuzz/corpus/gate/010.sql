@@ -1,0 +1,1 @@
+SELECT customer_id FROM customers a JOIN ads.impressions b ON a.customer_id = b.customer_id

@@ -1,0 +1,1 @@
+SELECT c.ctid FROM customers c

@@ -1,0 +1,1 @@
+SELECT * FROM questions.nope(a => 1)

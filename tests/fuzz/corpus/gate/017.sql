@@ -1,0 +1,1 @@
+SELECT questions.nope(1)

@@ -1,0 +1,1 @@
+WITH x AS (DELETE FROM customers RETURNING *) SELECT * FROM x

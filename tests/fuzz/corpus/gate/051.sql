@@ -1,0 +1,1 @@
+SET pgveil.identity = 'x'

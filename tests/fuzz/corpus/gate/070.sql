@@ -1,0 +1,1 @@
+SELECT CASE WHEN true THEN 'customers'::regclass ELSE 5 END

@@ -1,0 +1,1 @@
+SELECT x.r FROM (SELECT 'customers'::regclass AS r) x

@@ -1,0 +1,1 @@
+SELECT '{16385}'::regclass[]

@@ -1,0 +1,1 @@
+SELECT tableoid FROM pg_class

@@ -1,0 +1,1 @@
+SELECT (information_schema._pg_expandarray(ARRAY[1, 2])).n

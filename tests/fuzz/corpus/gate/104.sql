@@ -1,0 +1,1 @@
+SELECT a.oid FROM pg_class a, LATERAL (SELECT a.oid AS x) b

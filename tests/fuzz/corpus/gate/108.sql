@@ -1,0 +1,1 @@
+/* a */ SELECT /*+ hint */ 1 -- b

@@ -1,0 +1,1 @@
+select X.region, COUNT(distinct X.customer_id) n from "customers" X inner join ads.impressions as y using (customer_id) where y.seen_on >= date '2024-06-01' group by X.region

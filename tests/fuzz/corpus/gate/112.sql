@@ -1,0 +1,1 @@
+SELECT c.region, count(DISTINCT c.customer_id) AS reached FROM public.customers c JOIN ads.impressions i USING (customer_id) WHERE i.seen_on >= now() GROUP BY c.region

@@ -1,0 +1,1 @@
+SELECT max(reached) FROM questions.reach('2024-06-01') q WHERE q.region <> 'x' LIMIT 1 OFFSET 1

@@ -1,0 +1,1 @@
+SELECT row_to_json(q), rank() OVER (ORDER BY reached) FROM questions.reach('2024-06-01') q

@@ -1,0 +1,1 @@
+SELECT q.full_name FROM questions.reach('2024-06-01') q

@@ -1,0 +1,1 @@
+SELECT * FROM questions.reach(since => '2024-06-01', since => '2024-06-01')

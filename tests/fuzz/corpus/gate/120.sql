@@ -1,0 +1,1 @@
+SELECT * FROM questions.reach(until => '2024-06-01')

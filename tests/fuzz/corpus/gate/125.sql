@@ -1,0 +1,1 @@
+SELECT questions.reach('2024-06-01')

@@ -1,0 +1,1 @@
+SELECT email FROM customers WHERE region = 'South' OR lower(region) = 'South' ORDER BY 1

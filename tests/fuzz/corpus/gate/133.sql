@@ -1,0 +1,1 @@
+PREPARE p AS SELECT * FROM questions.reach($1); EXECUTE p('2024-05-05')

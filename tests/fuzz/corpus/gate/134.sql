@@ -1,0 +1,1 @@
+PREPARE p AS SELECT * FROM questions.reach($1); EXECUTE p('2020-05-05')

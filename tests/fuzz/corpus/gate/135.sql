@@ -1,0 +1,1 @@
+PREPARE p AS SELECT * FROM questions.reach($1), questions.twice($1) t

@@ -1,0 +1,1 @@
+COPY (SELECT * FROM questions.reach('2024-06-01')) TO STDOUT

@@ -1,0 +1,1 @@
+DECLARE c CURSOR FOR SELECT * FROM questions.reach('2024-06-01')

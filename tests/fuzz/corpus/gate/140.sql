@@ -1,0 +1,1 @@
+SELECT count(*) total FROM shop.purchases

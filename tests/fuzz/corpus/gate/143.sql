@@ -1,0 +1,1 @@
+SELECT region, count(*) FROM customers GROUP BY 1 ORDER BY 2 DESC NULLS LAST LIMIT 1000

@@ -1,0 +1,1 @@
+SELECT count(DISTINCT customer_id), avg(income) FROM customers WHERE region IN ('a', 'b')

@@ -1,0 +1,1 @@
+SELECT * FROM (SELECT region, count(*) AS n FROM customers GROUP BY region) AS virtual_table LIMIT 10

@@ -1,0 +1,1 @@
+SELECT v.region, sum(v.income) AS s FROM (SELECT * FROM customers) AS v GROUP BY 1 ORDER BY 2 DESC LIMIT 1000

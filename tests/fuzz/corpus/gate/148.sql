@@ -1,0 +1,1 @@
+WITH x AS (SELECT region, customer_id FROM customers) SELECT region, count(*) FROM x JOIN ads.impressions i ON x.customer_id = i.customer_id GROUP BY 1

@@ -1,0 +1,1 @@
+SELECT count(*) FROM customers a, ads.impressions b WHERE a.customer_id = b.customer_id AND b.channel = 'x'

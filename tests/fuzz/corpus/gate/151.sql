@@ -1,0 +1,1 @@
+SELECT count(*) FROM customers CROSS JOIN ads.impressions i WHERE i.customer_id = customers.customer_id

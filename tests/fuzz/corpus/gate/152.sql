@@ -1,0 +1,1 @@
+SELECT CASE WHEN region = 'N' THEN 'north' ELSE 'other' END AS r, count(*) FROM customers GROUP BY 1

@@ -1,0 +1,1 @@
+SELECT region, sum(income) / count(*) AS ratio FROM customers GROUP BY region

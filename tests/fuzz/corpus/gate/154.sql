@@ -1,0 +1,1 @@
+SELECT region, count(*) FILTER (WHERE birth_date > '1990-01-01') FROM customers GROUP BY region

@@ -1,0 +1,1 @@
+SELECT region AS "Region", count(*) AS "COUNT(*)" FROM "public"."customers" GROUP BY region UNION ALL SELECT channel, count(*) FROM ads.impressions GROUP BY channel

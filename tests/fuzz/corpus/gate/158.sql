@@ -1,0 +1,1 @@
+SELECT max(n) FROM (SELECT region, count(*) AS n FROM customers GROUP BY 1) z

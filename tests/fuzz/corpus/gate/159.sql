@@ -1,0 +1,1 @@
+SELECT region, sum(n) FROM (SELECT region, channel, count(*) n FROM customers JOIN ads.impressions USING (customer_id) GROUP BY 1, 2) z GROUP BY 1

@@ -1,0 +1,1 @@
+SELECT lower(region), count(*) FROM customers GROUP BY lower(region)

@@ -1,0 +1,1 @@
+SELECT sum(coalesce(income, 0)) FROM customers

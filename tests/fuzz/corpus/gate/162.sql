@@ -1,0 +1,1 @@
+SELECT region::text, count(*)::float8 FROM customers GROUP BY region::text

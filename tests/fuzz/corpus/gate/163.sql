@@ -1,0 +1,1 @@
+SELECT segment FROM shop.matches WHERE segment LIKE 'a%' ORDER BY 1 LIMIT 5

@@ -1,0 +1,1 @@
+SELECT customer_id, count(*) FROM customers GROUP BY 1

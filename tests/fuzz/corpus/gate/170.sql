@@ -1,0 +1,1 @@
+SELECT count(*) FROM customers WHERE CASE WHEN email = 'j' THEN true ELSE false END

@@ -1,0 +1,1 @@
+SELECT count(*) FROM (SELECT email AS region FROM customers) x WHERE region = 'j'

@@ -1,0 +1,1 @@
+SELECT sum(CASE WHEN region = 'x' THEN 1 ELSE 0 END) FROM customers

@@ -1,0 +1,1 @@
+SELECT max(income) FROM customers

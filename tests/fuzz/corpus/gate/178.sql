@@ -1,0 +1,1 @@
+SELECT sum(customer_id) FROM customers

@@ -1,0 +1,1 @@
+SELECT sum(income * 2) FROM customers

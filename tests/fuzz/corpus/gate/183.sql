@@ -1,0 +1,1 @@
+SELECT region::int, count(*) FROM customers GROUP BY 1

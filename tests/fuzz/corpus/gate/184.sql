@@ -1,0 +1,1 @@
+SELECT upper(region), count(*) FROM customers GROUP BY 1

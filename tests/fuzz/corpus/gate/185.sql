@@ -1,0 +1,1 @@
+SELECT birth_date, count(*) FROM customers GROUP BY 1

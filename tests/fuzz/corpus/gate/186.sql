@@ -1,0 +1,1 @@
+SELECT x.b || '' FROM (SELECT birth_date::text AS b, count(*) FROM customers GROUP BY 1) x

@@ -1,0 +1,1 @@
+SELECT region, count(*) FROM customers LEFT JOIN ads.impressions USING (customer_id) GROUP BY 1

@@ -1,0 +1,1 @@
+SELECT count(*) FROM customers c JOIN ads.impressions i ON c.region = i.channel

@@ -1,0 +1,1 @@
+SELECT count(*) FROM customers c JOIN ads.impressions i ON c.customer_id = i.customer_id OR c.customer_id = i.customer_id

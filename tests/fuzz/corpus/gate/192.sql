@@ -1,0 +1,1 @@
+SELECT count(*) FROM customers JOIN (VALUES (1)) v(customer_id) USING (customer_id)

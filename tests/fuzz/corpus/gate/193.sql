@@ -1,0 +1,1 @@
+SELECT count(*) FROM customers WHERE customer_id IN (SELECT customer_id FROM ads.impressions)

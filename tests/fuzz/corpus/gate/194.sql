@@ -1,0 +1,1 @@
+SELECT count(*) FROM customers c WHERE NOT EXISTS (SELECT 1 FROM ads.impressions i)

@@ -1,0 +1,1 @@
+SELECT region FROM customers GROUP BY 1 EXCEPT SELECT 'x'

@@ -1,0 +1,1 @@
+SELECT count(*) FROM (SELECT * FROM customers LIMIT 1) x

@@ -1,0 +1,1 @@
+SELECT region, count(*), rank() OVER (ORDER BY count(*)) FROM customers GROUP BY 1

@@ -1,0 +1,1 @@
+SELECT n, count(*) FROM (SELECT region, count(*) AS n FROM customers GROUP BY 1) x GROUP BY n

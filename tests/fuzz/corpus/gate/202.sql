@@ -1,0 +1,1 @@
+SELECT count(*) FROM customers c, LATERAL (SELECT c.email) x

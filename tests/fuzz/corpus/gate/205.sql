@@ -1,0 +1,1 @@
+SELECT sum(amount) FROM shop.purchases JOIN customers USING (customer_id)

@@ -1,0 +1,1 @@
+SELECT segment FROM shop.matches WHERE store = 'x'

@@ -1,0 +1,1 @@
+SELECT segment, customer_id FROM shop.matches
