@@ -87,8 +87,8 @@ array_text(struct pv_trial *trial, const A_ArrayExpr *array, const struct pv_par
         pv_buf_put_u8(&buf, '"');
     }
     pv_buf_put_u8(&buf, '}');
-    *text = pv_buf_ok(&buf) ? pv_arena_strndup(trial->arena, (const char *) buf.data + buf.start, pv_buf_len(&buf))
-                            : NULL;
+    *text =
+        pv_buf_ok(&buf) ? pv_arena_strndup(trial->arena, (const char *) buf.data + buf.start, pv_buf_len(&buf)) : NULL;
     if (*text == NULL)
         status = PV_NOMEM;
     pv_buf_clear(&buf);
@@ -129,7 +129,8 @@ judge_argument(struct pv_trial *trial, const struct pv_parameter *parameter, Nod
         return status == PV_OK ? judge_text(trial, parameter, text, location, argument) : status;
     }
     if (!is_plain_constant(node))
-        return deny_parameter(trial, parameter, location, "a constant or a parameter is wanted here, not an expression");
+        return deny_parameter(trial, parameter, location,
+                              "a constant or a parameter is wanted here, not an expression");
     return judge_text(trial, parameter, constant_value(trial, as_constant(node)), location, argument);
 }
 
@@ -211,8 +212,7 @@ same_relation(void *context, const RangeVar *ours, const RangeVar *theirs)
     if (theirs->catalogname != NULL && strcmp(theirs->catalogname, trial->caller->room->name) != 0)
         return false;
     found = catalogue.find(catalogue.context, theirs->schemaname, theirs->relname);
-    return found != NULL &&
-           found == our_catalogue.find(our_catalogue.context, ours->schemaname, ours->relname) &&
+    return found != NULL && found == our_catalogue.find(our_catalogue.context, ours->schemaname, ours->relname) &&
            ours->inh == theirs->inh;
 }
 
@@ -233,8 +233,8 @@ name_outputs(struct pv_trial *trial, const SelectStmt *theirs, const struct pv_m
             (int) i < list_length(theirs->targetList) ? list_nth(theirs->targetList, (int) i) : NULL;
         const char *name = match->names[i];
 
-        if (name == NULL && target != NULL && !(IsA(target->val, ColumnRef) &&
-                                                IsA(llast(((const ColumnRef *) target->val)->fields), A_Star)))
+        if (name == NULL && target != NULL &&
+            !(IsA(target->val, ColumnRef) && IsA(llast(((const ColumnRef *) target->val)->fields), A_Star)))
             name = pv_default_column_name(target->val);
         names[i] = name == NULL ? NULL : pv_arena_strdup(trial->arena, name);
         if (name != NULL && names[i] == NULL)
@@ -321,7 +321,8 @@ hint_nearest(struct pv_trial *trial, const struct pv_question *nearest, const ch
         pv_deny_hint(trial, "The nearest question is \"%s\"; %s. Ask it by name: SELECT * FROM questions.%s.",
                      nearest->id, difference, nearest->id);
     else
-        pv_deny_hint(trial, "The nearest question is \"%s\"; %s. Ask it by name: SELECT * FROM questions.%s(%s => ...).",
+        pv_deny_hint(trial,
+                     "The nearest question is \"%s\"; %s. Ask it by name: SELECT * FROM questions.%s(%s => ...).",
                      nearest->id, difference, nearest->id, nearest->parameters[0].name);
 }
 
@@ -341,8 +342,8 @@ pv_ask_nearest(struct pv_trial *trial, Node *select)
 
         if (question->is_open || question->plan == NULL || !pv_question_admits(question, trial->caller->member))
             continue;
-        status = pv_match(pv_sql_stmt(question->plan->match.sql, 0), question->plan->number_count, select, same_relation,
-                          trial, &match, &is_matched);
+        status = pv_match(pv_sql_stmt(question->plan->match.sql, 0), question->plan->number_count, select,
+                          same_relation, trial, &match, &is_matched);
         if (status != PV_NOMEM && (nearest == NULL || match.agreed > agreed)) {
             nearest = question;
             agreed = match.agreed;
@@ -434,8 +435,7 @@ read_arguments(struct pv_trial *trial, const struct pv_question *question, const
 }
 
 enum pv_status
-pv_ask_by_name(struct pv_trial *trial, const struct pv_question *question, List *args, int location,
-               SelectStmt **query)
+pv_ask_by_name(struct pv_trial *trial, const struct pv_question *question, List *args, int location, SelectStmt **query)
 {
     const struct pv_plan *plan = question->plan;
     struct pv_argument *by_parameter =

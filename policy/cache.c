@@ -1,9 +1,9 @@
 /*
  * Invariants.
- * 1. An entry is found only under a key that is equal byte for byte, in a cache that holds the very snapshot and standing
- *    that judged it; so the pointers in its decisions are alive.
- * 2. Only what rests on nothing else is kept: statements that read, and BEGIN, COMMIT, ROLLBACK; no settings, no names of
- *    the session's, nothing of a room that expires before the clock that the caller shows, nothing that failed inside.
+ * 1. An entry is found only under a key that is equal byte for byte, in a cache that holds the very snapshot and
+ * standing that judged it; so the pointers in its decisions are alive.
+ * 2. Only what rests on nothing else is kept: statements that read, and BEGIN, COMMIT, ROLLBACK; no settings, no names
+ * of the session's, nothing of a room that expires before the clock that the caller shows, nothing that failed inside.
  * 3. A shape gives a text only for constants that were judged now, each in the one place where the printed and checked
  *    text had its mark, quoted as the printer quotes; and when it was made, it gave exactly the fresh judgement's text.
  * 4. Memory is bounded: the least recently used go first.
@@ -47,7 +47,7 @@ struct shape {
 };
 
 struct entry {
-    struct entry *next;           /* in its bucket */
+    struct entry *next; /* in its bucket */
     struct entry *newer, *older;
     uint32_t refs;
     uint64_t hash;
@@ -152,8 +152,8 @@ find(struct pv_cache *cache, uint64_t hash, struct pv_slice key)
 {
     struct entry *entry = cache->buckets[hash & (cache->bucket_count - 1)];
 
-    while (entry != NULL && (entry->hash != hash || entry->key.len != key.len ||
-                             memcmp(entry->key.data, key.data, key.len) != 0))
+    while (entry != NULL &&
+           (entry->hash != hash || entry->key.len != key.len || memcmp(entry->key.data, key.data, key.len) != 0))
         entry = entry->next;
     if (entry != NULL && entry != cache->newest) {
         unlink_age(cache, entry);
@@ -270,6 +270,10 @@ put_name(struct pv_buf *key, const char *name)
 {
     pv_buf_put(key, name == NULL ? "\1" : name, name == NULL ? 2 : strlen(name) + 1);
 }
+
+/* Before the text itself and before its shape: a text could hold the very bytes of another's shape. */
+#define KEY_OF_TEXT '='
+#define KEY_OF_SHAPE '~'
 
 /* All but the text. Counts and ends stand in it, so no two callers have the same bytes. */
 static void
@@ -432,7 +436,8 @@ fill_shape(struct pv_arena *arena, const struct shape *shape, struct pv_slice te
         if (shape->parts[i].slot != SIZE_MAX)
             pv_sql_quote_literal(&sql, values[shape->parts[i].slot]);
     }
-    *forwarded = pv_buf_ok(&sql) ? pv_arena_strndup(arena, (const char *) pv_buf_slice(&sql).data, pv_buf_len(&sql)) : NULL;
+    *forwarded =
+        pv_buf_ok(&sql) ? pv_arena_strndup(arena, (const char *) pv_buf_slice(&sql).data, pv_buf_len(&sql)) : NULL;
     pv_buf_clear(&sql);
     return *forwarded == NULL ? PV_NOMEM : PV_OK;
 }
@@ -443,8 +448,7 @@ find_edges(struct shape *shape, struct pv_slice text, struct pv_slice statement)
 {
     while (shape->lead < text.len && strchr(" \t\r\n", text.data[shape->lead]) != NULL)
         shape->lead++;
-    if (text.len - shape->lead < statement.len ||
-        memcmp(text.data + shape->lead, statement.data, statement.len) != 0)
+    if (text.len - shape->lead < statement.len || memcmp(text.data + shape->lead, statement.data, statement.len) != 0)
         return false;
     shape->trail = text.len - shape->lead - statement.len;
     for (size_t i = text.len - shape->trail; i < text.len; i++)
@@ -488,8 +492,9 @@ is_kept(const struct entry *entry)
     for (size_t i = 0; i < entry->count; i++) {
         const struct pv_decision *decision = &entry->decisions[i];
 
-        if ((decision->kind != PV_KIND_SELECT && decision->kind != PV_KIND_COPY_OUT && decision->kind != PV_KIND_BEGIN &&
-             decision->kind != PV_KIND_COMMIT && decision->kind != PV_KIND_ROLLBACK) ||
+        if ((decision->kind != PV_KIND_SELECT && decision->kind != PV_KIND_COPY_OUT &&
+             decision->kind != PV_KIND_BEGIN && decision->kind != PV_KIND_COMMIT &&
+             decision->kind != PV_KIND_ROLLBACK) ||
             decision->reason == PV_REASON_INTERNAL || decision->reason == PV_REASON_EXPIRED ||
             decision->setting != NULL || decision->name != NULL)
             return false;
@@ -561,6 +566,7 @@ miss(struct pv_arena *arena, const struct asking *asking, const struct pv_slot *
 
     count(&cache->misses, 1);
     put_caller(&cache->scratch, asking);
+    pv_buf_put_u8(&cache->scratch, KEY_OF_TEXT);
     pv_buf_put_slice(&cache->scratch, asking->text);
     entry = pv_buf_ok(&cache->scratch) ? entry_new(pv_buf_slice(&cache->scratch)) : NULL;
     if (entry == NULL)
@@ -594,6 +600,7 @@ ask(struct pv_arena *arena, const struct asking *asking, struct pv_decision **de
     turn_to(cache, asking->caller);
     put_caller(&cache->scratch, asking);
     prefix = pv_buf_len(&cache->scratch);
+    pv_buf_put_u8(&cache->scratch, KEY_OF_TEXT);
     pv_buf_put_slice(&cache->scratch, asking->text);
     if (!pv_buf_ok(&cache->scratch)) {
         pv_buf_clear(&cache->scratch);
@@ -607,6 +614,7 @@ ask(struct pv_arena *arena, const struct asking *asking, struct pv_decision **de
     if (asking->text.len > asking->caller->policy->config.query_bytes_max)
         return miss(arena, asking, slots, 0, pv_slice_of(NULL, 0), decisions, decision_count);
     pv_buf_truncate(&cache->scratch, prefix);
+    pv_buf_put_u8(&cache->scratch, KEY_OF_SHAPE);
     if (!pv_shape_of(asking->text, &cache->scratch, slots, &slot_count))
         return miss(arena, asking, slots, 0, pv_slice_of(NULL, 0), decisions, decision_count);
     entry = find(cache, pv_key_hash(&cache->key, pv_buf_slice(&cache->scratch)), pv_buf_slice(&cache->scratch));
@@ -620,8 +628,8 @@ ask(struct pv_arena *arena, const struct asking *asking, struct pv_decision **de
         return status;
     /* Beside a shape that does not fit: under the exact text. */
     pv_buf_put_slice(&shape_key, pv_buf_slice(&cache->scratch));
-    status = pv_buf_ok(&shape_key) ? miss(arena, asking, slots, entry == NULL ? slot_count : 0, pv_buf_slice(&shape_key),
-                                          decisions, decision_count)
+    status = pv_buf_ok(&shape_key) ? miss(arena, asking, slots, entry == NULL ? slot_count : 0,
+                                          pv_buf_slice(&shape_key), decisions, decision_count)
                                    : PV_NOMEM;
     pv_buf_clear(&shape_key);
     return status;
@@ -647,8 +655,8 @@ pv_cache_query(struct pv_arena *arena, const struct pv_caller *caller, struct pv
 }
 
 enum pv_status
-pv_cache_parse(struct pv_arena *arena, const struct pv_caller *caller, struct pv_slice text, const uint32_t *declared_oids,
-               size_t declared_count, struct pv_decision *decision)
+pv_cache_parse(struct pv_arena *arena, const struct pv_caller *caller, struct pv_slice text,
+               const uint32_t *declared_oids, size_t declared_count, struct pv_decision *decision)
 {
     const struct asking asking = {caller, text, true, declared_oids, declared_count};
     struct pv_decision *found = NULL;

@@ -1,8 +1,8 @@
 /*
- * Judgements kept: what pv_decide_query and pv_decide_parse say, without saying it anew. One cache a thread. What it gives
- * is what a fresh judgement would give, because everything that a judgement rests on is in the key: snapshot and standing
- * (another of either empties the cache), room, user, member, search_path, parameter types and the exact text; or, for a
- * statement that asks a fixed question with constants, the text without those, which are judged each time.
+ * Judgements kept: what pv_decide_query and pv_decide_parse say, without saying it anew. One cache a thread. What it
+ * gives is what a fresh judgement would give, because everything that a judgement rests on is in the key: snapshot and
+ * standing (another of either empties the cache), room, user, member, search_path, parameter types and the exact text;
+ * or, for a statement that asks a fixed question with constants, the text without those, which are judged each time.
  */
 #ifndef PV_CACHE_H
 #define PV_CACHE_H
@@ -18,8 +18,8 @@ void pv_cache_free(struct pv_cache *cache); /* NULL is fine; what was given out 
 void pv_cache_clear(struct pv_cache *cache);
 
 /*
- * As pv_decide_query and pv_decide_parse, by way of caller->cache; without one they judge afresh. The decisions are as old
- * as `arena`, and are shared: they must not be changed.
+ * As pv_decide_query and pv_decide_parse, by way of caller->cache; without one they judge afresh. The decisions are as
+ * old as `arena`, and are shared: they must not be changed.
  */
 enum pv_status pv_cache_query(struct pv_arena *arena, const struct pv_caller *caller, struct pv_slice text,
                               struct pv_decision **decisions, size_t *count) PV_MUST_CHECK;

@@ -31,8 +31,8 @@ struct pv_traced {
 };
 
 struct pv_trace {
-    const struct pv_question *question; /* NULL: none was asked by its statement */
-    struct pv_traced *arguments;        /* by $n - 1 of its plan */
+    const struct pv_question *question;           /* NULL: none was asked by its statement */
+    struct pv_traced *arguments;                  /* by $n - 1 of its plan */
     const struct pv_parameter *const *parameters; /* likewise */
     unsigned count;
     const char *marked; /* what is forwarded, with pv_trace_mark(n) in place of each argument */

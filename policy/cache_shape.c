@@ -3,7 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A scan for constants that can be told from all else by their bytes alone. What it does not know for sure, it declines. */
+/* A scan for constants that can be told from all else by their bytes alone. What it does not know for sure, it
+ * declines. */
 
 void
 pv_trace_mark(unsigned n, char text[PV_TRACE_MARK_SIZE])
@@ -13,20 +14,14 @@ pv_trace_mark(unsigned n, char text[PV_TRACE_MARK_SIZE])
 
 enum class { OTHER, WORD, DIGIT, QUOTE, DOUBLE_QUOTE, REFUSED };
 
-static enum class
-class_of(uint8_t byte)
-{
-    if ((byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || byte == '_')
-        return WORD;
-    if (byte >= '0' && byte <= '9')
-        return DIGIT;
-    if (byte == '\'')
-        return QUOTE;
-    if (byte == '"')
-        return DOUBLE_QUOTE;
+static enum class class_of(uint8_t byte) {
+    if ((byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || byte == '_') return WORD;
+    if (byte >= '0' && byte <= '9') return DIGIT;
+    if (byte == '\'') return QUOTE;
+    if (byte == '"') return DOUBLE_QUOTE;
     /* Dollar quotes and $n, escapes, whatever is not printable ASCII. */
-    if (byte == '$' || byte == '\\' || byte >= 0x7F || (byte < 0x20 && byte != '\n' && byte != '\t' && byte != '\r'))
-        return REFUSED;
+    if (byte == '$' || byte == '\\' || byte >= 0x7F ||
+        (byte < 0x20 && byte != '\n' && byte != '\t' && byte != '\r')) return REFUSED;
     return OTHER;
 }
 
@@ -99,7 +94,8 @@ pv_shape_of(struct pv_slice text, struct pv_buf *shape, struct pv_slot *slots, s
             if (len == 0)
                 return false;
             is_slot = class == QUOTE;
-            if (at + len < text.len && (is_joined(text.data[at + len]) || class_of(text.data[at + len]) == DOUBLE_QUOTE))
+            if (at + len < text.len &&
+                (is_joined(text.data[at + len]) || class_of(text.data[at + len]) == DOUBLE_QUOTE))
                 return false;
         }
         if (!is_slot)

@@ -304,9 +304,8 @@ relay_error(struct pv_session *s, struct pv_request *r, const struct pv_msg_noti
 
     copy_sqlstate(sqlstate, notice);
     memcpy(s->segment_sqlstate, sqlstate, sizeof(sqlstate));
-    if (strcmp(sqlstate, "57014") != 0 &&
-        ((run != NULL && run->effective != NULL && run->effective->is_redacted) ||
-         (r->named != NULL && r->named->facts.is_redacted)))
+    if (strcmp(sqlstate, "57014") != 0 && ((run != NULL && run->effective != NULL && run->effective->is_redacted) ||
+                                           (r->named != NULL && r->named->facts.is_redacted)))
         pv_trail_database_error(s, run, notice);
     if (run != NULL)
         pv_trail_end(s, run, strcmp(sqlstate, "57014") == 0 ? PV_OUTCOME_CANCELLED : PV_OUTCOME_FAILED, sqlstate);
@@ -576,8 +575,8 @@ start_streaming(struct pv_session *s, const struct pv_frame_head *head)
     struct pv_run *run = r == NULL ? NULL : pv_request_run(r);
     struct pv_slice in = pv_buf_slice(&s->server_in);
 
-    if ((head->tag != PV_SERVER_DATA_ROW && head->tag != PV_SERVER_COPY_DATA) || head->total_len <= STREAMED_ROW_BYTES ||
-        in.len >= head->total_len)
+    if ((head->tag != PV_SERVER_DATA_ROW && head->tag != PV_SERVER_COPY_DATA) ||
+        head->total_len <= STREAMED_ROW_BYTES || in.len >= head->total_len)
         return false;
     if (run == NULL || r->is_poison || replies[r->kind][head->tag] == NULL || run->decision == NULL ||
         run->decision->show_value != NULL) {
@@ -614,8 +613,9 @@ passing_run(struct pv_session *s, struct pv_request *r)
 {
     struct pv_run *run = r == NULL ? NULL : pv_request_run(r);
 
-    if (run == NULL || (r->kind != PV_REQUEST_QUERY && r->kind != PV_REQUEST_EXECUTE) || r->is_poison || r->is_internal ||
-        run->is_internal || run->withdrawn_words != NULL || run->decision == NULL || run->decision->show_value != NULL)
+    if (run == NULL || (r->kind != PV_REQUEST_QUERY && r->kind != PV_REQUEST_EXECUTE) || r->is_poison ||
+        r->is_internal || run->is_internal || run->withdrawn_words != NULL || run->decision == NULL ||
+        run->decision->show_value != NULL)
         return NULL;
     /* Nothing may wait before them: neither for the log nor for the end of this event. */
     return s->gate_count == 0 && pv_buf_len(&s->client_out) == 0 && s->server_row_left == 0 ? run : NULL;
