@@ -25,7 +25,6 @@ test:
 	    "unit=$(MAKE) -s --no-print-directory -k $(JOBS) -Otarget unit" \
 	    "clang=$(MAKE) -s --no-print-directory -k $(JOBS) CC=clang all unit-programs" \
 	    "unit-asan=$(MAKE) -s --no-print-directory -k $(JOBS) -Otarget FLAVOR=asan all unit" \
-	    "wire=$(MAKE) -s --no-print-directory wire" \
 	    "integration=$(MAKE) -s --no-print-directory integration" \
 	    "clients=$(PYTEST) -q tests/clients" \
 	    "fuzz=$(MAKE) -s --no-print-directory fuzz"
@@ -49,14 +48,10 @@ integration-asan:
 	@$(MAKE) -s --no-print-directory $(JOBS) FLAVOR=asan all
 	@PGVEIL_BIN=build/asan/pgveil $(MAKE) -s --no-print-directory integration
 
-# Transcripts over the session engine: tests/wire/test_*.c, each a cmocka program.
-WIRE_BIN := $(patsubst tests/wire/%.c,$(BUILD)/wire/%,$(wildcard tests/wire/test_*.c))
-$(BUILD)/wire/%: tests/wire/%.c $(call upto_obj,proxy/session)
-	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c %.o,$^) $(LDLIBS) -lcmocka
+# Transcripts over the session engine (tests/wire/*.txt), replayed by a program of its unit tests.
 .PHONY: wire
-wire: $(WIRE_BIN)
-	@set -e; for t in $(WIRE_BIN); do echo "== $$t"; $$t; done
+wire: $(BUILD)/unit/session/test_wire
+	@$<
 
 # Fuzz targets: tests/fuzz/fuzz_*.c with seeds in tests/fuzz/corpus/*; needs clang. tests/fuzz/run says how each went.
 .PHONY: fuzz fuzz-programs
