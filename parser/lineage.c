@@ -10,9 +10,12 @@ struct lineage {
     const struct pv_resolution *resolution;
     void (*visit)(void *context, struct pv_column_at base);
     void *context;
-    unsigned depth;
+    unsigned depth, visits;
     enum pv_status status;
 };
+
+/* Queries that read each other twice, and so on, have more ways back than can be gone. */
+#define VISITS_MAX 100000u
 
 static void column_origins(struct lineage *lineage, struct pv_column_at column);
 
@@ -85,7 +88,7 @@ column_origins(struct lineage *lineage, struct pv_column_at column)
 
     if (lineage->status != PV_OK)
         return;
-    if (++lineage->depth > PV_QUERY_LEVELS_MAX) {
+    if (++lineage->depth > PV_QUERY_LEVELS_MAX || ++lineage->visits > VISITS_MAX) {
         lineage->status = PV_DEPTH;
         return;
     }
@@ -111,7 +114,7 @@ enum pv_status
 pv_column_origins(const struct pv_resolution *resolution, struct pv_column_at column,
                   void (*visit)(void *context, struct pv_column_at base), void *context)
 {
-    struct lineage lineage = {resolution, visit, context, 0, PV_OK};
+    struct lineage lineage = {resolution, visit, context, 0, 0, PV_OK};
 
     column_origins(&lineage, column);
     return lineage.status;
@@ -121,7 +124,7 @@ enum pv_status
 pv_expression_origins(const struct pv_resolution *resolution, Node *expr,
                       void (*visit)(void *context, struct pv_column_at base), void *context)
 {
-    struct lineage lineage = {resolution, visit, context, 0, PV_OK};
+    struct lineage lineage = {resolution, visit, context, 0, 0, PV_OK};
 
     expression_origins(&lineage, expr);
     return lineage.status;

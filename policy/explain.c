@@ -201,8 +201,12 @@ pv_explain_resolution(struct pv_trial *trial, const struct pv_resolution *resolu
     for (uint32_t i = 0; i < top->output_count; i++) {
         struct column_list list = {.arena = trial->arena};
 
-        if (output_columns(resolution, top, i, &list, 0) != PV_OK || list.is_out_of_memory)
+        enum pv_status status = output_columns(resolution, top, i, &list, 0);
+
+        if (status == PV_NOMEM || list.is_out_of_memory)
             return PV_NOMEM;
+        if (status != PV_OK)
+            return PV_OK; /* too deep: the judgement says so */
         lineage[i] = (struct pv_lineage){top->outputs[i].name, how_output(resolution, top, i, 0), {list.names, list.count}};
     }
     trial->decision->lineage = lineage;

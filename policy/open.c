@@ -53,8 +53,8 @@ pv_level_number(const struct pv_resolution *resolution, const struct pv_level *l
     return 0;
 }
 
-static enum pv_status
-deny_clause(struct pv_rule_trial *rule, const char *words)
+enum pv_status
+pv_rule_deny_clause(struct pv_rule_trial *rule, const char *words)
 {
     return pv_deny_question(rule->trial, PV_REASON_RULE, -1, "%s", words);
 }
@@ -109,13 +109,13 @@ check_aggregate(struct pv_rule_trial *rule, FuncCall *call)
     ListCell *cell;
 
     if (call->over != NULL)
-        return deny_clause(rule, "Window functions are not allowed.");
+        return pv_rule_deny_clause(rule, "Window functions are not allowed.");
     if (name == NULL)
         return pv_deny_question(rule->trial, PV_REASON_RULE, call->location,
                                 "Aggregate \"%s\" tells single values and is not allowed over data columns.",
                                 strVal(llast(call->funcname)));
     if (call->agg_order != NIL || call->agg_within_group || call->func_variadic)
-        return deny_clause(rule, "ORDER BY, WITHIN GROUP and VARIADIC are not allowed in an aggregate over data.");
+        return pv_rule_deny_clause(rule, "ORDER BY, WITHIN GROUP and VARIADIC are not allowed in an aggregate over data.");
     filter_case(call);
     if (!call->agg_star && list_length(call->args) != 1)
         return pv_deny_question(rule->trial, PV_REASON_RULE, call->location, "Aggregate \"%s\" takes one column.", name);
@@ -124,7 +124,7 @@ check_aggregate(struct pv_rule_trial *rule, FuncCall *call)
         if (status == PV_OK && (!pv_rule_is_constant(lfirst(cell)) || strcmp(name, "count") == 0))
             status = pv_rule_value(rule, lfirst(cell), PV_USE_AGGREGATE, name);
         else if (status == PV_OK)
-            status = deny_clause(rule, "An aggregate other than count needs a column.");
+            status = pv_rule_deny_clause(rule, "An aggregate other than count needs a column.");
     }
     if (status == PV_OK && call->agg_filter != NULL)
         status = pv_rule_value(rule, call->agg_filter, PV_USE_CONDITION, NULL);
@@ -158,7 +158,7 @@ visit_output(void *context, Node *node, const struct pv_walk_at *at)
 
     (void) at;
     if (IsA(node, SubLink)) {
-        check->status = deny_clause(check->rule, "A sub-query in an expression over data is not allowed.");
+        check->status = pv_rule_deny_clause(check->rule, "A sub-query in an expression over data is not allowed.");
         return PV_WALK_STOP;
     }
     if (IsA(node, GroupingFunc))
@@ -171,7 +171,7 @@ visit_output(void *context, Node *node, const struct pv_walk_at *at)
             return check->status == PV_OK ? PV_WALK_SKIP : PV_WALK_STOP;
         }
         if (function == NULL || function->class != PV_FN_SCALAR) {
-            check->status = deny_clause(check->rule, "Set-returning and catalog functions are not allowed over data.");
+            check->status = pv_rule_deny_clause(check->rule, "Set-returning and catalog functions are not allowed over data.");
             return PV_WALK_STOP;
         }
     }
@@ -217,7 +217,7 @@ check_group_item(struct pv_rule_trial *rule, struct pv_level *level, Node *item)
         if (position < 1 || (size_t) position > level->output_count)
             return PV_OK; /* PostgreSQL says what is wrong */
         if (level->outputs[position - 1].expr == NULL)
-            return deny_clause(rule, "GROUP BY a position needs named columns, not \"*\".");
+            return pv_rule_deny_clause(rule, "GROUP BY a position needs named columns, not \"*\".");
         item = level->outputs[position - 1].expr;
         if (pv_rule_is_constant(item))
             return PV_OK;
@@ -288,7 +288,7 @@ check_aggregating(struct pv_rule_trial *rule, struct pv_level *level)
 
     for (size_t i = 0; i < level->output_count && status == PV_OK; i++) {
         if (level->outputs[i].expr == NULL)
-            return deny_clause(rule, "\"*\" gives rows; name the dimensions and aggregates.");
+            return pv_rule_deny_clause(rule, "\"*\" gives rows; name the dimensions and aggregates.");
         if (!is_grouped_output(rule, level, i))
             status = check_output(rule, level, level->outputs[i].expr, false);
     }
@@ -305,9 +305,9 @@ check_list(struct pv_rule_trial *rule, struct pv_level *level)
     ListCell *cell;
 
     if (level->stmt->distinctClause != NIL && linitial(level->stmt->distinctClause) != NULL)
-        return deny_clause(rule, "DISTINCT ON is not allowed.");
+        return pv_rule_deny_clause(rule, "DISTINCT ON is not allowed.");
     if (level->stmt->limitOffset != NULL)
-        return deny_clause(rule, "OFFSET is not allowed.");
+        return pv_rule_deny_clause(rule, "OFFSET is not allowed.");
     for (size_t i = 0; i < level->output_count && status == PV_OK; i++) {
         struct pv_column_at base;
         const struct pv_dataset *dataset;
@@ -320,7 +320,7 @@ check_list(struct pv_rule_trial *rule, struct pv_level *level)
         base = pv_rule_plain_column(rule, level->outputs[i].column);
         dataset = base.rte == NULL ? NULL : pv_rte_dataset(base.rte);
         if (dataset == NULL)
-            return deny_clause(rule, "\"*\" over a derived table is not allowed; name the columns.");
+            return pv_rule_deny_clause(rule, "\"*\" over a derived table is not allowed; name the columns.");
         if (!pv_names_hold(&dataset->rule->list_columns, dataset->relation.columns[base.index]))
             return pv_rule_deny(rule, dataset, -1, "list_columns", "column \"%s\" may not be output",
                                 dataset->relation.columns[base.index]);
@@ -341,11 +341,11 @@ check_passing(struct pv_rule_trial *rule, struct pv_level *level)
     if (rule->is_list && level == rule->resolution->top)
         return check_list(rule, level);
     if (stmt->distinctClause != NIL)
-        return deny_clause(rule, "DISTINCT over rows is not allowed; use count(DISTINCT ...) or GROUP BY.");
+        return pv_rule_deny_clause(rule, "DISTINCT over rows is not allowed; use count(DISTINCT ...) or GROUP BY.");
     if (stmt->limitCount != NULL || stmt->limitOffset != NULL)
-        return deny_clause(rule, "LIMIT and OFFSET over rows would pick single ones; put LIMIT after the aggregation.");
+        return pv_rule_deny_clause(rule, "LIMIT and OFFSET over rows would pick single ones; put LIMIT after the aggregation.");
     if (stmt->sortClause != NIL)
-        return deny_clause(rule, "ORDER BY over rows is not allowed; order the aggregated result.");
+        return pv_rule_deny_clause(rule, "ORDER BY over rows is not allowed; order the aggregated result.");
     for (size_t i = 0; i < level->output_count && status == PV_OK; i++)
         if (level->outputs[i].expr != NULL)
             status = pv_rule_value(rule, level->outputs[i].expr, PV_USE_PASS, NULL);
@@ -359,7 +359,7 @@ visit_released(void *context, Node *node, const struct pv_walk_at *at)
 
     (void) at;
     if (IsA(node, FuncCall) && ((FuncCall *) node)->over != NULL) {
-        check->status = deny_clause(check->rule, "Window functions are not allowed.");
+        check->status = pv_rule_deny_clause(check->rule, "Window functions are not allowed.");
         return PV_WALK_STOP;
     }
     if (IsA(node, SelectStmt)) {
@@ -371,10 +371,10 @@ visit_released(void *context, Node *node, const struct pv_walk_at *at)
 
                 check->status = classify(check->rule, check->rule->resolution->levels[i], &class);
                 if (check->status == PV_OK && class == PV_LEVEL_RAW)
-                    check->status = deny_clause(check->rule, "A sub-query that gives rows of a data set is not allowed.");
+                    check->status = pv_rule_deny_clause(check->rule, "A sub-query that gives rows of a data set is not allowed.");
                 return check->status == PV_OK ? PV_WALK_SKIP : PV_WALK_STOP;
             }
-        check->status = deny_clause(check->rule, "A sub-query could not be resolved.");
+        check->status = pv_rule_deny_clause(check->rule, "A sub-query could not be resolved.");
         return PV_WALK_STOP;
     }
     return PV_WALK_ON;
@@ -408,7 +408,7 @@ check_released(struct pv_rule_trial *rule, struct pv_level *level)
     if (status == PV_OK)
         status = walk_released(rule, level, (Node *) stmt->sortClause);
     if (status == PV_OK && stmt->windowClause != NIL)
-        status = deny_clause(rule, "Window functions are not allowed.");
+        status = pv_rule_deny_clause(rule, "Window functions are not allowed.");
     return status;
 }
 
@@ -419,14 +419,14 @@ classify_set_operation(struct pv_rule_trial *rule, struct pv_level *level, enum 
     enum pv_status status;
 
     if (level->stmt->op != SETOP_UNION || !level->stmt->all)
-        return deny_clause(rule, "Set operations other than UNION ALL are not allowed.");
+        return pv_rule_deny_clause(rule, "Set operations other than UNION ALL are not allowed.");
     status = classify(rule, level->left, &left);
     if (status == PV_OK)
         status = classify(rule, level->right, &right);
     if (status != PV_OK)
         return status;
     if (left == PV_LEVEL_RAW || right == PV_LEVEL_RAW)
-        return deny_clause(rule, "UNION ALL joins aggregated results, not rows of data sets.");
+        return pv_rule_deny_clause(rule, "UNION ALL joins aggregated results, not rows of data sets.");
     *class = left == PV_LEVEL_RELEASED || right == PV_LEVEL_RELEASED ? PV_LEVEL_RELEASED : PV_LEVEL_CONSTANT;
     return PV_OK;
 }
@@ -467,16 +467,16 @@ classify_plain(struct pv_rule_trial *rule, struct pv_level *level, enum pv_level
     if (status != PV_OK)
         return status;
     if (level->stmt->limitOffset != NULL && (seen[PV_LEVEL_RAW] || seen[PV_LEVEL_RELEASED]))
-        return deny_clause(rule, "OFFSET is not allowed.");
+        return pv_rule_deny_clause(rule, "OFFSET is not allowed.");
     if (seen[PV_LEVEL_RAW] && (seen[PV_LEVEL_RELEASED] || seen[PV_LEVEL_CONSTANT]))
-        return deny_clause(rule, "Rows of data sets can be joined with rows of data sets only, "
+        return pv_rule_deny_clause(rule, "Rows of data sets can be joined with rows of data sets only, "
                                  "not with values, functions or aggregated results.");
     if (!seen[PV_LEVEL_RAW]) {
         *class = seen[PV_LEVEL_RELEASED] ? PV_LEVEL_RELEASED : PV_LEVEL_CONSTANT;
         return check_released(rule, level);
     }
     if (level->stmt->windowClause != NIL)
-        return deny_clause(rule, "Window functions are not allowed.");
+        return pv_rule_deny_clause(rule, "Window functions are not allowed.");
     status = pv_rule_joins(rule, level);
     if (status != PV_OK)
         return status;
@@ -484,7 +484,7 @@ classify_plain(struct pv_rule_trial *rule, struct pv_level *level, enum pv_level
     if (!aggregates)
         return check_passing(rule, level);
     if (level->stmt->distinctClause != NIL && linitial(level->stmt->distinctClause) != NULL)
-        return deny_clause(rule, "DISTINCT ON is not allowed.");
+        return pv_rule_deny_clause(rule, "DISTINCT ON is not allowed.");
     return check_aggregating(rule, level);
 }
 
@@ -499,7 +499,7 @@ classify(struct pv_rule_trial *rule, struct pv_level *level, enum pv_level_class
         return PV_OK;
     }
     if (rule->is_visiting[number] || rule->depth > PV_QUERY_LEVELS_MAX)
-        return deny_clause(rule, "Recursive queries are not allowed.");
+        return pv_rule_deny_clause(rule, "Recursive queries are not allowed.");
     rule->is_visiting[number] = true;
     rule->depth++;
     if (level->left != NULL)
@@ -525,7 +525,7 @@ check_datasets(struct pv_rule_trial *rule)
         const struct pv_dataset *dataset = pv_rte_dataset(resolution->relations[i]);
 
         if (dataset == NULL)
-            return deny_clause(rule, "Catalogs and questions cannot stand in one statement with data sets.");
+            return pv_rule_deny_clause(rule, "Catalogs and questions cannot stand in one statement with data sets.");
         if (dataset->rule == NULL)
             return pv_deny_question(rule->trial, PV_REASON_RULE, -1,
                                     "Data set \"%s\" has no analysis rule: it takes part in fixed questions only.",
@@ -536,215 +536,21 @@ check_datasets(struct pv_rule_trial *rule)
     return PV_OK;
 }
 
-/* Does a level draw rows of another owner's data sets, by itself or through levels that pass them? */
-static bool
-draws_other(const struct pv_rule_trial *rule, const struct pv_level *level, const char *owner, unsigned depth)
-{
-    if (depth > PV_QUERY_LEVELS_MAX)
-        return false;
-    for (size_t i = 0; i < level->rte_count; i++) {
-        const struct pv_rte *rte = level->rtes[i];
-        const struct pv_dataset *dataset = pv_rte_dataset(rte);
-
-        if (dataset != NULL && strcmp(dataset->owner, owner) != 0)
-            return true;
-        if (rte->level != NULL && rule->classes[pv_level_number(rule->resolution, rte->level)] == PV_LEVEL_RAW &&
-            draws_other(rule, rte->level, owner, depth + 1))
-            return true;
-    }
-    return false;
-}
-
-/* join_required holds at every level that takes the rows in: another party's stand beside them there. */
-static enum pv_status
-check_join_required(struct pv_rule_trial *rule, const struct pv_level *taker, const struct pv_level *level, unsigned depth)
-{
-    enum pv_status status = PV_OK;
-
-    if (depth > PV_QUERY_LEVELS_MAX)
-        return deny_clause(rule, "The statement is nested too deeply.");
-    for (size_t i = 0; i < level->rte_count && status == PV_OK; i++) {
-        const struct pv_rte *rte = level->rtes[i];
-        const struct pv_dataset *dataset = pv_rte_dataset(rte);
-
-        if (dataset != NULL && dataset->rule->is_join_required && !draws_other(rule, taker, dataset->owner, 0))
-            status = pv_rule_deny(rule, dataset, -1, "join_required", "it must be joined with another party's data set");
-        else if (rte->level != NULL &&
-                 rule->classes[pv_level_number(rule->resolution, rte->level)] == PV_LEVEL_RAW)
-            status = check_join_required(rule, taker, rte->level, depth + 1);
-    }
-    return status;
-}
-
-/* Rows flow by FROM alone: not by a sub-query in an expression, nor into one by a name of an outer level. */
-static enum pv_status
-check_flow(struct pv_rule_trial *rule)
-{
-    const struct pv_resolution *resolution = rule->resolution;
-
-    for (size_t i = 0; i < resolution->level_count; i++)
-        if (resolution->levels[i]->is_sublink && rule->classes[i] == PV_LEVEL_RAW)
-            return deny_clause(rule, "A sub-query that gives rows of a data set is not allowed.");
-    for (size_t i = 0; i < resolution->reference_count; i++) {
-        const struct pv_reference *reference = &resolution->references[i];
-
-        if (reference->is_output || reference->owner == reference->level)
-            continue;
-        for (size_t k = 0; k < reference->level->rte_count; k++) {
-            const struct pv_rte *rte = reference->level->rtes[k];
-
-            if (pv_rte_dataset(rte) != NULL ||
-                (rte->level != NULL && rule->classes[pv_level_number(resolution, rte->level)] == PV_LEVEL_RAW))
-                return deny_clause(rule, "A correlated sub-query over a data set is not allowed; join instead.");
-        }
-    }
-    return PV_OK;
-}
-
-/* A list is not counted: aggregates stand over data sets of aggregation rules, which a list may be joined to. */
-static bool
-draws_aggregation(const struct pv_rule_trial *rule, const struct pv_level *level, bool *draws_list, unsigned depth)
-{
-    bool found = depth > PV_QUERY_LEVELS_MAX;
-
-    for (size_t i = 0; i < level->rte_count; i++) {
-        const struct pv_rte *rte = level->rtes[i];
-        const struct pv_dataset *dataset = pv_rte_dataset(rte);
-
-        if (dataset != NULL && dataset->rule->type == PV_RULE_AGGREGATION)
-            found = true;
-        else if (dataset != NULL)
-            *draws_list = true;
-        else if (rte->level != NULL && rule->classes[pv_level_number(rule->resolution, rte->level)] == PV_LEVEL_RAW)
-            found |= draws_aggregation(rule, rte->level, draws_list, depth + 1);
-    }
-    return found;
-}
-
-/* Every level that takes rows in, or gives them as a list. */
-static enum pv_status
-check_takers(struct pv_rule_trial *rule)
-{
-    const struct pv_resolution *resolution = rule->resolution;
-    enum pv_status status = PV_OK;
-
-    for (size_t i = 0; i < resolution->level_count && status == PV_OK; i++) {
-        const struct pv_level *level = resolution->levels[i];
-        bool is_taker = rule->classes[i] == PV_LEVEL_RELEASED && level->left == NULL, draws_list = false;
-
-        if (!is_taker && level != resolution->top)
-            continue;
-        status = check_join_required(rule, level, level, 0);
-        if (status == PV_OK && is_taker && !draws_aggregation(rule, level, &draws_list, 0) && draws_list)
-            status = deny_clause(rule, "Data sets of list rules are not aggregated (rule list_columns): output their "
-                                       "list columns.");
-    }
-    return status;
-}
-
-struct disallowed {
-    struct pv_rule_trial *rule;
-    bool is_taking; /* the level at hand aggregates rows */
-    enum pv_status status;
-};
-
-static void check_disallowed_column(struct disallowed *check, struct pv_column_at column);
-
-static enum pv_walk
-visit_disallowed(void *context, Node *node, const struct pv_walk_at *at)
-{
-    struct disallowed *check = context;
-
-    (void) at;
-    if (IsA(node, FuncCall)) {
-        const struct pv_function *function = pv_function_find(strVal(llast(((FuncCall *) node)->funcname)));
-
-        /* Over rows the listed aggregates give no single value; over released groups only a count does not. */
-        if (function != NULL && function->class == PV_FN_AGGREGATE &&
-            (check->is_taking || strcmp(function->name, "count") == 0))
-            return PV_WALK_SKIP;
-    }
-    if (IsA(node, ColumnRef)) {
-        const struct pv_reference *reference =
-            pv_resolution_reference(check->rule->resolution, (ColumnRef *) node);
-
-        if (reference != NULL && !reference->is_output)
-            check_disallowed_column(check, reference->column);
-        return check->status == PV_OK ? PV_WALK_SKIP : PV_WALK_STOP;
-    }
-    return PV_WALK_ON;
-}
-
-static void
-check_disallowed_level(struct disallowed *check, const struct pv_level *level, uint32_t index)
-{
-    enum pv_status status = PV_OK;
-    bool was_taking = check->is_taking, draws_list = false;
-
-    if (check->status != PV_OK)
-        return;
-    check->is_taking = draws_aggregation(check->rule, level, &draws_list, 0);
-    if (++check->rule->depth > PV_QUERY_LEVELS_MAX) {
-        check->status = deny_clause(check->rule, "The statement is nested too deeply.");
-        return;
-    }
-    if (level->left != NULL) {
-        check_disallowed_level(check, level->left, index);
-        check_disallowed_level(check, level->right, index);
-    } else if (index < level->output_count) {
-        if (level->outputs[index].expr == NULL)
-            check_disallowed_column(check, level->outputs[index].column);
-        else
-            status = pv_tree_walk(level->outputs[index].expr, &pv_sql_limits_default, visit_disallowed, check, NULL);
-    }
-    if (status != PV_OK && check->status == PV_OK)
-        check->status = status;
-    check->is_taking = was_taking;
-    check->rule->depth--;
-}
-
-static void
-check_disallowed_column(struct disallowed *check, struct pv_column_at column)
-{
-    const struct pv_dataset *dataset = pv_rte_dataset(column.rte);
-
-    if (column.index == PV_WHOLE_ROW) {
-        for (uint32_t i = 0; i < column.rte->column_count; i++)
-            check_disallowed_column(check, (struct pv_column_at){column.rte, i});
-    } else if (column.rte->kind == PV_RTE_JOIN) {
-        const struct pv_join_column *at = &column.rte->join_columns[column.index];
-
-        if (at->left.rte != NULL)
-            check_disallowed_column(check, at->left);
-        if (at->right.rte != NULL)
-            check_disallowed_column(check, at->right);
-    } else if (dataset != NULL) {
-        const char *name = dataset->relation.columns[column.index];
-
-        if (check->status == PV_OK && pv_names_hold(&dataset->rule->disallowed_output_columns, name))
-            check->status = pv_rule_deny(check->rule, dataset, -1, "disallowed_output_columns",
-                                         "column \"%s\" may be used and never output", name);
-    } else if (column.rte->level != NULL) {
-        check_disallowed_level(check, column.rte->level, column.index);
-    }
-}
-
 static enum pv_status
 judge(struct pv_rule_trial *rule)
 {
     const struct pv_resolution *resolution = rule->resolution;
-    struct disallowed disallowed = {rule, false, PV_OK};
     enum pv_level_class class = PV_LEVEL_CONSTANT;
     enum pv_status status = check_datasets(rule);
 
     if (status == PV_OK && resolution->has_lateral)
-        status = deny_clause(rule, "LATERAL is not allowed.");
+        status = pv_rule_deny_clause(rule, "LATERAL is not allowed.");
     if (status == PV_OK && resolution->has_recursion)
-        status = deny_clause(rule, "Recursive queries are not allowed.");
+        status = pv_rule_deny_clause(rule, "Recursive queries are not allowed.");
     if (status == PV_OK)
         status = classify(rule, resolution->top, &class);
     if (status == PV_OK && class == PV_LEVEL_RAW && !rule->is_list) {
-        (void) deny_clause(rule, "Rows of a data set would reach the result: "
+        (void) pv_rule_deny_clause(rule, "Rows of a data set would reach the result: "
                                  "every output column is an aggregate or a grouped dimension.");
         status = PV_DENIED;
     }
@@ -752,13 +558,7 @@ judge(struct pv_rule_trial *rule)
     for (size_t i = 0; i < resolution->level_count && status == PV_OK; i++)
         status = classify(rule, resolution->levels[i], &class);
     if (status == PV_OK)
-        status = check_flow(rule);
-    if (status == PV_OK)
-        status = check_takers(rule);
-    for (uint32_t i = 0; i < resolution->top->output_count && status == PV_OK; i++) {
-        check_disallowed_level(&disallowed, resolution->top, i);
-        status = disallowed.status;
-    }
+        status = pv_rule_flow(rule);
     if (status == PV_DENIED && rule->trial->decision->hint == NULL)
         for (size_t i = 0; i < resolution->relation_count; i++) {
             const struct pv_dataset *dataset = pv_rte_dataset(resolution->relations[i]);
@@ -791,6 +591,7 @@ pv_ask_open(struct pv_trial *trial, const struct pv_resolution *resolution, Node
 {
     const struct pv_room *room = trial->caller->room;
     struct pv_rule_trial rule = {.trial = trial, .resolution = resolution};
+    struct pv_walk_result walk = {0};
     enum pv_status status;
 
     for (size_t i = 0; i < room->question_count && rule.question == NULL; i++)
@@ -806,7 +607,13 @@ pv_ask_open(struct pv_trial *trial, const struct pv_resolution *resolution, Node
         return PV_NOMEM;
     status = pv_allow_tree(trial, *select, PV_ALLOW_DATA);
     if (status == PV_OK)
+        status = pv_tree_walk(*select, &pv_sql_limits_default, NULL, NULL, &walk);
+    if (status == PV_OK && walk.nodes > PV_RULE_NODES_MAX)
+        status = pv_deny(trial, PV_REASON_TOO_DEEP, "54001", -1, "statement has too many parts");
+    if (status == PV_OK)
         status = judge(&rule);
+    if (status == PV_DEPTH || status == PV_LIMIT)
+        status = pv_deny(trial, PV_REASON_TOO_DEEP, "54001", -1, "statement is nested too deeply");
     if (status == PV_OK)
         status = pv_ask_standing(trial, rule.question);
     if (status == PV_OK)

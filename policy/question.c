@@ -237,16 +237,37 @@ read_column(void *context, struct pv_column_at base)
     reading->columns[reading->column_count++] = name;
 }
 
+/*
+ * Of a data set, or of a join by way of its sides. What stands in a sub-query is a reference of its own there, so that
+ * nothing is followed into one.
+ */
 static void
-read_joins(struct reading *reading, const struct pv_resolution *resolution, const struct pv_level *level)
+read_at(struct reading *reading, struct pv_column_at column)
+{
+    const struct pv_rte *rte = column.rte;
+
+    if (rte == NULL || (rte->kind != PV_RTE_JOIN && rte->relation == NULL))
+        return;
+    if (column.index == PV_WHOLE_ROW) {
+        for (uint32_t i = 0; i < rte->column_count; i++)
+            read_at(reading, (struct pv_column_at){column.rte, i});
+    } else if (rte->kind == PV_RTE_JOIN) {
+        read_at(reading, rte->join_columns[column.index].left);
+        read_at(reading, rte->join_columns[column.index].right);
+    } else {
+        read_column(reading, column);
+    }
+}
+
+static void
+read_joins(struct reading *reading, const struct pv_level *level)
 {
     for (size_t i = 0; i < level->rte_count; i++) {
         const struct pv_rte *rte = level->rtes[i];
 
         for (uint32_t c = 0; rte->kind == PV_RTE_JOIN && c < rte->column_count; c++)
-            if (rte->join_columns[c].left.rte != NULL && rte->join_columns[c].right.rte != NULL &&
-                pv_column_origins(resolution, (struct pv_column_at){level->rtes[i], c}, read_column, reading) != PV_OK)
-                reading->is_out_of_memory = true;
+            if (rte->join_columns[c].left.rte != NULL && rte->join_columns[c].right.rte != NULL)
+                read_at(reading, (struct pv_column_at){level->rtes[i], c});
     }
 }
 
@@ -270,17 +291,15 @@ pv_names_read(struct pv_arena *arena, const struct pv_resolution *resolution, st
             reading.datasets[reading.dataset_count++] = dataset->key;
     }
     for (size_t i = 0; i < resolution->reference_count; i++)
-        if (!resolution->references[i].is_output &&
-            pv_column_origins(resolution, resolution->references[i].column, read_column, &reading) != PV_OK)
-            return PV_NOMEM;
+        if (!resolution->references[i].is_output)
+            read_at(&reading, resolution->references[i].column);
     for (size_t i = 0; i < resolution->level_count; i++) {
         const struct pv_level *level = resolution->levels[i];
 
-        read_joins(&reading, resolution, level);
+        read_joins(&reading, level);
         for (size_t o = 0; o < level->output_count && level->left == NULL; o++)
-            if (level->outputs[o].expr == NULL && level->outputs[o].column.rte != NULL &&
-                pv_column_origins(resolution, level->outputs[o].column, read_column, &reading) != PV_OK)
-                return PV_NOMEM;
+            if (level->outputs[o].expr == NULL)
+                read_at(&reading, level->outputs[o].column);
     }
     *datasets = (struct pv_names){reading.datasets, reading.dataset_count};
     *columns = (struct pv_names){reading.columns, reading.column_count};

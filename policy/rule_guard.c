@@ -59,11 +59,12 @@ edit_guard(void *context, Node *node, bool *is_entered)
         if (value != NULL && !pv_rule_is_constant(lfirst(value)) && !pv_tree_has_aggregate(lfirst(value)) &&
             (is_char || has_clock_unit(call)))
             lfirst(value) = as_date(lfirst(value));
-    } else if (IsA(node, A_Expr) && ((A_Expr *) node)->rexpr != NULL && IsA(((A_Expr *) node)->rexpr, ParamRef)) {
+    } else if (IsA(node, A_Expr)) {
         A_Expr *expr = (A_Expr *) node;
-        const char *name = expr->name == NIL ? "" : strVal(llast(expr->name));
+        bool is_like = expr->kind == AEXPR_LIKE || expr->kind == AEXPR_ILIKE ||
+                       (expr->kind == AEXPR_OP && strstr(strVal(llast(expr->name)), "~~") != NULL);
 
-        if (expr->kind == AEXPR_LIKE || expr->kind == AEXPR_ILIKE || strstr(name, "~~") != NULL)
+        if (is_like && !IsA(expr->rexpr, A_Const) && pv_rule_is_constant(expr->rexpr))
             expr->rexpr = pv_make_case(
                 pv_make_operator("~", (Node *) copyObject(expr->rexpr), pv_make_string(LONE_ESCAPE)), pv_make_null(),
                 expr->rexpr);

@@ -24,6 +24,10 @@ enum pv_use {
     PV_USE_PASS       /* output of a level that passes rows: any column, nothing that could fail or multiply rows */
 };
 
+/* Nodes of a statement over data, and of all that its judgement looks at by way of derived tables. */
+#define PV_RULE_NODES_MAX 10000u
+#define PV_RULE_WORK_MAX 2000000u
+
 struct pv_rule_trial {
     struct pv_trial *trial;
     const struct pv_question *question;
@@ -33,6 +37,7 @@ struct pv_rule_trial {
     bool is_list; /* every data set has a list rule */
     unsigned depth;
     unsigned shift_count; /* dates moved by intervals */
+    unsigned work;        /* nodes looked at: queries that read each other twice would take for ever */
 };
 
 const struct pv_dataset *pv_rte_dataset(const struct pv_rte *rte);
@@ -41,6 +46,12 @@ bool pv_names_hold(const struct pv_names *names, const char *name);
 /* Denials that name the rule and its owner. */
 enum pv_status pv_rule_deny(struct pv_rule_trial *rule, const struct pv_dataset *dataset, int location,
                             const char *rule_name, const char *format, ...) PV_PRINTF(5, 6);
+
+/* A denial that is no data set's own rule. */
+enum pv_status pv_rule_deny_clause(struct pv_rule_trial *rule, const char *words);
+
+/* rule_flow.c: rules about the statement as a whole, after every level was judged by itself. */
+enum pv_status pv_rule_flow(struct pv_rule_trial *rule) PV_MUST_CHECK;
 
 size_t pv_level_number(const struct pv_resolution *resolution, const struct pv_level *level);
 
@@ -59,6 +70,7 @@ bool pv_rule_call_is_safe(const struct pv_trial *trial, const char *name, const 
 bool pv_rule_function_is_safe(const char *name);
 /* Does the function compare what it gets, so that its literals meet its columns? */
 bool pv_rule_call_meets(const char *name);
+bool pv_rule_is_escape(const Node *node);
 /* The name of an operator of kind OP, ANY or ALL, else "". */
 const char *pv_rule_operator(const A_Expr *expr);
 /* A comparison that cannot fail; *why says what is wrong with one that can, or NULL. */

@@ -208,18 +208,22 @@ pv_rule_operator(const A_Expr *expr)
                : "";
 }
 
+/* LIKE ... ESCAPE x: the grammar's call around the pattern, which fails where x is no single character. */
+bool
+pv_rule_is_escape(const Node *node)
+{
+    return IsA(node, FuncCall) && strcmp(strVal(llast(((const FuncCall *) node)->funcname)), "like_escape") == 0;
+}
+
 /* LIKE fails on a pattern that ends in its escape, and only for rows that get as far as that. */
 static bool
-is_pattern(const Node *node)
+is_pattern(Node *node)
 {
-    const char *text;
+    const char *text = string_of(node);
     size_t backslashes = 0, length;
 
-    if (IsA(node, ParamRef))
-        return true; /* pv_rule_guard_patterns sees to it */
-    text = string_of(node);
     if (text == NULL)
-        return false;
+        return !IsA(node, A_Const) && pv_rule_is_constant(node) && !pv_rule_is_escape(node); /* pv_rule_guard sees to it */
     for (length = strlen(text); backslashes < length && text[length - 1 - backslashes] == '\\';)
         backslashes++;
     return backslashes % 2 == 0;
@@ -449,7 +453,7 @@ is_typed_param(const struct pv_trial *trial, const Node *node)
 {
     size_t number = (size_t) ((const ParamRef *) node)->number;
 
-    return IsA(node, ParamRef) && (number > trial->declared_count || trial->declared_oids[number - 1] == 0);
+    return IsA(node, ParamRef) && !trial->has_typed_parameters && (number > trial->declared_count || trial->declared_oids[number - 1] == 0);
 }
 
 static bool
@@ -495,7 +499,7 @@ is_steady(struct pv_rule_trial *rule, Node *node)
     case T_TypeCast:
         return is_steady_cast(rule, (TypeCast *) node);
     case T_A_Expr:
-        return is_literal(node) || pv_rule_is_comparison((A_Expr *) node, &why) ||
+        return pv_rule_is_comparison((A_Expr *) node, &why) ||
                strcmp(pv_rule_operator((A_Expr *) node), "||") == 0 ||
                (pv_rule_is_shift(rule, (A_Expr *) node) && is_date_value(((A_Expr *) node)->lexpr));
     case T_A_Const:
@@ -526,6 +530,9 @@ visit_steady(void *context, Node *node, const struct pv_walk_at *at)
     struct steady *steady = context;
 
     (void) at;
+    /* A long chain of literals is looked through once. */
+    if (IsA(node, A_Expr) && is_literal(node))
+        return PV_WALK_SKIP;
     if (is_steady(steady->rule, node))
         return PV_WALK_ON;
     steady->unsteady = node;

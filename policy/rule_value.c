@@ -208,7 +208,7 @@ check_column(struct value_check *check, struct pv_column_at column, int location
         return pv_deny_question(check->rule->trial, PV_REASON_RULE, location,
                                 "A whole row (\"%s\") cannot be used; name its columns.",
                                 rte->alias == NULL ? "" : rte->alias);
-    if (++check->rule->depth > PV_QUERY_LEVELS_MAX)
+    if (++check->rule->depth > PV_QUERY_LEVELS_MAX || ++check->rule->work > PV_RULE_WORK_MAX)
         return pv_deny(check->rule->trial, PV_REASON_TOO_DEEP, "54001", location, "statement is nested too deeply");
     if (rte->kind == PV_RTE_JOIN) {
         const struct pv_join_column *at = &rte->join_columns[column.index];
@@ -496,11 +496,13 @@ enum pv_status
 pv_rule_value(struct pv_rule_trial *rule, Node *expr, enum pv_use use, const char *function)
 {
     struct value_check check = {rule, use, function, PV_OK};
+    struct pv_walk_result walk = {0};
     enum pv_status status;
 
-    if (++rule->depth > PV_QUERY_LEVELS_MAX)
+    if (++rule->depth > PV_QUERY_LEVELS_MAX || rule->work > PV_RULE_WORK_MAX)
         return pv_deny(rule->trial, PV_REASON_TOO_DEEP, "54001", -1, "statement is nested too deeply");
-    status = pv_tree_walk(expr, &pv_sql_limits_default, visit_value, &check, NULL);
+    status = pv_tree_walk(expr, &pv_sql_limits_default, visit_value, &check, &walk);
+    rule->work += walk.nodes + 1;
     rule->depth--;
     return check.status != PV_OK ? check.status : status;
 }

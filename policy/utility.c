@@ -328,6 +328,7 @@ judge_prepare(struct pv_trial *trial, PrepareStmt *stmt)
         if (status != PV_OK)
             return status;
     }
+    trial->has_typed_parameters = stmt->argtypes != NIL;
     status = pv_judge_select(trial, &stmt->query);
     return status == PV_OK ? pv_type_prepare(trial, stmt) : status;
 }

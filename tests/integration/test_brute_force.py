@@ -183,6 +183,7 @@ def lab(cluster):
     veil.start()
     yield veil
     status = veil.stop()
+    veil.provision("--drop")
     veil.close()
     cluster.psql("DROP SCHEMA lab_bare CASCADE; ALTER SCHEMA lab RENAME TO lab_brute")
     assert status == 0

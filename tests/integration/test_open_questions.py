@@ -2,6 +2,8 @@
 INTERFACE 3, open questions over real rows: what BI tools send is answered as a reference query over the source tables
 answers, thresholds and masks included; what breaks a rule is refused, though over the bare tables it runs and tells.
 """
+import time
+
 import psycopg
 import pytest
 
@@ -20,6 +22,7 @@ def lab(cluster):
     veil.start()
     yield veil
     status = veil.stop()
+    veil.provision("--drop")
     veil.close()
     cluster.psql("DROP SCHEMA lab_bare CASCADE; ALTER SCHEMA lab RENAME TO lab_done")
     assert status == 0
@@ -247,6 +250,42 @@ def test_parameters(lab, reference):
         # An unfinished pattern fails for rows only that it gets to the end with: here it fits nothing.
         assert conn.execute("SELECT count(*) FROM people WHERE region LIKE %s", ("Lonely\\",)).fetchall() == []
         assert conn.execute("SELECT count(*) FROM people WHERE region LIKE %s", ("North\\\\",)).fetchall() == []
+        got = conn.execute("SELECT region, count(*) FROM people WHERE region ILIKE '%%' || %s || '%%' GROUP BY 1", ("orT",)).fetchall()
+        assert [row[0] for row in got] == ["North"]
+        assert len(conn.execute("SELECT count(*) FROM people WHERE born >= %s::date", ("1960-01-01",)).fetchall()) == 1
+
+
+@pytest.mark.parametrize("sql", [
+    # A text that is cast while the rows are read fails for those alone that get so far.
+    "PREPARE late (text) AS SELECT count(*) FROM people WHERE region = 'Nowhere' AND born > $1::date",
+    "PREPARE late (text) AS SELECT count(*) FROM people WHERE region = 'Nowhere' AND age > $1::int",
+])
+def test_typed_parameters_are_not_cast_beside_data(lab, sql):
+    with lab.connect("alice", openroom.ROOM) as conn:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="could fail"):
+            conn.execute(sql)
+        conn.execute(sql.replace(" (text)", ""))
+
+
+@pytest.mark.parametrize("aggregate,outcome", [("count(*)", "54001"), ("count(*), max(v)", "42501")])
+def test_queries_that_read_each_other_twice_take_no_time(lab, aggregate, outcome):
+    steps = ["x0 AS (SELECT id, region, region AS v FROM people)"]
+    steps += ["x%d AS (SELECT a.id, a.region, a.v || b.v AS v FROM x%d a JOIN x%d b USING (id))" % (n, n - 1, n - 1) for n in range(1, 60)]
+    began = time.monotonic()
+    with lab.connect("alice", openroom.ROOM) as conn, pytest.raises(psycopg.Error) as caught:
+        conn.execute("WITH %s SELECT %s FROM x59" % (", ".join(steps), aggregate))
+    assert time.monotonic() - began < 2 and caught.value.sqlstate in ("54001", outcome), str(caught.value)
+
+
+def test_long_statements_take_no_time(lab):
+    with lab.connect("alice", openroom.ROOM) as conn:
+        for long in (" || ".join(["'x'"] * 60000), " + ".join(["1"] * 60000), " OR ".join(["region = 'x'"] * 20000)):
+            began = time.monotonic()
+            with pytest.raises(psycopg.Error) as caught:
+                conn.execute("SELECT count(*) FROM people WHERE (%s) IS NOT NULL" % long)
+            assert time.monotonic() - began < 2 and caught.value.sqlstate == "54001"
+        assert len(conn.execute("SELECT region, count(*) FROM people WHERE age IN (%s) GROUP BY 1" % ", ".join(
+            map(str, range(3000)))).fetchall()) == 5
 
 
 # ---- what breaks a rule: (sql, word of the detail); over the bare tables each runs
@@ -465,6 +504,12 @@ REFUSED = [
     ("SELECT extract(year from born), count(*) FROM joiners JOIN visits USING (id) GROUP BY 1", "disallowed_output_columns"),
     ("SELECT CASE WHEN born > '1980-01-01' THEN born END, count(*) FROM joiners JOIN visits USING (id) GROUP BY 1",
      "disallowed_output_columns"),
+    ("SELECT count(*) FROM joiners JOIN visits USING (id) GROUP BY born ORDER BY born", "disallowed_output_columns"),
+    ("SELECT n FROM (SELECT born AS b, count(*) AS n FROM joiners JOIN visits USING (id) GROUP BY 1 ORDER BY b LIMIT 1) x",
+     "disallowed_output_columns"),
+    ("SELECT n FROM (SELECT born AS b, count(*) AS n FROM joiners JOIN visits USING (id) GROUP BY 1 ORDER BY 1 LIMIT 1) x",
+     "disallowed_output_columns"),
+    ("SELECT n FROM (SELECT born AS b, count(*) AS n FROM joiners JOIN visits USING (id) GROUP BY 1) x ORDER BY b", "disallowed_output_columns"),
     ("SELECT age, count(*) FROM peers GROUP BY ROLLUP (age)", "remainder"),
     # beside catalogs and questions
     ("SELECT count(*) FROM people, pg_class", "Catalogs"),
