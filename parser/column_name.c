@@ -15,6 +15,18 @@ last_name(const List *names)
     return name;
 }
 
+/* A cast's own name is weak: what it casts goes first, and the outermost of several casts before the others. */
+static const char *
+name_below_casts(const Node *expr)
+{
+    const char *name;
+
+    while (expr != NULL && IsA(expr, TypeCast))
+        expr = (const Node *) ((const TypeCast *) expr)->arg;
+    name = expr == NULL ? "?column?" : pv_default_column_name(expr);
+    return strcmp(name, "case") == 0 ? "?column?" : name;
+}
+
 const char *
 pv_default_column_name(const Node *expr)
 {
@@ -36,9 +48,8 @@ pv_default_column_name(const Node *expr)
     case T_A_Expr:
         return ((const A_Expr *) expr)->kind == AEXPR_NULLIF ? "nullif" : "?column?";
     case T_TypeCast:
-        inner = pv_default_column_name(((const TypeCast *) expr)->arg);
-        /* A cast's own name stands in only where what is cast has none. */
-        if (strcmp(inner, "?column?") != 0 && strcmp(inner, "case") != 0)
+        inner = name_below_casts(expr);
+        if (strcmp(inner, "?column?") != 0)
             return inner;
         return last_name(((const TypeCast *) expr)->typeName->names);
     case T_CollateClause:
@@ -67,7 +78,7 @@ pv_default_column_name(const Node *expr)
     case T_CaseExpr: {
         const CaseExpr *choice = (const CaseExpr *) expr;
 
-        inner = choice->defresult == NULL ? "?column?" : pv_default_column_name((Node *) choice->defresult);
+        inner = name_below_casts((const Node *) choice->defresult);
         return strcmp(inner, "?column?") == 0 ? "case" : inner;
     }
     case T_A_ArrayExpr:

@@ -2,6 +2,7 @@
 Fixtures: one cluster, one pgveil with the room `market` behind a relay that looks for canaries in every byte that a client
 receives, and the room's equal as a plain database. `ends` gives both as connection facts.
 """
+import json
 import multiprocessing
 import os
 import signal
@@ -85,10 +86,24 @@ def build():
     return cluster, veil
 
 
+def capture(veil, path):
+    """What the clients of this run sent, from the query log, each once: the material of test_replay.py."""
+    seen = {}
+    for row in veil.log_rows("query IS NOT NULL AND length(query) < 20000"):
+        key = (row["protocol"], row["query"])
+        seen.setdefault(key, {"protocol": row["protocol"], "sql": row["query"], "refused": row["decision"] == "denied",
+                              "sqlstate": row["sqlstate"]})
+    with open(path, "w") as out:
+        for entry in seen.values():
+            out.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+
 @pytest.fixture(scope="session")
 def stand():
     cluster, veil = build()
     yield cluster, veil
+    if "CLIENTS_CAPTURE" in os.environ:
+        capture(veil, os.environ["CLIENTS_CAPTURE"])
     status = veil.stop()
     found, seen = veil.tap.stop()
     log = veil.stderr()
