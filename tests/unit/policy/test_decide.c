@@ -363,6 +363,14 @@ open_questions_that_keep_the_rules(void **state)
         {"SELECT sum(coalesce(income, 0)) FROM customers", NULL, NULL, NULL},
         {"SELECT region::text, count(*)::float8 FROM customers GROUP BY region::text", NULL, NULL, NULL},
         {"SELECT segment FROM shop.matches WHERE segment LIKE 'a%' ORDER BY 1 LIMIT 5", NULL, "SELECT DISTINCT", NULL},
+        {"SELECT * FROM (SELECT region, count(*) AS n FROM customers GROUP BY region) AS v WHERE n > 5", NULL, "OFFSET 0", NULL},
+        {"SELECT * FROM questions.reach('2024-06-01') WHERE region::int > 0", NULL, "OFFSET 0", NULL},
+        {"SELECT count(*) FROM customers WHERE birth_date::timestamp > '2000-01-01'", NULL, "date_trunc('microseconds'", NULL},
+        {"SELECT count(*) FROM customers WHERE region LIKE 'a' || lower('B')", NULL, "CASE WHEN", NULL},
+        {"SELECT count(DISTINCT CASE WHEN region = 'x' THEN customer_id END) FROM customers", NULL, "FILTER (WHERE", NULL},
+        {"SELECT count(*) FROM customers GROUP BY (region, birth_date)", NULL, NULL, NULL},
+        {"WITH x AS (SELECT customer_id FROM customers) SELECT count(*) FROM x a NATURAL JOIN x b", NULL, "b.\"pgveil entity", NULL},
+        {"PREPARE p AS SELECT count(*) FROM customers WHERE birth_date > $1::date", NULL, NULL, NULL},
     };
 
     (void) state;
@@ -425,6 +433,33 @@ open_questions_that_break_a_rule(void **state)
         {"SELECT segment FROM shop.matches WHERE store = 'x'", "42501", "rule", "comparison_controls"},
         {"SELECT segment, customer_id FROM shop.matches", "42501", "rule", "list_columns"},
         {"SELECT * FROM shop.matches", "42501", "rule", "list_columns"},
+        {"SELECT max(email) AS region, count(*) FROM customers GROUP BY region", "42501", "rule", "single values"},
+        {"SELECT count(*) FROM customers GROUP BY (region, email)", "42501", "rule", "dimension_columns"},
+        {"VALUES (ARRAY(SELECT email FROM customers))", "42501", "rule", "sub-query"},
+        {"SELECT count(*) FROM customers LIMIT (SELECT income FROM customers)", "42501", "rule", "sub-query"},
+        {"SELECT g FROM generate_series(1, (SELECT income FROM customers)) g", "42501", "rule", "sub-query"},
+        {"SELECT x.n, (SELECT count(*) FROM customers WHERE x.n IS NULL) FROM (SELECT count(*) AS n FROM customers) x", "42501",
+         "rule", "only dimensions"},
+        {"SELECT (SELECT count(*) FROM customers WHERE x.r IS NULL) FROM (SELECT region AS r, count(*) FROM customers GROUP BY 1) "
+         "x",
+         "42501", "rule", "correlated"},
+        {"SELECT count(*) FROM (SELECT generate_series(1, length(email)) FROM customers) x", "42501", "function", NULL},
+        {"WITH x AS MATERIALIZED (SELECT email::int AS i FROM customers) SELECT count(*) FROM x", "42501", "rule", "cast"},
+        {"SELECT count(*) FROM customers WHERE random() < 0.5", "42501", "rule", "random"},
+        {"SELECT count(*) FROM customers WHERE region = 'x' AND date_trunc('bad', birth_date) IS NULL", "42501", "rule",
+         "could fail"},
+        {"SELECT count(*) FROM customers WHERE region LIKE 'x\\'", "42501", "rule", "LIKE"},
+        {"SELECT count(*) FROM customers WHERE region || 1 = 'x' AND birth_date + 5 > '2000-01-01'", "42501", "rule", "Operator"},
+        {"SELECT count(*) FROM customers c JOIN ads.impressions i USING (customer_id) WHERE c.region <> i.channel", "42501",
+         "rule", "two data sets"},
+        {"SELECT max(b) FROM (SELECT birth_date AS b, count(*) FROM customers GROUP BY 1) x", "42501", "rule",
+         "disallowed_output_columns"},
+        {"SELECT count(*) FROM customers GROUP BY birth_date ORDER BY birth_date", "42501", "rule", "disallowed_output_columns"},
+        {"SELECT DISTINCT ON (customer_id) segment FROM shop.matches", "42501", "rule", "DISTINCT ON"},
+        {"SELECT segment FROM shop.matches ORDER BY store", "42501", "rule", "list_columns"},
+        {"SELECT count(*) FROM shop.matches", "42501", "rule", "not aggregated"},
+        {"WITH x(a, b, c) AS (SELECT region, customer_id FROM customers) SELECT count(*) FROM x", "42P10", "clause", NULL},
+        {"PREPARE p (text) AS SELECT count(*) FROM customers WHERE birth_date > $1::date", "42501", "rule", "could fail"},
     };
 
     (void) state;
@@ -477,6 +512,8 @@ every_allocation_may_fail(void **state)
         "SELECT region, count(*) FROM customers JOIN ads.impressions USING (customer_id) GROUP BY 1",
         "SELECT relname FROM pg_class WHERE oid = 'customers'::regclass",
         "SELECT full_name FROM customers",
+        "WITH x AS (SELECT * FROM customers) SELECT x.region, count(*) FILTER (WHERE y.region LIKE 'a%') FROM x JOIN x y USING "
+        "(customer_id) WHERE x.birth_date::date > now() - INTERVAL '1 day' GROUP BY 1",
     };
     static const char *const path[] = {"public"};
     const struct pv_room *room = pv_policy_room(policy, pv_slice_cstr("retail"));
@@ -506,7 +543,7 @@ every_allocation_may_fail(void **state)
             if (!is_done)
                 assert_int_equal(status, PV_NOMEM);
             else if (decisions[0].is_allowed != (i != 3))
-                fail_msg("allocation %ld of %s: %s", nth, texts[i], decisions[0].message);
+                fail_msg("allocation %ld of %s: %s %s", nth, texts[i], pv_reason_code(decisions[0].reason), decisions[0].message);
             pv_arena_free(arena);
         }
     }
