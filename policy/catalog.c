@@ -47,6 +47,45 @@ pv_catalog_schema(const struct pv_catalog_relation *relation, const char *room, 
         memcpy(schema, relation->relation.schema, strlen(relation->relation.schema) + 1);
 }
 
+/* ---- columns of types that look names up ---- */
+
+static const char *const regproc_columns[] = {
+    "aggcombinefn", "aggdeserialfn", "aggfinalfn",  "aggfnoid",    "aggmfinalfn",    "aggminvtransfn", "aggmtransfn",
+    "aggserialfn",  "aggtransfn",    "amhandler",   "amproc",      "conproc",        "oprcode",        "oprjoin",
+    "oprrest",      "prosupport",    "prsend",      "prsheadline", "prslextype",     "prsstart",       "prstoken",
+    "rngcanonical", "rngsubdiff",    "tmplinit",    "tmpllexize",  "trffromsql",     "trftosql",       "typanalyze",
+    "typinput",     "typmodin",      "typmodout",   "typoutput",   "typreceive",     "typsend",        "typsubscript",
+};
+
+bool
+pv_catalog_column_is_regproc(const struct pv_relation *relation, const char *column)
+{
+    if (relation->kind != PV_RELATION_CATALOG || strcmp(relation->schema, "pg_catalog") != 0)
+        return false;
+    for (size_t i = 0; i < PV_COUNT_OF(regproc_columns); i++)
+        if (strcmp(regproc_columns[i], column) == 0)
+            return true;
+    return false;
+}
+
+/* The cast that a view puts behind such a column; "": it is none. */
+static const char *
+plain_cast(const struct pv_relation *relation, const char *column, size_t len)
+{
+    char name[64];
+
+    if (len >= sizeof(name))
+        return "";
+    memcpy(name, column, len);
+    name[len] = '\0';
+    if (strcmp(relation->name, "pg_prepared_statements") == 0 && strcmp(name, "parameter_types") == 0)
+        return "::oid[]";
+    if (pv_catalog_column_is_regproc(relation, name) ||
+        (strcmp(relation->name, "pg_sequences") == 0 && strcmp(name, "data_type") == 0))
+        return "::oid";
+    return "";
+}
+
 /* ---- recipes to SQL ---- */
 
 struct maker {
@@ -192,6 +231,7 @@ put_columns(struct pv_buf *sql, const struct maker *maker, const struct pv_catal
         } else {
             pv_buf_put_text(sql, "t.");
             pv_buf_put(sql, at, len);
+            pv_buf_put_text(sql, plain_cast(&relation->relation, at, len));
         }
         pv_buf_put_text(sql, " AS ");
         pv_buf_put(sql, at, len);

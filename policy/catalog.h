@@ -30,6 +30,12 @@ const struct pv_catalog_relation *pv_catalog_at(size_t i);
 enum pv_status pv_catalog_views(struct pv_arena *arena, const struct pv_room *room, struct pv_made **made,
                                 size_t *count) PV_MUST_CHECK;
 
+/*
+ * Is this column of pg_catalog one that PostgreSQL has as a regproc? The room's view gives it as an OID: next to a
+ * regproc PostgreSQL turns any integer into one and prints a name for it (ATTACKS: N6).
+ */
+bool pv_catalog_column_is_regproc(const struct pv_relation *relation, const char *column);
+
 /* Physical schema of a relation of the table, for a room. */
 void pv_catalog_schema(const struct pv_catalog_relation *relation, const char *room, char schema[PV_VIEWS_NAME_SIZE]);
 

@@ -5,6 +5,7 @@
 #include "parser/print.h"
 #include "parser/walk.h"
 #include "policy/decide_int.h"
+#include "policy/functions.h"
 #include "policy/settings.h"
 #include "proxy/base/limits.h"
 
@@ -61,6 +62,16 @@ print_forwarded(struct pv_trial *trial, const Node *stmt)
     }
     pv_buf_clear(&text);
     return status;
+}
+
+static enum pv_status
+check_declared(struct pv_trial *trial)
+{
+    for (size_t i = 0; i < trial->declared_count && !trial->caller->is_conformance; i++)
+        if (!pv_type_is_declarable(trial->declared_oids[i]))
+            return pv_deny(trial, PV_REASON_TYPE, "42704", -1, "type with OID %u does not exist",
+                           (unsigned) trial->declared_oids[i]);
+    return PV_OK;
 }
 
 static enum pv_status
@@ -310,7 +321,9 @@ pv_decide_parse(struct pv_arena *arena, const struct pv_caller *caller, struct p
                        "cannot insert multiple commands into a prepared statement");
     } else {
         decision->text = pv_sql_text(sql, 0);
-        status = judge(&trial, pv_sql_stmt(sql, 0));
+        decision->kind = PV_KIND_INVALID;
+        if (check_declared(&trial) == PV_OK)
+            status = judge(&trial, pv_sql_stmt(sql, 0));
         if (statement.len > 0)
             decision->text = statement;
         if (status == PV_OK)

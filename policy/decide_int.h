@@ -92,6 +92,11 @@ enum pv_status pv_edit_lookup_cast(struct pv_trial *trial, TypeCast *cast, bool 
 /* Lineage and rules into the decision. */
 enum pv_status pv_explain_resolution(struct pv_trial *trial, const struct pv_resolution *resolution) PV_MUST_CHECK;
 
+/* ---- expansion.c --------------------------------------------------------------- */
+
+/* Denies a statement that is too large once every derived column is written out where it is used. */
+enum pv_status pv_check_expansion(struct pv_trial *trial, const struct pv_resolution *resolution) PV_MUST_CHECK;
+
 /* ---- fixed questions (ask.c, question.c) ------------------------------------- */
 
 /* Is it one of the room's fixed questions? PV_OK: replaced; PV_NOTFOUND: none; PV_DENIED: one, but not so. */

@@ -531,6 +531,7 @@ static const char *const types[] = {
 /* Sorted. Types whose input looks names up in the catalogs. */
 static const char *const lookups[] = {
     "_regclass",
+    "_regtype",
     "regclass",
     "regcollation",
     "regconfig",
@@ -542,6 +543,22 @@ static const char *const lookups[] = {
     "regprocedure",
     "regrole",
     "regtype",
+};
+
+/* Sorted. Allowed functions whose result is of such a type. */
+static const char *const lookup_functions[] = {"pg_typeof",  "to_regclass", "to_regnamespace",
+                                               "to_regproc", "to_regrole",  "to_regtype"};
+
+/*
+ * What a client may declare a parameter to be: the allowed types and their arrays, by their OIDs of pg_type.dat, sorted.
+ * Of others the input function would look names up, or is not for clients.
+ */
+static const uint32_t declarable[] = {
+    16,   17,   18,   19,   20,   21,   22,   23,   25,   26,   27,   28,   29,   30,   114,  199,  600,  603,  650,
+    651,  700,  701,  705,  774,  775,  790,  791,  829,  869,  1000, 1001, 1002, 1003, 1005, 1006, 1007, 1009, 1010,
+    1011, 1012, 1013, 1014, 1015, 1016, 1017, 1020, 1021, 1022, 1028, 1040, 1041, 1042, 1043, 1082, 1083, 1114, 1115,
+    1182, 1183, 1184, 1185, 1186, 1187, 1231, 1266, 1270, 1560, 1561, 1562, 1563, 1700, 2950, 2951, 3220, 3221, 3802,
+    3807, 3904, 3905, 3906, 3907, 3908, 3909, 3910, 3911, 3912, 3913, 3926, 3927, 4072, 4073,
 };
 
 static int
@@ -594,6 +611,21 @@ bool
 pv_type_is_lookup(const char *name)
 {
     return is_word(name, lookups, PV_COUNT_OF(lookups));
+}
+
+bool
+pv_function_gives_lookup(const char *name)
+{
+    return is_word(name, lookup_functions, PV_COUNT_OF(lookup_functions));
+}
+
+bool
+pv_type_is_declarable(uint32_t oid)
+{
+    for (size_t i = 0; i < PV_COUNT_OF(declarable); i++)
+        if (declarable[i] == oid)
+            return true;
+    return oid == 0;
 }
 
 /* Functions that give several columns, as relations. */

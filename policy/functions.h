@@ -40,6 +40,10 @@ bool pv_operator_is_allowed(const char *name);
 /* A type's name as the parser leaves it (int4, varchar, ...). Reg* types (regclass, ...) look names up. */
 bool pv_type_is_allowed(const char *name);
 bool pv_type_is_lookup(const char *name);
+/* By its pg_catalog name: is its result of a type that looks names up? */
+bool pv_function_gives_lookup(const char *name);
+/* May a client declare a parameter of the type with this OID? 0, no type, it may. */
+bool pv_type_is_declarable(uint32_t oid);
 
 /* Columns of a set-returning function as a relation of kind CATALOG (static); NULL when it gives one column. */
 const struct pv_relation *pv_function_relation(const struct pv_function *function);

@@ -269,6 +269,9 @@ pv_judge_select(struct pv_trial *trial, Node **select)
         return PV_NOMEM;
     if (status != PV_OK)
         return deny_unresolved(trial, status, &err);
+    status = pv_check_expansion(trial, resolution);
+    if (status != PV_OK)
+        return status;
     if (trial->caller->is_explaining && pv_explain_resolution(trial, resolution) != PV_OK)
         return PV_NOMEM;
     if (reads_data(resolution))

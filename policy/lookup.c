@@ -220,9 +220,9 @@ pv_edit_lookup_cast(struct pv_trial *trial, TypeCast *cast, bool is_kept, Node *
         status = lookup_constant(trial, cast, type);
     /*
      * Where the value could flow into another expression it is an OID: next to a looked-up type PostgreSQL would
-     * turn any integer into one, and print a name for it (ATTACKS: N6).
+     * turn any integer into one, and print a name for it (ATTACKS: N6). A schema's own output would be the physical name.
      */
-    if (status == PV_OK && !is_kept && IsA(*edited, TypeCast))
+    if (status == PV_OK && IsA(*edited, TypeCast) && (!is_kept || strcmp(type, "regnamespace") == 0))
         *edited = pv_make_type_cast(*edited, "oid");
     return status;
 }

@@ -2,6 +2,7 @@
 
 #include "parser/rewrite.h"
 #include "parser/walk.h"
+#include "policy/catalog.h"
 #include "policy/decide_int.h"
 #include "policy/functions.h"
 #include "policy/settings.h"
@@ -325,6 +326,67 @@ edit_cast(struct substitution *sub, TypeCast *cast)
     return edited;
 }
 
+/* A column that the room's view gives as an OID and PostgreSQL's own catalog as a regproc. */
+static bool
+is_regproc_column(const struct substitution *sub, const ColumnRef *ref)
+{
+    const struct pv_reference *reference = pv_resolution_reference(sub->resolution, ref);
+    const struct pv_rte *rte = reference == NULL || reference->is_output ? NULL : reference->column.rte;
+    uint32_t index = rte == NULL ? 0 : reference->column.index;
+
+    return rte != NULL && rte->relation != NULL && index < rte->relation->column_count &&
+           pv_catalog_column_is_regproc(rte->relation, rte->relation->columns[index]);
+}
+
+static bool
+is_lookup_call(const Node *node)
+{
+    return IsA(node, FuncCall) && ((const FuncCall *) node)->location != EDITED &&
+           pv_function_gives_lookup(strVal(llast(((const FuncCall *) node)->funcname)));
+}
+
+/* These two would show the room's schema and login by their physical names. */
+static bool
+is_physical(const char *name)
+{
+    return strcmp(name, "to_regnamespace") == 0 || strcmp(name, "to_regrole") == 0;
+}
+
+/* Where a value of a looked-up type could flow into another expression it is an OID, as with casts. */
+static Node *
+edit_lookup_call(FuncCall *call)
+{
+    bool is_kept = call->location <= KEPT_AT && !is_physical(strVal(llast(call->funcname)));
+
+    call->location = EDITED;
+    return is_kept ? (Node *) call : pv_make_type_cast((Node *) call, "oid");
+}
+
+/* A column that was a regproc is one again where it can only be shown. */
+static Node *
+edit_kept_column(struct substitution *sub, ColumnRef *ref)
+{
+    TypeCast *cast;
+
+    ref->location = EDITED;
+    cast = (TypeCast *) pv_make_type_cast(edit_column(sub, ref), "regproc");
+    cast->location = EDITED;
+    return (Node *) cast;
+}
+
+/* The location of a node whose value may keep a type that looks names up. */
+static int *
+lookup_location(struct substitution *sub, Node *node)
+{
+    if (IsA(node, TypeCast) && pv_type_is_lookup(strVal(llast(((TypeCast *) node)->typeName->names))))
+        return &((TypeCast *) node)->location;
+    if (is_lookup_call(node))
+        return &((FuncCall *) node)->location;
+    if (IsA(node, ColumnRef) && is_regproc_column(sub, (ColumnRef *) node))
+        return &((ColumnRef *) node)->location;
+    return NULL;
+}
+
 /* Where a looked-up type may stay: an output of the statement itself, under a cast, beside a comparison. */
 static enum pv_walk
 visit_kept(void *context, Node *node, const struct pv_walk_at *at)
@@ -332,24 +394,25 @@ visit_kept(void *context, Node *node, const struct pv_walk_at *at)
     struct substitution *sub = context;
     const SelectStmt *top = (const SelectStmt *) *sub->root;
     bool is_kept = false;
+    int *location;
 
     if (IsA(node, ResTarget) && at->parent != NULL && IsA(top, SelectStmt) && top->op == SETOP_NONE &&
         (at->parent == (const Node *) top || at->parent == (const Node *) top->targetList))
         ((ResTarget *) node)->location = EDITED;
-    if (!IsA(node, TypeCast) || at->parent == NULL ||
-        !pv_type_is_lookup(strVal(llast(((TypeCast *) node)->typeName->names))))
+    location = at->parent == NULL ? NULL : lookup_location(sub, node);
+    if (location == NULL)
         return PV_WALK_ON;
     if (IsA(at->parent, TypeCast))
-        is_kept = true;
+        is_kept = !IsA(node, ColumnRef) || !pv_type_is_lookup(strVal(llast(((const TypeCast *) at->parent)->typeName->names)));
     else if (IsA(at->parent, ResTarget))
         is_kept = ((ResTarget *) at->parent)->location == EDITED;
     else if (IsA(at->parent, A_Expr) && ((A_Expr *) at->parent)->kind == AEXPR_OP) {
         const char *name = strVal(llast(((A_Expr *) at->parent)->name));
 
-        is_kept = strcmp(name, "=") == 0 || strcmp(name, "<>") == 0;
+        is_kept = !IsA(node, ColumnRef) && (strcmp(name, "=") == 0 || strcmp(name, "<>") == 0);
     }
     if (is_kept)
-        ((TypeCast *) node)->location = KEPT_AT - 1 - ((TypeCast *) node)->location;
+        *location = KEPT_AT - 1 - *location;
     return PV_WALK_ON;
 }
 
@@ -389,8 +452,17 @@ edit(void *context, Node *node, bool *is_entered)
         *is_entered = edited == node && sub->status == PV_OK;
         return edited;
     case T_ColumnRef:
-        return edit_column(sub, (ColumnRef *) node);
+        if (((ColumnRef *) node)->location > KEPT_AT)
+            return edit_column(sub, (ColumnRef *) node);
+        *is_entered = false;
+        return edit_kept_column(sub, (ColumnRef *) node);
     case T_FuncCall:
+        /* One that is cast here is come to again, below the cast. */
+        if (sub->trial != NULL && is_lookup_call(node)) {
+            edited = edit_lookup_call((FuncCall *) node);
+            if (edited != node)
+                return edited;
+        }
         edited = edit_function(sub, (FuncCall *) node);
         *is_entered = edited == node;
         return edited;

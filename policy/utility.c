@@ -5,6 +5,7 @@
 #include "parser/rewrite.h"
 #include "parser/walk.h"
 #include "policy/decide_int.h"
+#include "policy/functions.h"
 #include "policy/param.h"
 #include "policy/settings.h"
 
@@ -324,9 +325,19 @@ judge_prepare(struct pv_trial *trial, PrepareStmt *stmt)
     trial->has_parameters = true;
     /* The declared types are checked like any type; those of question parameters are replaced below. */
     if (stmt->argtypes != NIL) {
+        const ListCell *cell;
+
         status = pv_allow_tree(trial, (Node *) stmt->argtypes, PV_ALLOW_RELEASED);
         if (status != PV_OK)
             return status;
+        /* A value would be looked up among everybody's names when it is given. */
+        foreach (cell, stmt->argtypes) {
+            const TypeName *type = lfirst(cell);
+
+            if (pv_type_is_lookup(strVal(llast(type->names))))
+                return pv_deny(trial, PV_REASON_TYPE, "42704", type->location, "type \"%s\" does not exist",
+                               strVal(llast(type->names)));
+        }
     }
     trial->has_typed_parameters = stmt->argtypes != NIL;
     status = pv_judge_select(trial, &stmt->query);
