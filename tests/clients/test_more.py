@@ -1,9 +1,10 @@
-"""Clients that `make test-clients` adds: Perl's DBD::Pg, PHP, Ruby's pg. Run where CLIENTS=all."""
+"""Clients that `make test-clients` adds: Perl's DBD::Pg, PHP, Ruby's pg, postgres.js, knex. Run where CLIENTS=all."""
 import os
 
 import pytest
 
 from tests.clients.compare import check, run
+from tests.clients.test_programs import npm
 
 pytestmark = pytest.mark.skipif(os.environ.get("CLIENTS") != "all", reason="part of `make test-clients`")
 
@@ -66,3 +67,39 @@ def test_scripted(veiled, plain, tmp_path, command, script):
     path.write_text(script)
     ours, theirs = (run(command + [str(path)], end) for end in (veiled, plain))
     check(ours, theirs, {"veil.insert": "42501", "veil.table": "42501", "veil.after": "1"})
+
+
+NODE = r"""
+const step = (name, value) => console.log(name + '\t' + JSON.stringify(value));
+const code = (promise) => promise.then((r) => r, (e) => e.code);
+(async () => {
+  const sql = require('postgres')({ssl: false, max: 2, onnotice: () => {}});
+  step('regions', await sql`SELECT * FROM questions.by_region ORDER BY 1`);
+  step('at once', await Promise.all([1, 2, 3, 4, 5].map((n) => sql`SELECT * FROM questions.one_step(${n})`)));
+  let count = 0;
+  await sql`SELECT n FROM questions.steps`.cursor(500, (rows) => { count += rows.length; });
+  step('cursor', count);
+  step('missing', await code(sql`SELECT * FROM nosuch`));
+  step('after', await sql`SELECT 1 AS one`);
+  const knex = require('knex')({client: 'pg', connection: {ssl: false}, pool: {min: 0, max: 2}});
+  step('knex', await knex.withSchema('questions').from('steps').select('n', 'label').where('n', '<', 4).orderBy('n'));
+  step('knex count', await knex.withSchema('questions').from('steps').count('* as n'));
+  step('knex has', [await knex.schema.withSchema('questions').hasTable('steps'), await knex.schema.hasTable('nosuch')]);
+  step('knex columns', await knex('customers').columnInfo());
+  if (process.env.VEILED) {
+    step('veil.insert', await code(sql`INSERT INTO public.steps VALUES (1, 'x')`));
+    step('veil.table', await code(knex.raw('SELECT label FROM public.steps')));
+    step('veil.after', (await sql`SELECT 1 AS one`)[0].one);
+  }
+  await sql.end();
+  await knex.destroy();
+})().catch((e) => { console.error(e); process.exit(1); });
+"""
+
+
+def test_postgres_js_and_knex(veiled, plain, tmp_path):
+    modules = npm("pg@8", "postgres@3", "knex@3")
+    path = tmp_path / "script.js"
+    path.write_text(NODE)
+    ours, theirs = (run(["node", str(path)], end, NODE_PATH=modules) for end in (veiled, plain))
+    check(ours, theirs, {"veil.insert": '"42501"', "veil.table": '"42501"', "veil.after": "1"})
