@@ -121,6 +121,25 @@ pv_db_head_read(sqlite3_stmt *head, struct pv_db_head *result)
     return status;
 }
 
+/* The newest row of all tables: a look at the end of each is a fraction of one statement over all of them. */
+static enum pv_status
+read_head(struct pv_db *db, struct pv_db_head *head)
+{
+    struct pv_db_head newest = {0};
+    enum pv_status status = PV_OK;
+
+    for (int i = 0; i < PV_TABLE_COUNT && status == PV_OK; i++) {
+        struct pv_db_head found = {0};
+
+        status = pv_db_head_read(db->newest[i], &found);
+        if (found.seq > newest.seq)
+            newest = found;
+    }
+    if (status == PV_OK)
+        *head = newest;
+    return status;
+}
+
 /* What this connection saw committed must still be in the log: it may grow by others' records, and nothing else. */
 static enum pv_status
 check_grown(struct pv_db *db)
@@ -220,6 +239,19 @@ prepare_insert(struct pv_db *db, enum pv_table_id id)
     return status;
 }
 
+static enum pv_status
+prepare_table(struct pv_db *db, enum pv_table_id id)
+{
+    struct pv_buf sql = {0};
+    enum pv_status status = prepare_insert(db, id);
+
+    pv_buf_printf(&sql, "SELECT seq, hash FROM main.%s ORDER BY seq DESC LIMIT 1", pv_tables[id].name);
+    if (status == PV_OK)
+        status = pv_buf_text(&sql) == NULL ? PV_NOMEM : pv_db_prepare(db->sqlite, pv_buf_text(&sql), &db->newest[id]);
+    pv_buf_clear(&sql);
+    return status;
+}
+
 static const char budget_used_sql[] = "SELECT runs FROM budget WHERE key = ?1 AND period = ?2";
 static const char budget_add_sql[] = "INSERT INTO budget (key, period, runs) VALUES (?1, ?2, ?3)"
                                      " ON CONFLICT (key, period) DO UPDATE SET runs = runs + excluded.runs";
@@ -231,16 +263,16 @@ prepare_all(struct pv_db *db)
         const char *sql;
         sqlite3_stmt **statement;
     } rows[] = {
-        {"BEGIN IMMEDIATE", &db->begin},   {"COMMIT", &db->commit},     {"ROLLBACK", &db->rollback},
-        {pv_db_head_sql, &db->head},       {hash_at_sql, &db->hash_at}, {budget_used_sql, &db->budget_used},
-        {budget_add_sql, &db->budget_add},
+        {"BEGIN IMMEDIATE", &db->begin},     {"COMMIT", &db->commit},
+        {"ROLLBACK", &db->rollback},         {hash_at_sql, &db->hash_at},
+        {budget_used_sql, &db->budget_used}, {budget_add_sql, &db->budget_add},
     };
     enum pv_status status = PV_OK;
 
     for (size_t i = 0; status == PV_OK && i < PV_COUNT_OF(rows); i++)
         status = pv_db_prepare(db->sqlite, rows[i].sql, rows[i].statement);
     for (int i = 0; status == PV_OK && i < PV_TABLE_COUNT; i++)
-        status = prepare_insert(db, (enum pv_table_id) i);
+        status = prepare_table(db, (enum pv_table_id) i);
     return status;
 }
 
@@ -296,12 +328,13 @@ pv_db_close(struct pv_db *db)
     (void) sqlite3_finalize(db->begin);
     (void) sqlite3_finalize(db->commit);
     (void) sqlite3_finalize(db->rollback);
-    (void) sqlite3_finalize(db->head);
     (void) sqlite3_finalize(db->hash_at);
     (void) sqlite3_finalize(db->budget_used);
     (void) sqlite3_finalize(db->budget_add);
-    for (int i = 0; i < PV_TABLE_COUNT; i++)
+    for (int i = 0; i < PV_TABLE_COUNT; i++) {
         (void) sqlite3_finalize(db->insert[i]);
+        (void) sqlite3_finalize(db->newest[i]);
+    }
     (void) sqlite3_close(db->sqlite);
     pv_buf_clear(&db->canonical);
     pv_free(db);
@@ -403,7 +436,7 @@ pv_db_begin(struct pv_db *db)
     enum pv_status status = run(db->begin);
 
     if (status == PV_OK)
-        status = pv_db_head_read(db->head, &db->current);
+        status = read_head(db, &db->current);
     keep_words(db);
     if (status == PV_OK) {
         status = check_grown(db);

@@ -25,7 +25,7 @@ struct pv_db_head {
 struct pv_db {
     sqlite3 *sqlite;
     sqlite3_stmt *begin, *commit, *rollback;
-    sqlite3_stmt *head, *hash_at;
+    sqlite3_stmt *newest[PV_TABLE_COUNT], *hash_at;
     sqlite3_stmt *insert[PV_TABLE_COUNT];
     sqlite3_stmt *budget_used, *budget_add;
     struct pv_db_head committed; /* what this connection last saw on disk; the log may only grow from it */

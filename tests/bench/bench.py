@@ -5,7 +5,7 @@ end. Rounds are interleaved: each target runs once before any runs again, so tha
 them; what the table shows are medians over the rounds. CPU is what the kernel charged to the proxy's own threads
 (/proc/PID/task/*/schedstat, nanoseconds), so it says little about how busy the machine was.
 
-BENCH_LONG=1 takes longer rounds and more of them, and adds 5,000 idle clients; BENCH_ROUNDS says how many rounds;
+BENCH_LONG=1 takes ten times as many transactions and more rounds, and adds 5,000 idle clients; BENCH_ROUNDS says how many rounds;
 BENCH_ONLY=word,word narrows the parts, and then nothing is written.
 """
 import atexit
@@ -13,6 +13,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -27,7 +28,6 @@ from tests.lib.pgveil import BINARY, Pgveil  # noqa: E402
 
 LONG = os.environ.get("BENCH_LONG", "") not in ("", "0")
 ONLY = [name for name in os.environ.get("BENCH_ONLY", "").split(",") if name]
-SECONDS = 5.0 if LONG else 1.0
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "7" if LONG else "2"))
 ROWS = 1000000 if LONG else 200000
 IDLE = [1000, 5000] if LONG else [1000]
@@ -249,11 +249,14 @@ def run_pgbench(target, args, script=None, env=None):
 
 
 def statements(mode, clients, script=None, env=None):
+    """A fixed number of transactions; what the logins cost (a run of one transaction a client) is taken off."""
     def measure(target):
-        count, tps, cpu, _ = run_pgbench(
-            target, ["-M", mode, "-c", str(clients), "-j", "1", "-T", str(max(2 if clients > 8 else 1, int(SECONDS)))],
-            script, env(target) if env else None)
-        return {"tps": tps, "cpu_us": cpu / count}
+        total = (800 if "strict" in target.name else 6000) * (10 if LONG else 1)
+        args = ["-M", mode, "-c", str(clients), "-j", "1", "-t"]
+        more = env(target) if env else None
+        few, _, few_cpu, _ = run_pgbench(target, args + ["1"], script, more)
+        count, tps, cpu, _ = run_pgbench(target, args + [str(total // clients)], script, more)
+        return {"tps": tps, "cpu_us": max(0.0, cpu - few_cpu) / (count - few)}
     return measure
 
 
@@ -387,7 +390,7 @@ def write_results(targets, measured, path, versions):
                        if name in os.environ), time.strftime("%Y-%m-%d"), machine()),
            "%s. One thread each for every proxy but pgveil's log writer; plain TCP on loopback unless TLS is named; "
            "PostgreSQL, client and proxies share the machine's cores, so \"a second\" says how they share them and "
-           "\"CPU\" what the proxy itself took. Medians of %d interleaved rounds." % (versions, ROUNDS),
+           "\"CPU\" what the proxy itself took, logins taken off. Medians of %d interleaved rounds." % (versions, ROUNDS),
            "pgveil parses, judges, rewrites, logs and masks; pgbouncer and HAProxy pass bytes on. pgveil's CPU includes "
            "the writing of its query log (two records a statement), strict: on disk before the statement and before "
            "its end; a pgbouncer in transaction mode shares server connections, pgveil gives each client its own.\n"]
@@ -404,6 +407,8 @@ def version(*command):
 
 
 def main():
+    # What was started here ends with it, however it ends.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = tempfile.mkdtemp(prefix="pgveil-bench-")
     os.chmod(folder, 0o755)
     atexit.register(shutil.rmtree, folder, True)
