@@ -530,8 +530,8 @@ every_allocation_may_fail(void **state)
         "SELECT region, count(*) FROM customers JOIN ads.impressions USING (customer_id) GROUP BY 1",
         "SELECT relname FROM pg_class WHERE oid = 'customers'::regclass",
         "SELECT full_name FROM customers",
-        "WITH x AS (SELECT * FROM customers) SELECT x.region, count(*) FILTER (WHERE y.region LIKE 'a%') FROM x JOIN x y USING "
-        "(customer_id) WHERE x.birth_date::date > now() - INTERVAL '1 day' GROUP BY 1",
+        ("WITH x AS (SELECT * FROM customers) SELECT x.region, count(*) FILTER (WHERE y.region LIKE 'a%') FROM x JOIN x y USING "
+         "(customer_id) WHERE x.birth_date::date > now() - INTERVAL '1 day' GROUP BY 1"),
     };
     static const char *const path[] = {"public"};
     const struct pv_room *room = pv_policy_room(policy, pv_slice_cstr("retail"));
