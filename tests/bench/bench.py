@@ -343,7 +343,7 @@ def machine():
             if line.startswith("model name"):
                 model = line.split(":", 1)[1].strip()
                 break
-    return "%s, %d cores, Linux %s" % (model, os.cpu_count(), platform.release())
+    return "%s, %d cores, Linux %s" % (model, os.cpu_count(), ".".join(platform.release().split(".")[:2]))
 
 
 def median(rows, column):
@@ -393,7 +393,8 @@ def write_results(targets, measured, path, versions):
            "\"CPU\" what the proxy itself took, logins taken off. Medians of %d interleaved rounds." % (versions, ROUNDS),
            "pgveil parses, judges, rewrites, logs and masks; pgbouncer and HAProxy pass bytes on. pgveil's CPU includes "
            "the writing of its query log (two records a statement), strict: on disk before the statement and before "
-           "its end; a pgbouncer in transaction mode shares server connections, pgveil gives each client its own.\n"]
+           "its end; a pgbouncer in transaction mode shares server connections, pgveil gives each client its own.",
+           "On a machine that does other things beside, rows wander by half: read the ratios, as round numbers.\n"]
     for name, _, _ in measured["order"]:
         if name in measured:
             write_part(out, name, targets, measured[name])
