@@ -172,12 +172,14 @@ pv_gate_trial(struct pv_session *s, struct pv_named *named, struct pv_arena *are
     struct pv_judged *judged;
 
     *fresh = NULL;
-    /* An expiry passes without a new snapshot. */
-    if (named->judged->policy->generation == s->policy->generation &&
+    /* An expiry passes without a new snapshot, and what EXECUTE runs is whatever has its name by then. */
+    if (before->kind != PV_KIND_EXECUTE && named->judged->policy->generation == s->policy->generation &&
         named->judged->standing == pv_standing_generation(s->standing) && named->judged->person == s->person_count &&
         !(s->room->has_expiry && s->now_us >= s->room->expires_us))
         return PV_OK;
     judged = judge_under(s, before->text, named->judged->oids, named->judged->oid_count, true, named->judged->path);
+    if (judged == NULL && s->has_stalled_inside)
+        return PV_NOTFOUND;
     if (judged == NULL) {
         pv_error_simple(error, "XX000", "the decision could not be made");
         return PV_DENIED;
@@ -256,6 +258,8 @@ pv_gate_effective(struct pv_session *s, struct pv_request *r, struct pv_run *run
         error->hint = is_cursor ? "Declare the cursor again." : "Prepare the statement again.";
         return PV_DENIED;
     }
+    if (status == PV_NOTFOUND)
+        return PV_MORE;
     if (status != PV_OK)
         return PV_DENIED;
     run->effective_judged = pv_judged_ref(named->judged);

@@ -370,7 +370,8 @@ struct pv_judged *pv_gate_judge(struct pv_session *s, struct pv_slice text, cons
                                 bool is_parse);
 /*
  * Judges again what an older snapshot judged. PV_OK: same text, the judgement is of today. PV_DENIED: *error is set.
- * PV_MORE: allowed with another text (*fresh), which the caller has to bring to the server.
+ * PV_MORE: allowed with another text (*fresh), which the caller has to bring to the server. PV_NOTFOUND: a name that it
+ * rests on is still on its way; wait.
  */
 enum pv_status pv_gate_trial(struct pv_session *s, struct pv_named *named, struct pv_arena *arena,
                              struct pv_error *error, struct pv_judged **fresh) PV_MUST_CHECK;

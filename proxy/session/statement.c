@@ -430,6 +430,8 @@ pv_statement_bind(struct pv_session *s, const struct pv_frame *frame)
     if (s->portals.count >= PV_PORTALS_MAX)
         return refuse_with(s, r, "53400", "too many portals in this session");
     status = try_statement(s, r, &statement, &error);
+    if (status == PV_NOTFOUND)
+        return stall(r);
     if (status == PV_DENIED)
         return deny_use(s, r, statement, &error);
     if (status != PV_OK) {
@@ -498,6 +500,8 @@ pv_statement_describe(struct pv_session *s, const struct pv_frame *frame)
     if (status != PV_OK)
         return r->target == PV_TARGET_PORTAL ? no_portal(s, r, name) : no_statement(s, r, name);
     status = r->target == PV_TARGET_PORTAL ? try_portal(s, r, named, &error) : try_statement(s, r, &named, &error);
+    if (status == PV_NOTFOUND)
+        return stall(r);
     if (status == PV_DENIED)
         return refuse(s, r, &error);
     if (status != PV_OK) {
@@ -581,6 +585,8 @@ pv_statement_execute(struct pv_session *s, const struct pv_frame *frame)
         return r->is_poison ? refuse(s, r, &r->error) : no_portal(s, r, name);
     }
     status = try_portal(s, r, portal, &error);
+    if (status == PV_NOTFOUND)
+        return stall(r);
     if (status != PV_OK)
         return deny_use(s, r, portal, &error);
     return execute_portal(s, r, portal, execute.row_count_max);

@@ -5,7 +5,7 @@ import time
 import psycopg
 import pytest
 
-from tests.lib.wire import SYNC, bind, execute, parse, rows
+from tests.lib.wire import SYNC, bind, errors, execute, parse, query, rows
 
 # Names of the database behind the room: sources, other rooms' schemas, roles.
 BEHIND = re.compile(r"crm|zoo|ledger|staff|pgveil_|postgres|pg_toast")
@@ -82,3 +82,26 @@ def test_P14_columns_of_columns_of_columns(conn, inner, star):
         conn.execute(sql)
     assert caught.value.diag.sqlstate == "54001"
     assert time.monotonic() - began < 5
+
+
+BOUNDED = "SELECT id, grp FROM public.cells WHERE id >= $1 AND id < $1 + 5 ORDER BY id"  # the question `twice`: 1 to 100
+
+
+@pytest.mark.parametrize("is_bound_before", [False, True])
+def test_P3_execute_of_a_name_that_means_another_statement_by_then(wire, is_bound_before):
+    """EXECUTE by Parse is judged by what its name means when it runs, not when it was parsed or bound."""
+    one = wire()
+    one.ask(query("BEGIN; PREPARE swapped AS SELECT $1::int AS id, 'x'::text AS grp"))
+    answer = one.ask(parse("EXECUTE swapped(101)", "e"), *([bind([], "e", "p")] if is_bound_before else []), SYNC)
+    assert errors(answer) == []
+    assert errors(one.ask(query("DEALLOCATE swapped; PREPARE swapped AS " + BOUNDED))) == []
+    answer = one.ask(*([] if is_bound_before else [bind([], "e", "p")]), execute("p"), SYNC)
+    assert errors(answer) == ["22023"] and rows(answer) == []
+    one.ask(query("ROLLBACK"))
+    # In one go, each judged before the server has said anything.
+    one.ask(query("DEALLOCATE swapped; PREPARE swapped AS SELECT $1::int AS id, 'x'::text AS grp"))
+    one.send(query("DEALLOCATE swapped; PREPARE swapped AS " + BOUNDED), bind([], "e"), execute(), SYNC)
+    answer = one.until("Z") + one.until("Z")
+    assert errors(answer) == ["22023"] and rows(answer) == []
+    assert rows(one.ask(query("DEALLOCATE swapped; PREPARE swapped AS SELECT $1::int AS id, 'x'::text AS grp"),)) == []
+    assert rows(one.ask(bind([], "e"), execute(), SYNC)) == [("101", "x")]
