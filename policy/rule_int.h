@@ -66,6 +66,8 @@ bool pv_rule_is_constant(Node *expr);
 
 /* rule_safe.c: nothing that fails for some rows only. Does no value make the call fail, as far as its constants say? */
 bool pv_rule_call_is_safe(const struct pv_trial *trial, const char *name, const List *args);
+/* False for repeat and replace of what may be long already. */
+bool pv_rule_call_is_short(const struct pv_rule_trial *rule, const char *name, const List *args);
 /* Is there any call of it that no value makes fail? */
 bool pv_rule_function_is_safe(const char *name);
 /* Does the function compare what it gets, so that its literals meet its columns? */

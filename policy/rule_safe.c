@@ -184,6 +184,47 @@ pv_rule_call_is_safe(const struct pv_trial *trial, const char *name, const List 
     }
 }
 
+/* replace with a text that is not longer than what it replaces. */
+static bool
+is_shrinking(const List *args)
+{
+    const char *from = list_length(args) == 3 ? string_of(lsecond(args)) : NULL;
+    const char *to = from == NULL ? NULL : string_of(lthird(args));
+
+    return to != NULL && strlen(to) <= strlen(from);
+}
+
+/*
+ * repeat and replace make texts longer; of one another, or of a text put together from many, they would make one that is
+ * too long for PostgreSQL, and only where there is a row. So they take a column, or what is no longer than a column.
+ */
+bool
+pv_rule_call_is_short(const struct pv_rule_trial *rule, const char *name, const List *args)
+{
+    static const char *const shortening[] = {"lower", "upper", "initcap", "trim",      "btrim",  "ltrim",
+                                             "rtrim", "left",  "right",   "substring", "substr", "reverse"};
+    bool is_replace = strcmp(name, "replace") == 0;
+    Node *text = args == NIL ? NULL : linitial(args);
+
+    if ((!is_replace && strcmp(name, "repeat") != 0) || (is_replace && is_shrinking(args)))
+        return true;
+    if (is_replace && (list_length(args) != 3 || string_of(lthird(args)) == NULL ||
+                       strlen(string_of(lthird(args))) > REPEAT_MAX))
+        return false;
+    while (text != NULL && IsA(text, FuncCall)) {
+        const FuncCall *call = (const FuncCall *) text;
+        const char *inner = strVal(llast(call->funcname));
+
+        if (!is_one_of(inner, shortening, PV_COUNT_OF(shortening)) &&
+            !(strcmp(inner, "replace") == 0 && is_shrinking(call->args)))
+            return false;
+        text = call->args == NIL ? NULL : linitial(call->args);
+    }
+    if (text != NULL && pv_rule_is_constant(text))
+        return string_of(text) != NULL && strlen(string_of(text)) <= LENGTH_MAX;
+    return text != NULL && pv_rule_plain(rule, text).rte != NULL;
+}
+
 bool
 pv_rule_function_is_safe(const char *name)
 {
@@ -444,7 +485,7 @@ is_steady_call(struct pv_rule_trial *rule, const FuncCall *call)
     }
     if (strcmp(name, "date_trunc") == 0 || strcmp(name, "date_part") == 0 || strcmp(name, "extract") == 0)
         return pv_rule_call_is_safe(rule->trial, name, call->args) && is_date_value(lsecond(call->args));
-    return pv_rule_call_is_safe(rule->trial, name, call->args);
+    return pv_rule_call_is_safe(rule->trial, name, call->args) && pv_rule_call_is_short(rule, name, call->args);
 }
 
 /* A cast of $n as text would be tried row by row; with the type left to it, the value is tried when it is bound. */

@@ -272,7 +272,7 @@ check_scalar(struct value_check *check, Node *call, const char *name, const List
     if (need.is_missing)
         return pv_rule_deny(check->rule, need.dataset, location, "scalar_functions", "function \"%s\" is not listed",
                             name);
-    if (!pv_rule_call_is_safe(check->rule->trial, name, args))
+    if (!pv_rule_call_is_safe(check->rule->trial, name, args) || !pv_rule_call_is_short(check->rule, name, args))
         return deny_could_fail(check, location, "Function", name);
     if (!pv_rule_call_meets(name) || check->use == PV_USE_CONDITION)
         return PV_OK;

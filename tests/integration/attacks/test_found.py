@@ -5,6 +5,8 @@ import time
 import psycopg
 import pytest
 
+from tests.integration.conftest import make_veil
+from tests.lib.data import small_room
 from tests.lib.wire import SYNC, bind, errors, execute, parse, query, rows
 
 # Names of the database behind the room: sources, other rooms' schemas, roles.
@@ -105,3 +107,43 @@ def test_P3_execute_of_a_name_that_means_another_statement_by_then(wire, is_boun
     assert errors(answer) == ["22023"] and rows(answer) == []
     assert rows(one.ask(query("DEALLOCATE swapped; PREPARE swapped AS SELECT $1::int AS id, 'x'::text AS grp"),)) == []
     assert rows(one.ask(bind([], "e"), execute(), SYNC)) == [("101", "x")]
+
+
+GROWING = [
+    "repeat(repeat(repeat(repeat(repeat(region, 100), 100), 100), 100), 100)", "repeat(concat(region, region), 100)",
+    "repeat(region || region, 100)", "replace(replace(region, 'a', 'aaaa'), 'a', 'aaaa')", "replace(concat(region, region), 'a', 'aa')",
+    "replace(region, 'a', '%s')" % ("a" * 1000), "replace(region, 'a', repeat('a', 100))", "repeat(lower(repeat(region, 9)), 9)",
+    "concat(region, repeat(repeat(repeat(repeat('x', 100), 100), 100), 100))", "concat(region, repeat('%s', 100))" % ("x" * 2000),
+]
+
+
+@pytest.fixture(scope="module")
+def growing_room():
+    room = small_room("growing")
+    room["datasets"]["public.cells"].update({
+        "entity": "id", "columns": {"id": {"category": 1}, "region": {"category": 1}},
+        "analysis_rule": {"type": "aggregation", "dimension_columns": ["region"],
+                          "scalar_functions": ["repeat", "replace", "concat", "lower"],
+                          "output_constraints": [{"column": "id", "type": "count_distinct", "minimum": 2}]}})
+    room["questions"] = {"open": {"type": "analytical", "open": True, "datasets": ["public.cells"]}}
+    return room
+
+
+@pytest.fixture(scope="module")
+def growing(growing_room, cluster):
+    one = make_veil(cluster, [growing_room])
+    yield one
+    one.close()
+
+
+@pytest.mark.parametrize("expression", GROWING)
+def test_S3_texts_that_grow_where_there_is_a_row(growing, expression):
+    """Too long for PostgreSQL is an error for rows that exist, and none where there are none."""
+    status, said = growing.explain("SELECT count(*) FROM cells WHERE %s <> 'x'" % expression, "growing", "alice")
+    assert status == 1 and "could fail" in said["reason"], said
+
+
+def test_S3_texts_that_stay_short(growing):
+    for expression in ("repeat(region, 3)", "replace(replace(lower(region), '-', ''), 'a', 'bb')", "repeat('x', 3) || region"):
+        status, said = growing.explain("SELECT count(*) FROM cells WHERE %s <> 'x'" % expression, "growing", "alice")
+        assert status == 0, said
