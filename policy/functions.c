@@ -10,7 +10,6 @@
 static const struct pv_function functions[] = {
     {"abbrev", PV_FN_SCALAR, NULL},
     {"abs", PV_FN_SCALAR, NULL},
-    {"aclexplode", PV_FN_SET, "grantor,grantee,privilege_type,is_grantable"},
     {"acos", PV_FN_SCALAR, NULL},
     {"age", PV_FN_SCALAR, NULL},
     {"array_agg", PV_FN_AGGREGATE, NULL},
@@ -444,7 +443,6 @@ static const char *const operators[] = {
 
 /* Sorted. */
 static const char *const types[] = {
-    "_aclitem",
     "_bool",
     "_bpchar",
     "_bytea",
@@ -467,7 +465,6 @@ static const char *const types[] = {
     "_timestamptz",
     "_uuid",
     "_varchar",
-    "aclitem",
     "anyarray",
     "bit",
     "bool",
@@ -629,7 +626,6 @@ pv_type_is_declarable(uint32_t oid)
 }
 
 /* Functions that give several columns, as relations. */
-static const char *const columns_aclexplode[] = {"grantor", "grantee", "privilege_type", "is_grantable"};
 static const char *const columns_json_array_elements[] = {"value"};
 static const char *const columns_json_array_elements_text[] = {"value"};
 static const char *const columns_json_each[] = {"key", "value"};
@@ -645,7 +641,6 @@ static const char *const columns_pg_timezone_names[] = {"name", "abbrev", "utc_o
 static const char *const columns__pg_expandarray[] = {"x", "n"};
 
 static const struct pv_relation relations[] = {
-    {PV_RELATION_CATALOG, "pg_catalog", "aclexplode", columns_aclexplode, 4, NULL},
     {PV_RELATION_CATALOG, "pg_catalog", "json_array_elements", columns_json_array_elements, 1, NULL},
     {PV_RELATION_CATALOG, "pg_catalog", "json_array_elements_text", columns_json_array_elements_text, 1, NULL},
     {PV_RELATION_CATALOG, "pg_catalog", "json_each", columns_json_each, 2, NULL},

@@ -281,6 +281,18 @@ check_sort(struct pv_rule_trial *rule, struct pv_level *level)
     return status;
 }
 
+/* Totals beside their parts: what was left out would be their difference. */
+static bool
+has_grouping_set(const SelectStmt *stmt)
+{
+    const ListCell *cell;
+
+    foreach (cell, stmt->groupClause)
+        if (IsA(lfirst(cell), GroupingSet))
+            return true;
+    return false;
+}
+
 static enum pv_status
 check_aggregating(struct pv_rule_trial *rule, struct pv_level *level)
 {
@@ -294,6 +306,9 @@ check_aggregating(struct pv_rule_trial *rule, struct pv_level *level)
     }
     if (status == PV_OK)
         status = check_output(rule, level, level->stmt->havingClause, true);
+    if (status == PV_OK && has_grouping_set(level->stmt))
+        return pv_rule_deny_clause(rule, "GROUPING SETS, ROLLUP and CUBE over rows would show a group that is left out as the "
+                                         "rest of a total; aggregate first, and total the result.");
     return status == PV_OK ? check_sort(rule, level) : status;
 }
 
