@@ -17,7 +17,8 @@ usage_approve(const char *words)
 {
     (void) fprintf(stderr,
                    "pgveil approve: %s\n"
-                   "usage: pgveil approve [-c FILE] --room R --question Q --party P --key FILE [--print]\n",
+                   "usage: pgveil approve [-c FILE] --room R --question Q --party P --key FILE\n"
+                   "       pgveil approve [-c FILE] --room R --question Q --print\n",
                    words);
     return 2;
 }
@@ -79,8 +80,24 @@ warn_if_unasked(const struct pv_signing *signing, const struct pv_question *ques
                    question->id, signing->party_name);
 }
 
+/* What would be signed, before it is: nothing is signed and nothing written. */
 static int
-approve(const struct pv_signing *signing, const struct pv_question *question, bool is_printing)
+print_text(const struct pv_room *room, const struct pv_question *question)
+{
+    struct pv_arena *arena = pv_arena_new(0);
+    struct pv_slice text = {NULL, 0};
+    enum pv_status status = arena == NULL ? PV_NOMEM : pv_approval_text(arena, room, question, &text);
+
+    if (status == PV_OK)
+        (void) fwrite(text.data, 1, text.len, stdout);
+    pv_arena_free(arena);
+    if (status != PV_OK)
+        return fail("approve", pv_status_words(status));
+    return fflush(stdout) == 0 ? 0 : 2;
+}
+
+static int
+approve(const struct pv_signing *signing, const struct pv_question *question)
 {
     struct pv_arena *arena = pv_arena_new(0);
     struct pv_slice text = {NULL, 0};
@@ -91,9 +108,7 @@ approve(const struct pv_signing *signing, const struct pv_question *question, bo
         warn_if_unasked(signing, question, arena);
     if (status == PV_OK)
         status = store_approval(signing, question->id, text, error, sizeof(error));
-    if (status == PV_OK && is_printing)
-        (void) fwrite(text.data, 1, text.len, stdout);
-    else if (status == PV_OK)
+    if (status == PV_OK)
         printf("party \"%s\" approves question \"%s\" of room \"%s\" as it stands (key %.16s)\n", signing->party_name,
                question->id, signing->room_name, signing->fingerprint);
     pv_arena_free(arena);
@@ -102,14 +117,62 @@ approve(const struct pv_signing *signing, const struct pv_question *question, bo
     return fflush(stdout) == 0 ? 0 : 2;
 }
 
+static const struct pv_question *
+find_question(const struct pv_room *room, const char *id)
+{
+    const struct pv_question *question = pv_room_question(room, id);
+
+    if (question == NULL)
+        (void) fprintf(stderr, "pgveil approve: room \"%s\" has no question \"%s\"\n", room->name, id);
+    return question;
+}
+
+static int
+run_print(const char *config_path, const char *room_name, const char *question_id)
+{
+    struct pv_faults *faults = pv_faults_new();
+    struct pv_policy *policy = NULL;
+    const struct pv_question *question = NULL;
+    int exit_code = 2;
+
+    if (faults == NULL || pv_policy_load(config_path, faults, &policy) != PV_OK) {
+        pv_say_faults(faults);
+        exit_code = fail("approve", "the config has faults; see pgveil check");
+    } else {
+        const struct pv_room *room = pv_policy_room(policy, pv_slice_cstr(room_name));
+
+        if (room == NULL)
+            (void) fprintf(stderr, "pgveil approve: there is no room \"%s\"\n", room_name);
+        else
+            question = find_question(room, question_id);
+        if (question != NULL)
+            exit_code = print_text(room, question);
+    }
+    pv_faults_free(faults);
+    pv_policy_unref(policy);
+    return exit_code;
+}
+
+static int
+run_approve(struct pv_signing *signing, const char *question_id)
+{
+    int exit_code = pv_signing_open(signing);
+    const struct pv_question *question;
+
+    if (exit_code != 0)
+        return exit_code;
+    question = find_question(signing->room, question_id);
+    exit_code = question == NULL ? 2 : approve(signing, question);
+    pv_signing_close(signing);
+    return exit_code;
+}
+
 int
 pv_command_approve(const char *config_path, int argc, char **argv)
 {
     struct pv_signing signing = {.command = "approve", .config_path = config_path};
     const char *question_id = NULL;
-    const struct pv_question *question;
     bool is_printing = false;
-    int exit_code;
 
     for (int i = 0; i < argc; i++) {
         const char **value = strcmp(argv[i], "--room") == 0       ? &signing.room_name
@@ -125,20 +188,13 @@ pv_command_approve(const char *config_path, int argc, char **argv)
         else
             *value = argv[++i];
     }
-    if (signing.room_name == NULL || question_id == NULL || signing.party_name == NULL || signing.key_path == NULL)
-        return usage_approve("--room, --question, --party and --key are needed");
-    exit_code = pv_signing_open(&signing);
-    if (exit_code != 0)
-        return exit_code;
-    question = pv_room_question(signing.room, question_id);
-    if (question == NULL) {
-        (void) fprintf(stderr, "pgveil approve: room \"%s\" has no question \"%s\"\n", signing.room_name, question_id);
-        exit_code = 2;
-    } else {
-        exit_code = approve(&signing, question, is_printing);
-    }
-    pv_signing_close(&signing);
-    return exit_code;
+    if (signing.room_name == NULL || question_id == NULL)
+        return usage_approve("--room and --question are needed");
+    if (is_printing)
+        return run_print(config_path, signing.room_name, question_id);
+    if (signing.party_name == NULL || signing.key_path == NULL)
+        return usage_approve("--party and --key are needed to sign");
+    return run_approve(&signing, question_id);
 }
 
 /* ---- approvals ------------------------------------------------------------------------ */

@@ -62,14 +62,16 @@ static const struct page pages[] = {
      "  export --format jsonl|csv\n"
      "\n"
      "verify exits 1 when the log was tampered with.\n"},
-    {"approve", "pgveil approve [-c FILE] --room R --question Q --party P --key FILE [--print]",
+    {"approve",
+     "pgveil approve [-c FILE] --room R --question Q --party P --key FILE\n"
+     "       pgveil approve [-c FILE] --room R --question Q --print",
      "sign a question for a party",
      "Records the signature of a party under a question as it stands: its text, its output\n"
      "controls and the definition of every data set it reads. A change to any of them makes the\n"
      "approval stale. FILE is the party's Ed25519 private key in PEM; a key that does not belong to\n"
      "the party's public_key in the room is refused, with exit status 1.\n"
      "\n"
-     "  --print  print the text that was signed\n"},
+     "  --print  print what would be signed, word for word, and sign nothing; no key is needed\n"},
     {"approvals", "pgveil approvals [-c FILE] --room R [--json]", "list the approvals of a room",
      "Prints each approval that a question needs with its state: valid, missing, or stale. Of a\n"
      "stale one it shows what has changed since it was signed.\n"
