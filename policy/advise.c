@@ -34,6 +34,21 @@ names_a_person(const char *name)
     return false;
 }
 
+/* Does the name say that the column has nearly as many values as there are rows? */
+static bool
+names_many_values(const char *name)
+{
+    static const char *const words[] = {"postcode", "postal_code", "zip",       "zipcode",    "latitude",   "longitude", "lat",
+                                        "lon",      "lng",         "geohash",   "timestamp",  "created_at", "updated_at", "url",
+                                        "session",  "session_id",  "uuid",      "guid",       "token",      "hash",       "order_id",
+                                        "user_agent"};
+
+    for (size_t i = 0; i < PV_COUNT_OF(words); i++)
+        if (has_word(name, words[i]))
+            return true;
+    return false;
+}
+
 static const struct pv_located *
 find_in(const struct pv_located *object, const char *key)
 {
@@ -86,12 +101,18 @@ advise_filters(struct pv_doc *doc, const struct pv_dataset *dataset, const struc
                                             column->mask.kind == PV_MASK_EMAIL_DOMAIN || column->mask.kind == PV_MASK_CONSTANT ||
                                             column->mask.kind == PV_MASK_NULL);
 
-        if (is_coarse || (!names_a_person(names->names[i]) && !pv_names_hold(&rule->join_columns, names->names[i])))
+        if (is_coarse || column == NULL)
             continue;
-        pv_load_warning(doc, item_of(place, names->names[i]),
-                        "column \"%s\" of \"%s\" tells people apart and may be compared with a literal: a question can "
-                        "single one out",
-                        names->names[i], dataset->key);
+        if (names_a_person(column->name) || pv_names_hold(&rule->join_columns, column->name))
+            pv_load_warning(doc, item_of(place, column->name),
+                            "column \"%s\" of \"%s\" tells people apart and may be compared with a literal: a question "
+                            "can single one out",
+                            column->name, dataset->key);
+        else if (column->mask.kind == PV_MASK_HASH || names_many_values(column->name))
+            pv_load_warning(doc, item_of(place, column->name),
+                            "column \"%s\" of \"%s\" looks as if it had very many values and may be compared with a "
+                            "literal: bucket it, or leave it out of comparison_controls",
+                            column->name, dataset->key);
     }
 }
 
@@ -108,6 +129,25 @@ advise_functions(struct pv_doc *doc, const struct pv_dataset *dataset, const str
                             names->names[i]);
 }
 
+/* Thresholds protect whom they count. */
+static void
+advise_entity(struct pv_doc *doc, const struct pv_dataset *dataset, const struct pv_located *at)
+{
+    const struct pv_analysis_rule *rule = dataset->rule;
+    bool is_counted = false;
+
+    for (size_t i = 0; i < rule->constraint_count && dataset->entity != NULL; i++)
+        is_counted |= strcmp(rule->constraints[i].column, dataset->entity) == 0;
+    if (dataset->entity == NULL)
+        pv_load_warning(doc, at,
+                        "data set \"%s\" has an analysis rule and no \"entity\": nothing says which column must not meet a "
+                        "literal, and whom a threshold counts",
+                        dataset->key);
+    else if (rule->constraint_count > 0 && !is_counted)
+        pv_load_warning(doc, find_in(at, "output_constraints"),
+                        "no threshold counts the entity \"%s\" of \"%s\"", dataset->entity, dataset->key);
+}
+
 static void
 advise_thresholds(struct pv_doc *doc, const struct pv_dataset *dataset, const struct pv_located *at)
 {
@@ -122,11 +162,27 @@ advise_thresholds(struct pv_doc *doc, const struct pv_dataset *dataset, const st
     }
 }
 
+/* What comes back every day comes back for ever. */
+static void
+advise_budgets(struct pv_doc *doc, const struct pv_budget *budgets, size_t count, const struct pv_located *at)
+{
+    const struct pv_located *place = find_in(at, "access_budget");
+
+    if (place == NULL || count == 0)
+        return;
+    for (size_t i = 0; i < count; i++)
+        if (budgets[i].per == PV_PER_LIFETIME)
+            return;
+    pv_load_warning(doc, place,
+                    "this budget comes back with every new period, for ever: add {\"per\": \"lifetime\", \"runs\": N}");
+}
+
 static bool
-is_asked(const struct pv_room *room, const struct pv_question *question)
+is_asked(const struct pv_room *room, const struct pv_question *question,
+         bool (*may)(const struct pv_question *question, const struct pv_member *member))
 {
     for (size_t i = 0; i < room->member_count; i++)
-        if (pv_question_admits(question, &room->members[i]))
+        if (may(question, &room->members[i]))
             return true;
     return false;
 }
@@ -154,8 +210,20 @@ static void
 advise_question(struct pv_doc *doc, const struct pv_room *room, const struct pv_question *question,
                 const struct pv_located *at)
 {
-    if (!is_asked(room, question))
+    if (!is_asked(room, question, pv_question_admits))
         pv_load_warning(doc, at, "no member of the room may ask question \"%s\"", question->id);
+    else if (!is_asked(room, question, pv_question_serves))
+        pv_load_warning(doc, at,
+                        "nobody who may ask question \"%s\" is among the allowed_result_receivers of what it reads",
+                        question->id);
+    for (size_t i = 0; i < question->dataset_count && question->type == PV_QUESTION_ANALYTICAL && !question->is_open; i++)
+        if (question->datasets[i]->entity != NULL && question->minimum_entities == 0) {
+            pv_load_warning(doc, at,
+                            "question \"%s\" reads \"%s\" and has no \"minimum_entities\": groups of any size are released",
+                            question->id, question->datasets[i]->key);
+            break;
+        }
+    advise_budgets(doc, question->budgets, question->budget_count, at);
     if (question->minimum_entities == 1)
         pv_load_warning(doc, find_in(at, "output"), "a minimum of 1 releases groups of one entity");
     if (question->type == PV_QUESTION_ANALYTICAL && !question->is_open)
@@ -174,10 +242,12 @@ pv_advise_room(struct pv_doc *doc, const struct pv_room *room)
         const struct pv_located *at = find_in(datasets, dataset->key), *rule = find_in(at, "analysis_rule");
 
         advise_columns(doc, dataset, at);
+        advise_budgets(doc, dataset->budgets, dataset->budget_count, at);
         if (dataset->rule == NULL || rule == NULL)
             continue;
         advise_filters(doc, dataset, rule);
         advise_functions(doc, dataset, rule);
+        advise_entity(doc, dataset, rule);
         advise_thresholds(doc, dataset, rule);
     }
     for (size_t i = 0; i < room->question_count; i++) {

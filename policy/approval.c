@@ -226,9 +226,13 @@ put_budgets(struct pv_buf *out, const char *indent, const struct pv_budget *budg
     /* In the order of the periods, whatever that of the file. */
     for (int per = PV_PER_DAY; per <= PV_PER_LIFETIME; per++)
         for (size_t i = 0; i < count; i++)
-            if ((int) budgets[i].per == per)
-                pv_buf_printf(out, "%saccess_budget %llu runs per %s\n", indent, (unsigned long long) budgets[i].runs,
+            if ((int) budgets[i].per == per) {
+                pv_buf_printf(out, "%saccess_budget %llu runs per %s", indent, (unsigned long long) budgets[i].runs,
                               periods[per]);
+                if (budgets[i].runs_per_member > 0)
+                    pv_buf_printf(out, ", %llu of them per member", (unsigned long long) budgets[i].runs_per_member);
+                pv_buf_put_u8(out, '\n');
+            }
 }
 
 /* ---- data sets ------------------------------------------------------------------- */
@@ -404,6 +408,10 @@ put_dataset(struct pv_arena *arena, struct pv_buf *out, const struct pv_dataset 
     if (status == PV_OK && dataset->rule != NULL)
         status = put_rule(arena, out, dataset->rule);
     put_budgets(out, "  ", dataset->budgets, dataset->budget_count);
+    if (dataset->has_receivers && dataset->receivers.count == 0)
+        pv_buf_put_text(out, "  allowed_result_receivers none\n");
+    else if (status == PV_OK && dataset->has_receivers)
+        status = put_names(arena, out, "  allowed_result_receivers", dataset->receivers);
     return status;
 }
 

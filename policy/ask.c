@@ -340,7 +340,7 @@ pv_ask_nearest(struct pv_trial *trial, Node *select)
         bool is_matched = false;
         enum pv_status status;
 
-        if (question->is_open || question->plan == NULL || !pv_question_admits(question, trial->caller->member))
+        if (question->is_open || question->plan == NULL || !pv_question_serves(question, trial->caller->member))
             continue;
         status = pv_match(pv_sql_stmt(question->plan->match.sql, 0), question->plan->number_count, select,
                           same_relation, trial, &match, &is_matched);

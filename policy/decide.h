@@ -80,7 +80,9 @@ enum pv_statement_kind {
     X(EXPIRED, "expired", "the room has expired") \
     X(APPROVAL, "approval", "an approval is missing or stale") \
     X(CONSENT, "consent", "a party has withdrawn its consent") \
+    X(NOT_RECEIVER, "not_receiver", "the result is not for this member") \
     X(BUDGET, "budget", "the access budget is spent") \
+    X(BUDGET_SHARE, "budget_share", "this user's share of the access budget is spent") \
     X(RULE, "rule", "an analysis rule forbids it") \
     X(UNAVAILABLE, "unavailable", "this version does not offer it") \
     X(INTERNAL, "internal", "the decision could not be made")

@@ -107,6 +107,9 @@ enum pv_status pv_ask_nearest(struct pv_trial *trial, Node *select) PV_MUST_CHEC
 enum pv_status pv_ask_open(struct pv_trial *trial, const struct pv_resolution *resolution, Node **select) PV_MUST_CHECK;
 /* May the caller have this question now? PV_DENIED otherwise. Notes it in the decision. */
 enum pv_status pv_ask_standing(struct pv_trial *trial, const struct pv_question *question) PV_MUST_CHECK;
+/* Adds what a run of the question over these data sets takes (budget.c). PV_NOMEM. */
+enum pv_status pv_budget_demand_all(struct pv_trial *trial, const struct pv_question *question,
+                                    const struct pv_names *datasets) PV_MUST_CHECK;
 /* A question by name, with arguments: the query that stands for it, in the trial's memory. Inside pv_sql_guard no. */
 enum pv_status pv_ask_by_name(struct pv_trial *trial, const struct pv_question *question, List *args, int location,
                               SelectStmt **query) PV_MUST_CHECK;

@@ -1,4 +1,7 @@
-/* Data sets: INTERFACE 3. Beyond the keys shown there: `title`, and `title` of a column. */
+/*
+ * Data sets: INTERFACE 3. Beyond the keys shown there: `title`, `title` of a column, `allowed_result_receivers` (who may
+ * have results that are made of it).
+ */
 #include "policy/load_int.h"
 #include "policy/question.h"
 
@@ -149,6 +152,16 @@ set_entity(struct pv_doc *doc, const struct pv_located *value, void *field, cons
 }
 
 static void
+set_receivers(struct pv_doc *doc, const struct pv_located *value, void *field, const struct pv_key *key)
+{
+    struct dataset_load *load = field;
+
+    (void) key;
+    load->dataset->has_receivers = true;
+    pv_load_member_entries(doc, load->room->room, value, &load->dataset->receivers);
+}
+
+static void
 read_key(struct pv_doc *doc, struct dataset_load *load, const struct pv_located *value)
 {
     struct pv_dataset *dataset = load->dataset;
@@ -186,6 +199,7 @@ read_dataset(struct pv_doc *doc, struct pv_room_load *room, const struct pv_loca
         {"columns", PV_J_OBJECT, true, set_columns, 0, 0, 0, NULL},
         {"analysis_rule", PV_J_OBJECT, false, NULL, 0, 0, 0, NULL},
         {"access_budget", PV_J_ARRAY, false, pv_set_budgets, offsetof(struct dataset_load, budgets), 0, 0, NULL},
+        {"allowed_result_receivers", PV_J_ARRAY, false, set_receivers, 0, 0, 0, NULL},
     };
     struct dataset_load load = {dataset, room, {NULL, 0}};
     const struct pv_located *rule;

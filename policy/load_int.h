@@ -175,6 +175,9 @@ void pv_load_parameters(struct pv_doc *doc, struct pv_room_load *load, const str
 /* load_room.c: an array of parties of the room */
 void pv_load_party_names(struct pv_doc *doc, const struct pv_room *room, const struct pv_located *value,
                          struct pv_names *names);
+/* load_room.c: an array of role:R, party:P and user:U of the room */
+void pv_load_member_entries(struct pv_doc *doc, const struct pv_room *room, const struct pv_located *value,
+                            struct pv_names *entries);
 bool pv_room_has_party(const struct pv_room *room, const char *name);
 
 struct pv_budgets {

@@ -84,49 +84,17 @@ set_sql_file(struct pv_doc *doc, const struct pv_located *value, void *field, co
         load->question->sql = (const char *) text.data;
 }
 
-/* ---- members ------------------------------------------------------------ */
-
-static bool
-room_has_role(const struct pv_room *room, const char *role)
-{
-    for (size_t i = 0; i < room->member_count; i++)
-        if (pv_member_has_role(&room->members[i], role))
-            return true;
-    return false;
-}
-
-static void
-check_member(struct pv_doc *doc, const struct pv_located *item, const struct pv_room *room)
-{
-    const char *text = pv_located_string(item);
-
-    if (strncmp(text, "role:", 5) == 0 && text[5] != '\0') {
-        if (!room_has_role(room, text + 5))
-            pv_load_warning(doc, item, "no member of the room has the role \"%s\"", text + 5);
-    } else if (strncmp(text, "party:", 6) == 0) {
-        if (!pv_room_has_party(room, text + 6))
-            pv_load_fault(doc, item, "the room has no party \"%s\"", text + 6);
-    } else if (strncmp(text, "user:", 5) == 0) {
-        if (pv_room_member(room, text + 5) == NULL)
-            pv_load_fault(doc, item, "the room has no member \"%s\"", text + 5);
-    } else {
-        pv_load_fault(doc, item, "must be role:R, party:P or user:U, not \"%s\"", text);
-    }
-}
+/* ---- members, output, approvals, data sets --------------------------------------- */
 
 static void
 set_members(struct pv_doc *doc, const struct pv_located *value, void *field, const struct pv_key *key)
 {
     struct question_load *load = field;
 
+    (void) key;
     load->question->has_members = true;
-    pv_set_names(doc, value, &load->question->members, key);
-    for (size_t i = 0; i < value->child_count; i++)
-        if (pv_located_kind(&value->children[i]) == PV_J_STRING)
-            check_member(doc, &value->children[i], load->room->room);
+    pv_load_member_entries(doc, load->room->room, value, &load->question->members);
 }
-
-/* ---- output, approvals, data sets --------------------------------------- */
 
 static void
 set_output(struct pv_doc *doc, const struct pv_located *value, void *field, const struct pv_key *key)

@@ -344,6 +344,8 @@ pv_set_budgets(struct pv_doc *doc, const struct pv_located *value, void *field, 
     static const struct pv_key keys[] = {
         {"per", PV_J_STRING, true, pv_set_word, offsetof(struct pv_budget, per), 0, 0, period_words},
         {"runs", PV_J_INTEGER, true, pv_set_u64, offsetof(struct pv_budget, runs), 0, RUNS_MAX, NULL},
+        {"runs_per_member", PV_J_INTEGER, false, pv_set_u64, offsetof(struct pv_budget, runs_per_member), 1, RUNS_MAX,
+         NULL},
     };
     struct pv_budgets *budgets = field;
     struct pv_budget *list = pv_load_alloc(doc, value->child_count, sizeof(*list));
@@ -352,7 +354,14 @@ pv_set_budgets(struct pv_doc *doc, const struct pv_located *value, void *field, 
     if (list == NULL)
         return;
     for (size_t i = 0; i < value->child_count; i++) {
-        (void) pv_load_object(doc, &value->children[i], keys, PV_COUNT_OF(keys), &list[i]);
+        const struct pv_located *share;
+
+        if (!pv_load_object(doc, &value->children[i], keys, PV_COUNT_OF(keys), &list[i]))
+            continue;
+        share = pv_located_find(&value->children[i], "runs_per_member");
+        if (share != NULL && list[i].runs_per_member > list[i].runs)
+            pv_load_fault(doc, share, "\"runs_per_member\" is a member's share of \"runs\" and cannot be more than %llu",
+                          (unsigned long long) list[i].runs);
         for (size_t j = 0; j < i; j++)
             if (list[j].per == list[i].per)
                 pv_load_fault(doc, &value->children[i], "a budget per %s stands here twice",

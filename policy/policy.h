@@ -191,6 +191,7 @@ struct pv_output_constraint {
 struct pv_budget {
     enum pv_budget_period { PV_PER_DAY, PV_PER_WEEK, PV_PER_MONTH, PV_PER_LIFETIME } per;
     uint64_t runs;
+    uint64_t runs_per_member; /* each user's share of them; 0: none of its own */
 };
 
 enum pv_rule_type { PV_RULE_AGGREGATION, PV_RULE_LIST };
@@ -229,6 +230,8 @@ struct pv_dataset {
     const struct pv_analysis_rule *rule; /* NULL: fixed questions only */
     const struct pv_budget *budgets;
     size_t budget_count;
+    bool has_receivers; /* false: every member may have results that are made of it */
+    struct pv_names receivers; /* role:R, party:P, user:U as in the file */
 };
 
 enum pv_question_type { PV_QUESTION_ANALYTICAL, PV_QUESTION_LIST, PV_QUESTION_CLEANML };
@@ -361,5 +364,9 @@ const struct pv_question *pv_room_question(const struct pv_room *room, const cha
 const struct pv_column *pv_dataset_column(const struct pv_dataset *dataset, const char *name);
 /* May this member ask this question, by its `members` list? */
 bool pv_question_admits(const struct pv_question *question, const struct pv_member *member);
+/* May this member have a result that is made of this data set, by its `allowed_result_receivers`? */
+bool pv_dataset_releases_to(const struct pv_dataset *dataset, const struct pv_member *member);
+/* May this member have an answer to it: asked and received from every data set of a fixed one, from any of an open one? */
+bool pv_question_serves(const struct pv_question *question, const struct pv_member *member);
 
 #endif

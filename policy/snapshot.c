@@ -216,13 +216,34 @@ entry_admits(const char *entry, const struct pv_member *member)
     return strncmp(entry, "user:", 5) == 0 && strcmp(entry + 5, member->user) == 0;
 }
 
+static bool
+entries_admit(const struct pv_names *entries, const struct pv_member *member)
+{
+    for (size_t i = 0; i < entries->count; i++)
+        if (entry_admits(entries->names[i], member))
+            return true;
+    return false;
+}
+
 bool
 pv_question_admits(const struct pv_question *question, const struct pv_member *member)
 {
-    if (!question->has_members)
-        return true;
-    for (size_t i = 0; i < question->members.count; i++)
-        if (entry_admits(question->members.names[i], member))
-            return true;
-    return false;
+    return !question->has_members || entries_admit(&question->members, member);
+}
+
+bool
+pv_dataset_releases_to(const struct pv_dataset *dataset, const struct pv_member *member)
+{
+    return !dataset->has_receivers || entries_admit(&dataset->receivers, member);
+}
+
+bool
+pv_question_serves(const struct pv_question *question, const struct pv_member *member)
+{
+    size_t released = 0;
+
+    for (size_t i = 0; i < question->dataset_count; i++)
+        released += pv_dataset_releases_to(question->datasets[i], member);
+    return pv_question_admits(question, member) &&
+           (question->is_open ? released > 0 : released == question->dataset_count);
 }

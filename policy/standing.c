@@ -6,9 +6,7 @@
  */
 #include "policy/standing.h"
 
-#include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "policy/decide_int.h"
 #include "policy/question_int.h"
@@ -291,104 +289,6 @@ pv_standing_withdrawals(const struct pv_standing *standing, size_t *count)
     return standing == NULL ? NULL : standing->withdrawals;
 }
 
-/* ---- budgets --------------------------------------------------------------------- */
-
-const char *
-pv_budget_period_word(enum pv_budget_period per)
-{
-    static const char *const words[] = {
-        [PV_PER_DAY] = "day", [PV_PER_WEEK] = "week", [PV_PER_MONTH] = "month", [PV_PER_LIFETIME] = "lifetime"};
-
-    return words[per];
-}
-
-void
-pv_budget_period_text(enum pv_budget_period per, int64_t now_us, char text[PV_BUDGET_PERIOD_SIZE])
-{
-    time_t seconds = (time_t) (now_us / 1000000);
-    struct tm parts = {0};
-
-    text[0] = '\0';
-    (void) gmtime_r(&seconds, &parts);
-    if (per == PV_PER_WEEK) {
-        /* Weeks begin on Monday (ISO 8601). */
-        seconds -= (time_t) ((parts.tm_wday + 6) % 7) * 86400;
-        (void) gmtime_r(&seconds, &parts);
-    }
-    switch (per) {
-    case PV_PER_DAY:
-        (void) strftime(text, PV_BUDGET_PERIOD_SIZE, "day %Y-%m-%d", &parts);
-        break;
-    case PV_PER_WEEK:
-        (void) strftime(text, PV_BUDGET_PERIOD_SIZE, "week %Y-%m-%d", &parts);
-        break;
-    case PV_PER_MONTH:
-        (void) strftime(text, PV_BUDGET_PERIOD_SIZE, "month %Y-%m", &parts);
-        break;
-    case PV_PER_LIFETIME:
-        memcpy(text, "lifetime", sizeof("lifetime"));
-        break;
-    }
-}
-
-/* One more run of a counter; several instances of a question in one statement are as many runs. */
-static enum pv_status
-add_demand(struct pv_trial *trial, const struct pv_budget_demand *demand)
-{
-    struct pv_decision *decision = trial->decision;
-    struct pv_budget_demand *demands;
-
-    for (size_t i = 0; i < decision->budget_count; i++)
-        if (decision->budgets[i].per == demand->per && strcmp(decision->budgets[i].key, demand->key) == 0) {
-            decision->budgets[i].runs++;
-            return PV_OK;
-        }
-    demands = pv_arena_alloc(trial->arena, (decision->budget_count + 1) * sizeof(*demands));
-    if (demands == NULL)
-        return PV_NOMEM;
-    if (decision->budget_count > 0)
-        memcpy(demands, decision->budgets, decision->budget_count * sizeof(*demands));
-    demands[decision->budget_count++] = *demand;
-    decision->budgets = demands;
-    return PV_OK;
-}
-
-/*
- * Who has any budget is counted per every period, so that a budget that is edited into another one finds the runs
- * that were had already (T14: edits never give back).
- */
-static enum pv_status
-demand_runs(struct pv_trial *trial, bool is_dataset, const char *subject, const struct pv_budget *budgets, size_t count)
-{
-    const char *key = pv_arena_printf(trial->arena, "%s/%s/%s", is_dataset ? "dataset" : "question",
-                                      trial->caller->room->name, subject);
-    enum pv_status status = key == NULL ? PV_NOMEM : PV_OK;
-
-    for (int per = PV_PER_DAY; per <= PV_PER_LIFETIME && status == PV_OK && count > 0; per++) {
-        struct pv_budget_demand demand = {key, (enum pv_budget_period) per, 1, UINT64_MAX, is_dataset, subject};
-
-        for (size_t i = 0; i < count; i++)
-            if (budgets[i].per == demand.per && budgets[i].runs < demand.runs_max)
-                demand.runs_max = budgets[i].runs;
-        status = add_demand(trial, &demand);
-    }
-    return status;
-}
-
-static enum pv_status
-demand_all(struct pv_trial *trial, const struct pv_question *question, const struct pv_names *datasets)
-{
-    const struct pv_room *room = trial->caller->room;
-    enum pv_status status = demand_runs(trial, false, question->id, question->budgets, question->budget_count);
-
-    for (size_t i = 0; i < datasets->count; i++)
-        for (size_t k = 0; k < room->dataset_count && status == PV_OK; k++)
-            if (strcmp(room->datasets[k].key, datasets->names[i]) == 0)
-                status = demand_runs(trial, true, room->datasets[k].key, room->datasets[k].budgets,
-                                     room->datasets[k].budget_count);
-    return status;
-}
-
 /* ---- may it be asked now? ------------------------------------------------------------ */
 
 static enum pv_status
@@ -464,6 +364,30 @@ check_consent(struct pv_trial *trial, const struct pv_question *question, const 
                             withdrawal->is_unproven ? " (The record's signature is not the party's.)" : "");
 }
 
+/* The strictest of all that the result is made of: every data set has to release it to who asks (G10). */
+static enum pv_status
+check_receiver(struct pv_trial *trial, const struct pv_question *question, const struct pv_names *datasets)
+{
+    const struct pv_caller *caller = trial->caller;
+    const struct pv_room *room = caller->room;
+
+    for (size_t i = 0; i < datasets->count; i++)
+        for (size_t k = 0; k < room->dataset_count; k++) {
+            const struct pv_dataset *dataset = &room->datasets[k];
+
+            if (strcmp(dataset->key, datasets->names[i]) != 0 || pv_dataset_releases_to(dataset, caller->member))
+                continue;
+            (void) pv_deny_question(trial, PV_REASON_NOT_RECEIVER, -1,
+                                    "Question \"%s\" reads data set \"%s\" (owner %s), whose results user \"%s\" may not "
+                                    "receive: its allowed_result_receivers are others.",
+                                    question->id, dataset->key, dataset->owner, caller->user);
+            pv_deny_hint(trial, "Ask what does not read \"%s\", or have party \"%s\" name you as a receiver.",
+                         dataset->key, dataset->owner);
+            return PV_DENIED;
+        }
+    return PV_OK;
+}
+
 static enum pv_status
 add_question(struct pv_trial *trial, const struct pv_question *question)
 {
@@ -494,11 +418,13 @@ pv_ask_standing(struct pv_trial *trial, const struct pv_question *question)
         return pv_deny_question(trial, PV_REASON_NOT_ADMITTED, -1,
                                 "Question \"%s\" is not for user \"%s\": its members are others.", question->id,
                                 trial->caller->user);
-    status = check_consent(trial, question, datasets);
+    status = check_receiver(trial, question, datasets);
+    if (status == PV_OK)
+        status = check_consent(trial, question, datasets);
     if (status == PV_OK)
         status = check_approvals(trial, question);
     if (status == PV_OK)
-        status = demand_all(trial, question, datasets);
+        status = pv_budget_demand_all(trial, question, datasets);
     if (status == PV_OK)
         status = add_question(trial, question);
     if (status != PV_OK)

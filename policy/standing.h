@@ -7,6 +7,7 @@
 #define PV_STANDING_H
 
 #include "policy/approval.h"
+#include "policy/decide.h"
 
 struct pv_standing;
 
@@ -79,12 +80,23 @@ struct pv_budget_demand {
     uint64_t runs_max; /* UINT64_MAX: counted, not bounded */
     bool is_dataset;
     const char *subject; /* question or data set */
+    const char *user;    /* whose share it is; NULL: everybody's together */
 };
 
 /* Text of the period that a moment lies in, in UTC: `day 2026-01-31`, `week 2026-01-26`, `month 2026-01`, `lifetime`.
  */
 #define PV_BUDGET_PERIOD_SIZE 24u
 void pv_budget_period_text(enum pv_budget_period per, int64_t now_us, char text[PV_BUDGET_PERIOD_SIZE]);
+/* When the next one begins, in microseconds; 0: never. */
+int64_t pv_budget_period_end(enum pv_budget_period per, int64_t now_us);
 const char *pv_budget_period_word(enum pv_budget_period per); /* day, week, month, lifetime */
+
+/* What a client hears when the runs are not left, and the reason's code. */
+struct pv_budget_words {
+    const char *message, *detail, *hint;
+};
+enum pv_status pv_budget_words(struct pv_arena *arena, const struct pv_budget_demand *demand, int64_t now_us,
+                               struct pv_budget_words *words) PV_MUST_CHECK; /* PV_NOMEM */
+enum pv_reason pv_budget_reason(const struct pv_budget_demand *demand);
 
 #endif

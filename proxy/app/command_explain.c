@@ -8,6 +8,7 @@
 
 #include "policy/decide.h"
 #include "policy/policy.h"
+#include "policy/standing.h"
 #include "proxy/app/governance.h"
 #include "proxy/base/arena.h"
 
@@ -41,6 +42,24 @@ read_input(const char *argument, struct pv_buf *text)
     } while (got > 0);
     return got == 0;
 }
+
+/* Counters that bound the text's statements, and what is used of each. */
+struct budgets {
+    struct {
+        const struct pv_budget_demand *demand;
+        uint64_t used; /* now, and by the statements of the text before it */
+    } *items;
+    size_t count;
+};
+
+/* What explain answers about. */
+struct explanation {
+    const struct pv_room *room;
+    const struct pv_decision *decisions;
+    size_t count;
+    const struct pv_decision *answer;
+    struct budgets budgets;
+};
 
 static json_t *
 text_or_null(const char *text)
@@ -107,10 +126,80 @@ rules_array(const struct pv_decision *decision)
     return array;
 }
 
+/* ---- receivers and budgets -------------------------------------------------- */
+
+/* The statement's data sets that name receivers. */
+static json_t *
+receivers_array(const struct pv_room *room, const struct pv_decision *decision)
+{
+    json_t *array = json_array();
+
+    for (size_t i = 0; i < decision->datasets.count; i++)
+        for (size_t k = 0; k < room->dataset_count; k++)
+            if (room->datasets[k].has_receivers && strcmp(room->datasets[k].key, decision->datasets.names[i]) == 0)
+                (void) json_array_append_new(array, json_pack("{s:s, s:s, s:o}", "dataset", room->datasets[k].key, "owner",
+                                                              room->datasets[k].owner, "receivers",
+                                                              names_array(&room->datasets[k].receivers)));
+    return array;
+}
+
+static json_t *
+budgets_array(const struct budgets *budgets)
+{
+    json_t *array = json_array();
+
+    for (size_t i = 0; i < budgets->count; i++) {
+        const struct pv_budget_demand *demand = budgets->items[i].demand;
+
+        (void) json_array_append_new(
+            array, json_pack("{s:s, s:s, s:s, s:s?, s:I, s:I, s:I}", "of", demand->is_dataset ? "dataset" : "question",
+                             "name", demand->subject, "per", pv_budget_period_word(demand->per), "user", demand->user,
+                             "runs", (json_int_t) demand->runs_max, "used", (json_int_t) budgets->items[i].used, "takes",
+                             (json_int_t) demand->runs));
+    }
+    return array;
+}
+
+static void
+print_receivers(const struct pv_room *room, const struct pv_decision *decision)
+{
+    const char *label = "receivers:";
+
+    for (size_t i = 0; i < decision->datasets.count; i++)
+        for (size_t k = 0; k < room->dataset_count; k++) {
+            const struct pv_dataset *dataset = &room->datasets[k];
+
+            if (!dataset->has_receivers || strcmp(dataset->key, decision->datasets.names[i]) != 0)
+                continue;
+            printf("%-11s%s (owner %s):", label, dataset->key, dataset->owner);
+            for (size_t n = 0; n < dataset->receivers.count; n++)
+                printf("%s %s", n == 0 ? "" : ",", dataset->receivers.names[n]);
+            printf("%s\n", dataset->receivers.count == 0 ? " nobody" : "");
+            label = "";
+        }
+}
+
+static void
+print_budgets(const struct budgets *budgets)
+{
+    for (size_t i = 0; i < budgets->count; i++) {
+        const struct pv_budget_demand *demand = budgets->items[i].demand;
+
+        printf("%-11s%s %s", i == 0 ? "budgets:" : "", demand->is_dataset ? "data set" : "question", demand->subject);
+        if (demand->user != NULL)
+            printf(", share of %s", demand->user);
+        printf(": %llu of %llu runs per %s used, this takes %llu\n", (unsigned long long) budgets->items[i].used,
+               (unsigned long long) demand->runs_max, pv_budget_period_word(demand->per),
+               (unsigned long long) demand->runs);
+    }
+}
+
 /* One object for the whole text: denied when any of its statements is, with the first denial. */
 static void
-print_json(const struct pv_decision *decisions, size_t count, const struct pv_decision *answer)
+print_json(const struct explanation *explanation)
 {
+    const struct pv_decision *decisions = explanation->decisions, *answer = explanation->answer;
+    size_t count = explanation->count;
     json_t *object = json_object();
     struct pv_buf forwarded = {0};
     const char *reason = answer->detail != NULL ? answer->detail
@@ -131,6 +220,8 @@ print_json(const struct pv_decision *decisions, size_t count, const struct pv_de
     (void) json_object_set_new(object, "columns", names_array(&answer->columns));
     (void) json_object_set_new(object, "lineage", lineage_array(answer));
     (void) json_object_set_new(object, "rules", rules_array(answer));
+    (void) json_object_set_new(object, "receivers", receivers_array(explanation->room, answer));
+    (void) json_object_set_new(object, "budgets", budgets_array(&explanation->budgets));
     (void) json_dumpf(object, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_ENCODE_ANY);
     putchar('\n');
     json_decref(object);
@@ -181,8 +272,11 @@ print_rules(const struct pv_decision *decision)
 }
 
 static void
-print_text(const struct pv_decision *decisions, size_t count, const struct pv_decision *answer)
+print_text(const struct explanation *explanation)
 {
+    const struct pv_decision *decisions = explanation->decisions, *answer = explanation->answer;
+    size_t count = explanation->count;
+
     printf("%-11s%s\n", "decision:", answer->is_allowed ? "allowed" : "denied");
     if (answer->question != NULL)
         printf("%-11s%s\n", "question:", answer->question->id);
@@ -197,13 +291,135 @@ print_text(const struct pv_decision *decisions, size_t count, const struct pv_de
     print_names("columns:", &answer->columns);
     print_lineage(answer);
     print_rules(answer);
+    print_receivers(explanation->room, answer);
+    print_budgets(&explanation->budgets);
     for (size_t i = 0; i < count && answer->is_allowed; i++)
         printf("%-11s%s\n", "forwarded:", decisions[i].forwarded);
 }
 
+/* ---- the answer -------------------------------------------------------------- */
+
+/* What the statements of the text before this demand would have taken by then. */
+static uint64_t
+taken_before(const struct budgets *budgets, const struct pv_budget_demand *demand)
+{
+    uint64_t taken = 0;
+
+    for (size_t i = 0; i < budgets->count; i++)
+        if (budgets->items[i].demand->per == demand->per && strcmp(budgets->items[i].demand->key, demand->key) == 0)
+            taken += budgets->items[i].demand->runs;
+    return taken;
+}
+
+static bool
+takes_runs(const struct pv_decision *decision)
+{
+    return decision->kind == PV_KIND_SELECT || decision->kind == PV_KIND_COPY_OUT || decision->kind == PV_KIND_DECLARE ||
+           decision->kind == PV_KIND_EXECUTE;
+}
+
+/* Finds what is used of each bounded counter. *spent: the first one that has not enough left, with its decision. */
+static enum pv_status
+count_budgets(struct pv_arena *arena, struct pv_store *store, int64_t now_us, struct explanation *explanation,
+              const struct pv_budget_demand **spent, size_t *spent_by)
+{
+    struct budgets *budgets = &explanation->budgets;
+    size_t total = 0;
+
+    for (size_t i = 0; i < explanation->count; i++)
+        total += explanation->decisions[i].budget_count;
+    budgets->items = pv_arena_alloc(arena, (total + 1) * sizeof(*budgets->items));
+    if (budgets->items == NULL)
+        return PV_NOMEM;
+    for (size_t i = 0; i < explanation->count; i++)
+        for (size_t k = 0; k < explanation->decisions[i].budget_count && takes_runs(&explanation->decisions[i]); k++) {
+            const struct pv_budget_demand *demand = &explanation->decisions[i].budgets[k];
+            char period[PV_BUDGET_PERIOD_SIZE];
+            uint64_t used = 0;
+            enum pv_status status = PV_OK;
+
+            if (demand->runs_max == UINT64_MAX)
+                continue;
+            pv_budget_period_text(demand->per, now_us, period);
+            if (store != NULL)
+                status = pv_store_budget_used(store, demand->key, period, &used);
+            if (status != PV_OK)
+                return status;
+            used += taken_before(budgets, demand);
+            budgets->items[budgets->count].demand = demand;
+            budgets->items[budgets->count++].used = used;
+            if (*spent == NULL && (demand->runs > demand->runs_max || used > demand->runs_max - demand->runs)) {
+                *spent = demand;
+                *spent_by = i;
+            }
+        }
+    return PV_OK;
+}
+
+/* A statement that is let through and finds its budget spent is denied all the same. */
+static enum pv_status
+deny_spent(struct pv_arena *arena, int64_t now_us, const struct pv_budget_demand *spent, struct pv_decision *decision)
+{
+    struct pv_budget_words words;
+    enum pv_status status = pv_budget_words(arena, spent, now_us, &words);
+
+    if (status != PV_OK)
+        return status;
+    decision->is_allowed = false;
+    decision->reason = pv_budget_reason(spent);
+    decision->sqlstate = "53400";
+    decision->message = words.message;
+    decision->detail = words.detail;
+    decision->hint = words.hint;
+    return PV_OK;
+}
+
+static enum pv_status
+judge(struct pv_arena *arena, const struct pv_caller *caller, struct pv_store *store, struct pv_slice text,
+      struct explanation *explanation)
+{
+    const struct pv_budget_demand *spent = NULL;
+    struct pv_decision *decisions = NULL;
+    size_t spent_by = 0;
+    enum pv_status status = pv_decide_query(arena, caller, text, &decisions, &explanation->count);
+
+    if (status != PV_OK)
+        return status;
+    explanation->decisions = explanation->answer = decisions;
+    for (size_t i = explanation->count; i > 0; i--)
+        if (!decisions[i - 1].is_allowed)
+            explanation->answer = &decisions[i - 1];
+    status = count_budgets(arena, store, caller->now_us, explanation, &spent, &spent_by);
+    if (status != PV_OK || spent == NULL || !explanation->answer->is_allowed)
+        return status;
+    explanation->answer = &decisions[spent_by];
+    return deny_spent(arena, caller->now_us, spent, &decisions[spent_by]);
+}
+
 static int
-decide(const struct pv_policy *policy, const struct pv_standing *standing, const struct pv_room *room, const char *user,
-       struct pv_slice text, bool is_json)
+decide(const struct pv_caller *caller, struct pv_store *store, struct pv_slice text, bool is_json)
+{
+    struct explanation explanation = {.room = caller->room};
+    struct pv_arena *arena = pv_arena_new(0);
+    enum pv_status status = arena == NULL ? PV_NOMEM : judge(arena, caller, store, text, &explanation);
+    int exit_code = 2;
+
+    if (status != PV_OK) {
+        fprintf(stderr, "pgveil explain: %s\n", pv_status_words(status));
+    } else {
+        if (is_json)
+            print_json(&explanation);
+        else
+            print_text(&explanation);
+        exit_code = explanation.answer->is_allowed ? 0 : 1;
+    }
+    pv_arena_free(arena);
+    return exit_code;
+}
+
+/* The state is read where there is one; the two readings of it may be of two moments. */
+static int
+decide_now(const struct pv_policy *policy, const struct pv_room *room, const char *user, struct pv_slice text, bool is_json)
 {
     static const char *const path[] = {"public"};
     struct pv_caller caller = {.policy = policy,
@@ -211,33 +427,24 @@ decide(const struct pv_policy *policy, const struct pv_standing *standing, const
                                .member = pv_room_member(room, user),
                                .user = user,
                                .search_path = {path, 1},
-                               .standing = standing,
                                .is_explaining = true,
                                .now_us = (int64_t) time(NULL) * 1000000};
-    struct pv_arena *arena = pv_arena_new(0);
-    struct pv_decision *decisions = NULL;
-    const struct pv_decision *answer;
-    size_t count = 0;
-    int status;
+    struct pv_standing *standing = NULL;
+    struct pv_store *store = NULL;
+    char error[512] = "";
+    enum pv_status status = pv_governance_load(policy, &standing, error, sizeof(error));
+    int result = 2;
 
-    if (arena == NULL || pv_decide_query(arena, &caller, text, &decisions, &count) != PV_OK) {
-        fprintf(stderr, "pgveil explain: out of memory\n");
-        pv_arena_free(arena);
-        return 2;
-    }
-    answer = &decisions[0];
-    for (size_t i = 0; i < count; i++)
-        if (!decisions[i].is_allowed) {
-            answer = &decisions[i];
-            break;
-        }
-    if (is_json)
-        print_json(decisions, count, answer);
+    if (status == PV_OK)
+        status = pv_store_open_reading(policy->config.state_path, &store, error, sizeof(error));
+    caller.standing = standing;
+    if (status == PV_OK || status == PV_NOTFOUND)
+        result = decide(&caller, store, text, is_json);
     else
-        print_text(decisions, count, answer);
-    status = answer->is_allowed ? 0 : 1;
-    pv_arena_free(arena);
-    return status;
+        fprintf(stderr, "pgveil explain: %s\n", error);
+    pv_store_close(store);
+    pv_standing_unref(standing);
+    return result;
 }
 
 static int
@@ -245,9 +452,7 @@ explain(const char *config_path, const char *room_name, const char *user, bool i
 {
     struct pv_faults *faults = pv_faults_new();
     struct pv_policy *policy = NULL;
-    struct pv_standing *standing = NULL;
     const struct pv_room *room;
-    char error[512] = "";
     int result = 2;
 
     if (faults == NULL || pv_policy_load(config_path, faults, &policy) != PV_OK) {
@@ -262,11 +467,8 @@ explain(const char *config_path, const char *room_name, const char *user, bool i
         fprintf(stderr, "pgveil explain: there is no room \"%s\"\n", room_name);
     else if (pv_room_member(room, user) == NULL)
         fprintf(stderr, "pgveil explain: user \"%s\" is no member of room \"%s\"\n", user, room_name);
-    else if (pv_governance_load(policy, &standing, error, sizeof(error)) != PV_OK)
-        fprintf(stderr, "pgveil explain: %s\n", error);
     else
-        result = decide(policy, standing, room, user, pv_buf_slice(text), is_json);
-    pv_standing_unref(standing);
+        result = decide_now(policy, room, user, pv_buf_slice(text), is_json);
     pv_policy_unref(policy);
     return result;
 }

@@ -506,10 +506,11 @@ release(sqlite3_stmt *statement)
 static enum pv_status
 budget_left(struct pv_db *db, const struct pv_budget_take *take)
 {
-    uint64_t runs_max = take->runs_max > INT64_MAX ? INT64_MAX : take->runs_max;
     uint64_t used = 0;
     enum pv_status status;
 
+    if (take->runs_max > INT64_MAX)
+        return PV_OK;
     (void) sqlite3_bind_text(db->budget_used, 1, take->key, -1, SQLITE_STATIC);
     (void) sqlite3_bind_text(db->budget_used, 2, take->period, -1, SQLITE_STATIC);
     status = pv_db_step(db->budget_used);
@@ -518,7 +519,7 @@ budget_left(struct pv_db *db, const struct pv_budget_take *take)
     else if (status == PV_NOTFOUND)
         status = PV_OK;
     release(db->budget_used);
-    if (status == PV_OK && (take->runs > runs_max || used > runs_max - take->runs))
+    if (status == PV_OK && (take->runs > take->runs_max || used > take->runs_max - take->runs))
         return PV_LIMIT;
     return status;
 }

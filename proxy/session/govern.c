@@ -142,26 +142,6 @@ takes_runs(const struct pv_request *r, const struct pv_run *run)
            run->kind == PV_KIND_EXECUTE;
 }
 
-static const char *
-budget_subject(struct pv_arena *arena, const struct pv_budget_demand *demand)
-{
-    return pv_error_printf(arena, "access budget of %s \"%s\" is spent", demand->is_dataset ? "data set" : "question",
-                           demand->subject);
-}
-
-static const char *
-budget_detail(struct pv_arena *arena, const struct pv_budget_demand *demand, const char *period)
-{
-    const char *start = strchr(period, ' ');
-
-    if (demand->per == PV_PER_LIFETIME)
-        return pv_error_printf(arena, "It allows %llu runs in its lifetime.", (unsigned long long) demand->runs_max);
-    return pv_error_printf(arena, "It allows %llu runs per %s; this %s began on %s%s (UTC).",
-                           (unsigned long long) demand->runs_max, pv_budget_period_word(demand->per),
-                           pv_budget_period_word(demand->per), start == NULL ? "" : start + 1,
-                           demand->per == PV_PER_MONTH ? "-01" : "");
-}
-
 enum pv_status
 pv_govern_takes(struct pv_session *s, struct pv_request *r, struct pv_run *run, struct pv_statement_begin *begin)
 {
@@ -176,17 +156,22 @@ pv_govern_takes(struct pv_session *s, struct pv_request *r, struct pv_run *run, 
     for (size_t i = 0; i < count; i++) {
         const struct pv_budget_demand *demand = &run->effective->budgets[i];
         char period[PV_BUDGET_PERIOD_SIZE];
+        struct pv_budget_words words;
 
         pv_budget_period_text(demand->per, s->now_us, period);
         takes[i].key = demand->key;
         takes[i].period = pv_arena_strdup(r->arena, period);
         takes[i].runs = demand->runs;
         takes[i].runs_max = demand->runs_max;
-        takes[i].reason =
-            takes[i].period == NULL
-                ? NULL
-                : pv_arena_printf(r->arena, "%s: %s. %s", pv_reason_code(PV_REASON_BUDGET),
-                                  budget_subject(r->arena, demand), budget_detail(r->arena, demand, takes[i].period));
+        takes[i].reason = NULL;
+        if (takes[i].period == NULL)
+            return PV_NOMEM;
+        if (demand->runs_max == UINT64_MAX)
+            continue;
+        if (pv_budget_words(r->arena, demand, s->now_us, &words) != PV_OK)
+            return PV_NOMEM;
+        takes[i].reason = pv_arena_printf(r->arena, "%s: %s. %s", pv_reason_code(pv_budget_reason(demand)),
+                                          words.message, words.detail);
         if (takes[i].reason == NULL)
             return PV_NOMEM;
     }
@@ -212,15 +197,19 @@ pv_govern_spent(struct pv_session *s, uint64_t ticket, size_t spent)
 {
     struct pv_request *r = NULL;
     struct pv_run *run = find_taker(s, ticket, &r);
-    const struct pv_budget_demand *demand;
+    struct pv_budget_words words;
     struct pv_error error;
 
     /* An error before it may have swept it away. */
     if (run == NULL || r->is_poison || spent >= run->effective->budget_count)
         return;
-    demand = &run->effective->budgets[spent];
-    pv_error_simple(&error, "53400", budget_subject(r->arena, demand));
-    error.detail = budget_detail(r->arena, demand, run->takes[spent].period);
+    if (pv_budget_words(r->arena, &run->effective->budgets[spent], s->now_us, &words) != PV_OK) {
+        pv_session_fail(s, PV_NOMEM);
+        return;
+    }
+    pv_error_simple(&error, "53400", words.message);
+    error.detail = words.detail;
+    error.hint = words.hint;
     run->has_ended = true; /* its record says so itself */
     stop_unsent(s, r, &error);
 }

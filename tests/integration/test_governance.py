@@ -203,8 +203,26 @@ def test_only_the_partys_own_key_signs(governed, tmp_path):
     assert approve(veil, "labels", "megamart", key=str(tmp_path / "none"), status=2).stderr
     assert approve(veil, "nothing", "megamart", status=2).stderr
     assert states(veil)[("labels", "megamart")]["state"] == "missing"
-    printed = approve(veil, "labels", "megamart", "--print").stdout
-    assert 'question "labels"' in printed and 'owner "megamart"' in printed and 'mask hash' in printed
+    for command in (["--party", "megamart"], ["--question", "labels"], ["--print"]):
+        assert veil.run("approve", "--room", veil.room, *command).returncode == 2, command
+
+
+def test_print_shows_what_would_be_signed_and_signs_nothing(governed):
+    def change(room):
+        room["questions"]["labels"]["approvals"] = ["megamart"]
+
+    veil = governed(change, start=False)
+    printed = veil.run("approve", "--room", veil.room, "--question", "labels", "--print")
+    assert printed.returncode == 0
+    assert 'question "labels"' in printed.stdout and 'owner "megamart"' in printed.stdout and "mask hash" in printed.stdout
+    assert approve(veil, "labels", "megamart", "--print").stdout == printed.stdout, "a key changes nothing about it"
+    assert states(veil)[("labels", "megamart")]["state"] == "missing"
+    assert not veil.event_rows("event = 'approve'")
+    approve(veil, "labels", "megamart")
+    state = sqlite3.connect(veil.path("state", "pgveil.db"))
+    assert state.execute("SELECT text FROM approval").fetchone()[0] in (printed.stdout, printed.stdout.encode())
+    assert veil.run("approve", "--room", veil.room, "--question", "nothing", "--print").returncode == 2
+    assert veil.run("approve", "--room", "nowhere", "--question", "labels", "--print").returncode == 2
 
 
 def test_a_forged_approval_or_consent_in_the_state_counts_for_nothing(governed):

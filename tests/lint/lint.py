@@ -180,6 +180,18 @@ def check_whitespace():
                 yield "%s:%d: tab or trailing blank" % (path, number)
 
 
+def check_reasons():
+    """every reason of a denial stands in docs/reasons.md, in the same words"""
+    source, page = read("policy/decide.h"), read("docs/reasons.md")
+    ours = dict(re.findall(r'X\([A-Z_]+, "([a-z_]+)", "([^"]+)"\)', source))
+    theirs = dict(re.findall(r"^\| `([a-z_]+)` \| ([^|]+?) \|", page, re.M))
+    if not ours:
+        yield "policy/decide.h: no reasons found"
+    for code in sorted(set(ours) | set(theirs)):
+        if ours.get(code) != theirs.get(code):
+            yield "docs/reasons.md: `%s` is %r there and %r in policy/decide.h" % (code, theirs.get(code), ours.get(code))
+
+
 def check_format():
     """clang-format has nothing to say"""
     files = [path for folder, path in sources(".c", ".h") if folder in FORMATTED]
@@ -190,7 +202,8 @@ def check_format():
 def main():
     build = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else os.path.join(TOP, "build"))
     checks = [(check_layers, ()), (check_libraries, ()), (check_banned, ()), (check_allowances, ()), (check_guards, ()),
-              (check_headers, ()), (check_symbols, (build,)), (check_places, ()), (check_whitespace, ()), (check_format, ())]
+              (check_headers, ()), (check_symbols, (build,)), (check_places, ()), (check_whitespace, ()), (check_reasons, ()),
+              (check_format, ())]
     failed = 0
     for check, args in checks:
         breaches = list(check(*args))

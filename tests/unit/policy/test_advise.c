@@ -55,6 +55,29 @@ static const struct row {
     {"\"minimum_entities\": 20", "\"minimum_entities\": 1", "a minimum of 1", 14},
     {"SELECT region, count(*) AS n", "SELECT region, count(*) AS who", "outputs \"who\"", 13},
     {"[\"analyst\"]", "[\"auditor\"]", "no member of the room may ask question \"open\"", 11},
+    {"[\"analyst\"]", "[\"auditor\"]", "no member of the room has the role \"analyst\"", 12},
+    {"\"region\": {\"category\": 1}}", "\"region\": {\"category\": 3}}", "\"region\" of \"public.people\" looks as if it had "
+     "very many values", 8},
+    {"\"email\": {\"category\": 3}", "\"postcode\": {\"category\": 1}", NULL, 0},
+    {"\"who\": {\"category\": 3},\n\"email\": {\"category\": 3}", "\"who\": {\"category\": 3},\n\"email\": {\"category\": 3, "
+     "\"mask\": \"email_domain\"}", NULL, 0},
+    {"\"entity\": \"who\", \"columns\"", "\"columns\"", "\"public.people\" has an analysis rule and no \"entity\"", 7},
+    {"[{\"column\": \"who\"", "[{\"column\": \"email\"", "no threshold counts the entity \"who\"", 10},
+    {",\n\"output_constraints\": [{\"column\": \"who\", \"type\": \"count_distinct\", \"minimum\": 20}]", "",
+     "no \"output_constraints\": groups of any size", 7},
+    {",\n\"output\": {\"entity\": \"who\", \"minimum_entities\": 20}", "", "reads \"public.people\" and has no "
+     "\"minimum_entities\"", 13},
+    {"\"owner\": \"acme\",", "\"owner\": \"acme\", \"allowed_result_receivers\": [\"user:alice\"],", NULL, 0},
+    {"\"owner\": \"acme\",", "\"owner\": \"acme\", \"allowed_result_receivers\": [],",
+     "nobody who may ask question \"open\" is among the allowed_result_receivers", 11},
+    {"\"owner\": \"acme\",", "\"owner\": \"acme\", \"allowed_result_receivers\": [],",
+     "nobody who may ask question \"fixed\" is among the allowed_result_receivers", 13},
+    {"\"owner\": \"acme\",", "\"owner\": \"acme\", \"access_budget\": [{\"per\": \"day\", \"runs\": 9, "
+     "\"runs_per_member\": 9}],", "comes back with every new period", 3},
+    {"\"owner\": \"acme\",", "\"owner\": \"acme\", \"access_budget\": [{\"per\": \"day\", \"runs\": 9}, {\"per\": "
+     "\"lifetime\", \"runs\": 90}],", NULL, 0},
+    {"\"members\": [\"role:analyst\"]},", "\"access_budget\": [{\"per\": \"week\", \"runs\": 9}]},",
+     "comes back with every new period", 12},
 };
 
 static void

@@ -92,7 +92,7 @@ static const char room_text[] =
     "      \"columns\": {\"customer_id\": {\"category\": 3}, \"seen_on\": {\"category\": 1},\n"
     "                  \"amount\": {\"category\": 3, \"mask\": {\"bucket\": 0.50}}},\n"
     "      \"analysis_rule\": {\"type\": \"list\", \"join_columns\": [\"customer_id\"], \"list_columns\": [\"seen_on\"]},\n"
-    "      \"access_budget\": [{\"per\": \"day\", \"runs\": 10}]\n"
+    "      \"access_budget\": [{\"per\": \"day\", \"runs\": 10}, {\"per\": \"lifetime\", \"runs\": 1000}]\n"
     "    }\n"
     "  },\n"
     "  \"questions\": {\n"
@@ -390,6 +390,8 @@ sound_room_is_read(void **state)
     assert_true(customers->rule->has_literal_columns);
     assert_int_equal(impressions->rule->type, PV_RULE_LIST);
     assert_int_equal(impressions->budgets[0].runs, 10);
+    assert_int_equal(impressions->budgets[0].runs_per_member, 0);
+    assert_false(impressions->has_receivers);
     overlap = pv_room_question(room, "overlap_by_region");
     explore = pv_room_question(room, "explore");
     assert_string_equal(overlap->parameters[0].minimum, "2024-01-01");
@@ -596,6 +598,20 @@ room_faults_have_their_place(void **state)
          "the entity column \"customer_id\" may never be compared with a literal"},
         {"\"list_columns\": [\"seen_on\"]", "\"list_columns\": [\"seen_on\"], \1\"suppression\": \"drop\"",
          "\"suppression\" belongs to rules of type \"aggregation\""},
+        {"{\"per\": \"day\", \"runs\": 10}", "{\"per\": \"day\", \"runs\": 10, \"runs_per_member\": \1" "11}",
+         "\"runs_per_member\" is a member's share of \"runs\" and cannot be more than 10"},
+        {"{\"per\": \"day\", \"runs\": 10}", "{\"per\": \"day\", \"runs\": 10, \"runs_per_member\": \1" "0}",
+         "\"runs_per_member\" must be between 1 and 1000000000"},
+        {"{\"per\": \"day\", \"runs\": 10}", "{\"per\": \"day\", \"runs\": 10, \"runs_per_member\": \1\"all\"}",
+         "\"runs_per_member\" must be an integer, not a string"},
+        {"{\"per\": \"day\", \"runs\": 10}", "{\"per\": \"day\", \"runs\": 10, \"runs_per_member\": 10}", ""},
+        {"\"access_budget\": [", "\"allowed_result_receivers\": [\1\"party:nobody\", \1\"user:nobody\", \1\"alice\"],\n"
+         "      \"access_budget\": [",
+         "the room has no party \"nobody\"\nthe room has no member \"nobody\"\nmust be role:R, party:P or user:U, not \"alice\""},
+        {"\"access_budget\": [", "\"allowed_result_receivers\": \1\"party:acme\",\n      \"access_budget\": [",
+         "\"allowed_result_receivers\" must be an array, not a string"},
+        {"\"access_budget\": [", "\"allowed_result_receivers\": [\1\"role:nobodys\", \"party:acme\"],\n      \"access_budget\": [",
+         "warning: no member of the room has the role \"nobodys\""},
         {"{\"per\": \"day\", \"runs\": 10}", "{\"per\": \1\"year\", \"runs\": \1-1}",
          "\"per\" must be \"day\", \"week\", \"month\" or \"lifetime\", not \"year\"\n"
          "\"runs\" must be between 0 and 1000000000"},

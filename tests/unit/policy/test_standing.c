@@ -281,6 +281,9 @@ an_edit_shows_or_does_not(void **state)
         {"\"max_rows\": 10", "\"max_rows\": 10, \"timeout\": \"1s\"", false},
         {"\"analytical\", \"title\": \"Reach\"", "\"list\", \"title\": \"Reach\"", false},
         {"\"title\": \"Reach\"", "\"access_budget\": [{\"per\": \"day\", \"runs\": 1}]", false},
+        {"\"runs\": 9", "\"runs\": 9, \"runs_per_member\": 9", false},
+        {"\"owner\": \"mega\"", "\"owner\": \"mega\", \"allowed_result_receivers\": [\"party:mega\"]", false},
+        {"\"owner\": \"mega\"", "\"owner\": \"mega\", \"allowed_result_receivers\": []", false},
         {"\"owner\": \"mega\"", "\"owner\": \"acme\"", false},
         {"\"source\": \"crm.customers\"", "\"source\": \"crm.people\"", false},
         {"\"source\": \"crm.customers\"", "\"source\": \"hr.customers\"", false},
@@ -525,32 +528,95 @@ the_judgement_asks_for_standing(void **state)
     pv_arena_free(arena);
 }
 
+static const struct pv_budget_demand *
+demand_of(const struct pv_decision *decision, const char *key, enum pv_budget_period per)
+{
+    for (size_t i = 0; i < decision->budget_count; i++)
+        if (strcmp(decision->budgets[i].key, key) == 0 && decision->budgets[i].per == per)
+            return &decision->budgets[i];
+    fail_msg("no demand of %s per %s", key, pv_budget_period_word(per));
+    return NULL;
+}
+
 static void
 runs_are_demanded_of_every_period(void **state)
 {
+    static const char days[] = "question/retail/days", people[] = "dataset/retail/public.customers",
+                      own_days[] = "question-member/retail/4/days/alice",
+                      own_people[] = "dataset-member/retail/16/public.customers/alice";
     struct pv_arena *arena = pv_arena_new(0);
     struct pv_policy *policy = load(", \"approvals\": [\"acme\", \"mega\"]", "");
     const struct pv_decision *decision = decide(arena, policy, NULL, "SELECT * FROM questions.days");
 
     (void) state;
     assert_true(decision->is_allowed);
-    assert_int_equal(decision->budget_count, 4);
-    assert_string_equal(decision->budgets[0].key, "question/retail/days");
-    assert_int_equal(decision->budgets[0].runs_max, 3);
-    assert_true(decision->budgets[1].runs_max == UINT64_MAX);
-    assert_int_equal(decision->budgets[3].runs_max, 100);
-    decision = decide(arena, policy, NULL, "SELECT a.day FROM questions.days a, questions.days b, questions.reach");
     assert_int_equal(decision->budget_count, 8);
-    for (size_t i = 0; i < decision->budget_count; i++) {
-        const struct pv_budget_demand *demand = &decision->budgets[i];
-
-        if (demand->per == PV_PER_DAY)
-            assert_int_equal(demand->runs_max, demand->is_dataset ? 9 : 3);
-        assert_string_equal(demand->key,
-                            demand->is_dataset ? "dataset/retail/public.customers" : "question/retail/days");
-        assert_int_equal(demand->runs, demand->is_dataset ? 1 : 2);
+    assert_int_equal(demand_of(decision, days, PV_PER_DAY)->runs_max, 3);
+    assert_true(demand_of(decision, days, PV_PER_WEEK)->runs_max == UINT64_MAX);
+    assert_int_equal(demand_of(decision, days, PV_PER_LIFETIME)->runs_max, 100);
+    /* What lasts longest is looked at first, and all together before each by himself. */
+    assert_int_equal(decision->budgets[0].per, PV_PER_LIFETIME);
+    assert_null(decision->budgets[0].user);
+    assert_string_equal(decision->budgets[1].user, "alice");
+    assert_int_equal(decision->budgets[7].per, PV_PER_DAY);
+    decision = decide(arena, policy, NULL, "SELECT a.day FROM questions.days a, questions.days b, questions.reach");
+    assert_int_equal(decision->budget_count, 16);
+    for (int per = PV_PER_DAY; per <= PV_PER_LIFETIME; per++) {
+        assert_int_equal(demand_of(decision, days, (enum pv_budget_period) per)->runs, 2);
+        assert_int_equal(demand_of(decision, own_days, (enum pv_budget_period) per)->runs, 2);
+        assert_int_equal(demand_of(decision, people, (enum pv_budget_period) per)->runs, 1);
+        assert_int_equal(demand_of(decision, own_people, (enum pv_budget_period) per)->runs, 1);
     }
+    assert_int_equal(demand_of(decision, people, PV_PER_DAY)->runs_max, 9);
+    assert_true(demand_of(decision, own_people, PV_PER_DAY)->runs_max == UINT64_MAX);
     pv_policy_unref(policy);
+    policy = load("\"runs\": 3}", "\"runs\": 3, \"runs_per_member\": 2}");
+    decision = decide(arena, policy, NULL, "SELECT * FROM questions.days");
+    assert_int_equal(demand_of(decision, days, PV_PER_DAY)->runs_max, 3);
+    assert_int_equal(demand_of(decision, own_days, PV_PER_DAY)->runs_max, 2);
+    assert_true(demand_of(decision, own_days, PV_PER_LIFETIME)->runs_max == UINT64_MAX);
+    pv_policy_unref(policy);
+    pv_arena_free(arena);
+}
+
+static void
+results_go_to_receivers_alone(void **state)
+{
+    static const struct {
+        const char *receivers;
+        bool is_received;
+    } rows[] = {
+        {"[\"user:alice\"]", true},
+        {"[\"party:acme\"]", true},
+        {"[\"party:mega\", \"role:analyst\"]", true},
+        {"[\"party:mega\"]", false},
+        {"[]", false},
+    };
+    struct pv_arena *arena = pv_arena_new(0);
+
+    (void) state;
+    for (size_t i = 0; i < PV_COUNT_OF(rows); i++) {
+        char to[128];
+        struct pv_policy *policy;
+        const struct pv_decision *decision;
+
+        (void) snprintf(to, sizeof(to), "\"ads.seen\": {\"owner\": \"acme\", \"allowed_result_receivers\": %s",
+                        rows[i].receivers);
+        policy = load("\"ads.seen\": {\"owner\": \"acme\"", to);
+        decision = decide(arena, policy, NULL, "SELECT day FROM ads.seen");
+        assert_int_equal(decision->is_allowed, rows[i].is_received);
+        decision = decide(arena, policy, NULL, "SELECT count(*) FROM questions.days");
+        assert_int_equal(decision->is_allowed, rows[i].is_received);
+        assert_int_equal(decision->reason, rows[i].is_received ? PV_REASON_ALLOWED : PV_REASON_NOT_RECEIVER);
+        if (!rows[i].is_received) {
+            assert_non_null(strstr(decision->detail, "data set \"ads.seen\" (owner acme)"));
+            assert_non_null(decision->hint);
+        }
+        assert_int_equal(
+            pv_question_serves(pv_room_question(&policy->rooms[0], "days"), pv_room_member(&policy->rooms[0], "alice")),
+            rows[i].is_received);
+        pv_policy_unref(policy);
+    }
     pv_arena_free(arena);
 }
 
@@ -561,16 +627,18 @@ periods_are_utc(void **state)
         int64_t at_s;
         enum pv_budget_period per;
         const char *text;
+        int64_t end_s;
     } rows[] = {
-        {0, PV_PER_DAY, "day 1970-01-01"},
-        {0, PV_PER_WEEK, "week 1969-12-29"},
-        {1772323199, PV_PER_DAY, "day 2026-02-28"},
-        {1772323200, PV_PER_DAY, "day 2026-03-01"},
-        {1772323199, PV_PER_MONTH, "month 2026-02"},
-        {1772323200, PV_PER_MONTH, "month 2026-03"},
-        {1772323200, PV_PER_WEEK, "week 2026-02-23"}, /* a Sunday */
-        {1772409600, PV_PER_WEEK, "week 2026-03-02"}, /* the Monday after */
-        {1772409600, PV_PER_LIFETIME, "lifetime"},
+        {0, PV_PER_DAY, "day 1970-01-01", 86400},
+        {0, PV_PER_WEEK, "week 1969-12-29", 345600},
+        {1772323199, PV_PER_DAY, "day 2026-02-28", 1772323200},
+        {1772323200, PV_PER_DAY, "day 2026-03-01", 1772409600},
+        {1772323199, PV_PER_MONTH, "month 2026-02", 1772323200},
+        {1772323200, PV_PER_MONTH, "month 2026-03", 1775001600},
+        {1798761599, PV_PER_MONTH, "month 2026-12", 1798761600},
+        {1772323200, PV_PER_WEEK, "week 2026-02-23", 1772409600}, /* a Sunday */
+        {1772409600, PV_PER_WEEK, "week 2026-03-02", 1773014400}, /* the Monday after */
+        {1772409600, PV_PER_LIFETIME, "lifetime", 0},
     };
 
     (void) state;
@@ -579,6 +647,7 @@ periods_are_utc(void **state)
 
         pv_budget_period_text(rows[i].per, rows[i].at_s * 1000000, text);
         assert_string_equal(text, rows[i].text);
+        assert_int_equal(pv_budget_period_end(rows[i].per, rows[i].at_s * 1000000), rows[i].end_s * 1000000);
     }
 }
 
@@ -619,6 +688,7 @@ main(void)
         cmocka_unit_test(consent_stops_what_it_names),
         cmocka_unit_test(the_judgement_asks_for_standing),
         cmocka_unit_test(runs_are_demanded_of_every_period),
+        cmocka_unit_test(results_go_to_receivers_alone),
         cmocka_unit_test(periods_are_utc),
         cmocka_unit_test(failing_allocations_are_reported),
     };

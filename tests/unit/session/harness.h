@@ -143,7 +143,9 @@ judge_data(struct pv_arena *arena, const struct pv_caller *caller, struct pv_dec
 {
     static const char *const questions[] = {"q"}, *const datasets[] = {"public.d"};
     static const struct pv_budget_demand demands[] = {
-        {"question/room/q", PV_PER_DAY, 1, 3, false, "q"}, {"dataset/room/public.d", PV_PER_LIFETIME, 2, 9, true, "public.d"}};
+        {"question/room/q", PV_PER_DAY, 1, 3, false, "q", NULL},
+        {"dataset/room/public.d", PV_PER_LIFETIME, 2, 9, true, "public.d", NULL},
+        {"question-member/room/1/q/alice", PV_PER_MONTH, 1, 2, false, "q", "alice"}};
 
     decision->questions = (struct pv_names){questions, 1};
     decision->datasets = (struct pv_names){datasets, 1};
