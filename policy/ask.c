@@ -198,10 +198,16 @@ instantiate(struct pv_trial *trial, const struct pv_question *question, const st
 
 /* ---- by statement ------------------------------------------------------------------- */
 
+struct spelling {
+    struct pv_trial *trial;
+    const struct pv_names *ctes; /* of the statement around; NULL: none */
+};
+
 static bool
 same_relation(void *context, const RangeVar *ours, const RangeVar *theirs)
 {
-    struct pv_trial *trial = context;
+    const struct spelling *spelling = context;
+    struct pv_trial *trial = spelling->trial;
     struct pv_room_names names = {trial->caller->room, trial->caller->search_path, trial->arena, true, false};
     struct pv_catalogue catalogue = pv_room_catalogue(&names);
     static const char *const ours_path[] = {"public"};
@@ -209,6 +215,9 @@ same_relation(void *context, const RangeVar *ours, const RangeVar *theirs)
     struct pv_catalogue our_catalogue = pv_room_catalogue(&our_names);
     const struct pv_relation *found;
 
+    for (size_t i = 0; spelling->ctes != NULL && theirs->schemaname == NULL && i < spelling->ctes->count; i++)
+        if (strcmp(spelling->ctes->names[i], theirs->relname) == 0)
+            return false;
     if (theirs->catalogname != NULL && strcmp(theirs->catalogname, trial->caller->room->name) != 0)
         return false;
     found = catalogue.find(catalogue.context, theirs->schemaname, theirs->relname);
@@ -216,13 +225,23 @@ same_relation(void *context, const RangeVar *ours, const RangeVar *theirs)
            ours->inh == theirs->inh;
 }
 
+enum pv_status
+pv_question_match(struct pv_trial *trial, const struct pv_question *question, Node *select, const struct pv_names *ctes,
+                  struct pv_match *match, bool *is_matched)
+{
+    struct spelling spelling = {trial, ctes};
+
+    return pv_match(pv_sql_stmt(question->plan->match.sql, 0), question->plan->number_count, select, same_relation,
+                    &spelling, match, is_matched);
+}
+
 /*
  * The caller's names, where there is one for each column (a star has none); without an alias it is the name that
  * PostgreSQL gives the caller's own expression.
  */
-static enum pv_status
-name_outputs(struct pv_trial *trial, const SelectStmt *theirs, const struct pv_match *match,
-             const struct pv_question *question, const char **names)
+enum pv_status
+pv_question_name_outputs(struct pv_trial *trial, const SelectStmt *theirs, const struct pv_match *match,
+                         const struct pv_question *question, const char **names)
 {
     if (match->name_count != question->relation.column_count)
         return PV_OK;
@@ -301,7 +320,7 @@ ask_matched(struct pv_trial *trial, const struct pv_question *question, const st
     }
     if (status != PV_OK)
         return status;
-    status = name_outputs(trial, (SelectStmt *) *select, match, question, names);
+    status = pv_question_name_outputs(trial, (SelectStmt *) *select, match, question, names);
     if (status != PV_OK)
         return status;
     status = instantiate(trial, question, arguments, names, &query);
@@ -342,8 +361,7 @@ pv_ask_nearest(struct pv_trial *trial, Node *select)
 
         if (question->is_open || question->plan == NULL || !pv_question_serves(question, trial->caller->member))
             continue;
-        status = pv_match(pv_sql_stmt(question->plan->match.sql, 0), question->plan->number_count, select,
-                          same_relation, trial, &match, &is_matched);
+        status = pv_question_match(trial, question, select, NULL, &match, &is_matched);
         if (status != PV_NOMEM && (nearest == NULL || match.agreed > agreed)) {
             nearest = question;
             agreed = match.agreed;
@@ -359,8 +377,9 @@ pv_ask_nearest(struct pv_trial *trial, Node *select)
     return PV_OK;
 }
 
-enum pv_status
-pv_ask_fixed(struct pv_trial *trial, Node **select)
+/* Asks the first matching question of those that admit the caller, or of those that do not (which is a denial). */
+static enum pv_status
+ask_first(struct pv_trial *trial, bool is_admitted, Node **select)
 {
     const struct pv_room *room = trial->caller->room;
     enum pv_status status = PV_NOTFOUND;
@@ -371,10 +390,10 @@ pv_ask_fixed(struct pv_trial *trial, Node **select)
         bool is_matched = false;
 
         if (question->is_open || question->plan == NULL ||
+            pv_question_admits(question, trial->caller->member) != is_admitted ||
             !pv_match_may(pv_sql_stmt(question->plan->match.sql, 0), *select))
             continue;
-        status = pv_match(pv_sql_stmt(question->plan->match.sql, 0), question->plan->number_count, *select,
-                          same_relation, trial, &match, &is_matched);
+        status = pv_question_match(trial, question, *select, NULL, &match, &is_matched);
         if (status == PV_OK && is_matched)
             status = ask_matched(trial, question, &match, select);
         else if (status == PV_OK || status == PV_DENIED)
@@ -382,6 +401,14 @@ pv_ask_fixed(struct pv_trial *trial, Node **select)
         pv_match_clear(&match);
     }
     return status;
+}
+
+enum pv_status
+pv_ask_fixed(struct pv_trial *trial, Node **select)
+{
+    enum pv_status status = ask_first(trial, true, select);
+
+    return status == PV_NOTFOUND ? ask_first(trial, false, select) : status;
 }
 
 /* ---- by name ---------------------------------------------------------------------------- */

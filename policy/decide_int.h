@@ -101,6 +101,11 @@ enum pv_status pv_check_expansion(struct pv_trial *trial, const struct pv_resolu
 
 /* Is it one of the room's fixed questions? PV_OK: replaced; PV_NOTFOUND: none; PV_DENIED: one, but not so. */
 enum pv_status pv_ask_fixed(struct pv_trial *trial, Node **select) PV_MUST_CHECK;
+/*
+ * Fixed questions' statements as parts of another (ask_within.c): PV_OK with a copy of the statement that has them by
+ * name, for a new trial; PV_NOTFOUND: it has none.
+ */
+enum pv_status pv_ask_within(struct pv_trial *trial, const Node *select, Node **asked) PV_MUST_CHECK;
 /* Of a statement that is none: names the fixed question that is nearest in the decision's hint. PV_OK or PV_NOMEM. */
 enum pv_status pv_ask_nearest(struct pv_trial *trial, Node *select) PV_MUST_CHECK;
 /* Is it a statement that an open question of the room allows? As pv_ask_fixed. */

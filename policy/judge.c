@@ -97,9 +97,9 @@ enum pv_status
 pv_deny_question(struct pv_trial *trial, enum pv_reason reason, int location, const char *format, ...)
 {
     va_list args;
-    enum pv_status status = pv_deny(trial, reason, "42501", location,
-                                    "query is not an approved question of clean room \"%s\"",
-                                    trial->caller->room->name);
+    enum pv_status status =
+        pv_deny(trial, reason, "42501", location, "query is not an approved question of clean room \"%s\"",
+                trial->caller->room->name);
 
     va_start(args, format);
     trial->decision->detail = format_text(trial, format, args);
@@ -217,6 +217,15 @@ deny_unresolved(struct pv_trial *trial, enum pv_status status, const struct pv_s
     return PV_DENIED;
 }
 
+/* Over questions' results, catalogs and constants. */
+static enum pv_status
+release(struct pv_trial *trial, const struct pv_resolution *resolution, Node **select)
+{
+    enum pv_status status = pv_allow_tree(trial, *select, PV_ALLOW_RELEASED);
+
+    return status == PV_OK ? pv_substitute(trial, resolution, select) : status;
+}
+
 static bool
 reads_data(const struct pv_resolution *resolution)
 {
@@ -226,16 +235,43 @@ reads_data(const struct pv_resolution *resolution)
     return false;
 }
 
+/*
+ * A statement over parts that are fixed questions' own texts, and nothing else that is data, is judged as one that
+ * names the questions. PV_NOTFOUND: another statement.
+ */
+static enum pv_status
+ask_within(struct pv_trial *trial, struct pv_catalogue *catalogue, Node **select)
+{
+    struct pv_resolution *resolution = NULL;
+    struct pv_sql_error err = {0};
+    Node *asked = NULL;
+    enum pv_status status = pv_ask_within(trial, *select, &asked);
+
+    if (status != PV_OK)
+        return status;
+    status = pv_resolve(trial->arena, asked, catalogue, trial->text, &resolution, &err);
+    if (status == PV_NOMEM)
+        return status;
+    if (status != PV_OK || reads_data(resolution))
+        return PV_NOTFOUND;
+    trial->decision->datasets = trial->decision->columns = (struct pv_names){NULL, 0};
+    *select = asked;
+    status = pv_check_expansion(trial, resolution);
+    return status == PV_OK ? release(trial, resolution, select) : status;
+}
+
 /* Every $n in the statement gets room in the trial's parameters, in data questions too. */
 static enum pv_status
-ask_data(struct pv_trial *trial, const struct pv_resolution *resolution, Node **select)
+ask_data(struct pv_trial *trial, struct pv_catalogue *catalogue, const struct pv_resolution *resolution, Node **select)
 {
-    enum pv_status status = pv_names_read(trial->arena, resolution, &trial->decision->datasets,
-                                          &trial->decision->columns);
+    enum pv_status status =
+        pv_names_read(trial->arena, resolution, &trial->decision->datasets, &trial->decision->columns);
 
     if (status != PV_OK)
         return status;
     status = pv_ask_fixed(trial, select);
+    if (status == PV_NOTFOUND && trial->caller->room->is_embedding)
+        status = ask_within(trial, catalogue, select);
     if (status != PV_NOTFOUND)
         return status;
     status = pv_ask_open(trial, resolution, select);
@@ -275,7 +311,6 @@ pv_judge_select(struct pv_trial *trial, Node **select)
     if (trial->caller->is_explaining && pv_explain_resolution(trial, resolution) != PV_OK)
         return PV_NOMEM;
     if (reads_data(resolution))
-        return ask_data(trial, resolution, select);
-    status = pv_allow_tree(trial, *select, PV_ALLOW_RELEASED);
-    return status == PV_OK ? pv_substitute(trial, resolution, select) : status;
+        return ask_data(trial, &catalogue, resolution, select);
+    return release(trial, resolution, select);
 }

@@ -318,6 +318,7 @@ pv_load_room(struct pv_doc *doc, const struct pv_policy *policy, struct pv_room 
         {"timezone", PV_J_STRING, false, set_timezone, offsetof(struct pv_room, timezone), 0, 0, NULL},
         {"secret_file", PV_J_STRING, false, pv_set_secret_file, offsetof(struct pv_room, secret_file), 0, 0, NULL},
         {"trusted_services", PV_J_ARRAY, false, pv_set_names, offsetof(struct pv_room, trusted_services), 0, 0, NULL},
+        {"embedded_questions", PV_J_BOOL, false, pv_set_bool, offsetof(struct pv_room, is_embedding), 0, 0, NULL},
         {"parties", PV_J_OBJECT, false, NULL, 0, 0, 0, NULL},
         {"members", PV_J_OBJECT, true, NULL, 0, 0, 0, NULL},
         {"datasets", PV_J_OBJECT, true, NULL, 0, 0, 0, NULL},

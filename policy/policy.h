@@ -290,6 +290,7 @@ struct pv_room {
     const char *expires; /* as in the file */
     const char *timezone; /* default "UTC" */
     const char *secret_file; /* absolute or NULL: the secret lives in the state */
+    bool is_embedding; /* a fixed question's text may stand inside another SELECT */
     struct pv_names trusted_services; /* users who may name an end user, by the setting pgveil.user */
     const struct pv_party *parties;
     size_t party_count;

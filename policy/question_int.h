@@ -2,6 +2,7 @@
 #ifndef PV_QUESTION_INT_H
 #define PV_QUESTION_INT_H
 
+#include "parser/match.h"
 #include "parser/template.h"
 #include "policy/question.h"
 
@@ -25,5 +26,15 @@ struct pv_plan {
 struct pv_resolution;
 enum pv_status pv_names_read(struct pv_arena *arena, const struct pv_resolution *resolution, struct pv_names *datasets,
                              struct pv_names *columns) PV_MUST_CHECK;
+
+/* ---- ask.c, for those who look for a question in a part of a statement (decide_int.h has struct pv_trial) ---- */
+
+struct pv_trial;
+/* As pv_match. ctes: names that are no data set where they stand unqualified; NULL: none. */
+enum pv_status pv_question_match(struct pv_trial *trial, const struct pv_question *question, Node *select,
+                                 const struct pv_names *ctes, struct pv_match *match, bool *is_matched) PV_MUST_CHECK;
+/* The caller's names of a matched question's columns, NULL for its own; `names` has room for all. */
+enum pv_status pv_question_name_outputs(struct pv_trial *trial, const SelectStmt *theirs, const struct pv_match *match,
+                                        const struct pv_question *question, const char **names) PV_MUST_CHECK;
 
 #endif

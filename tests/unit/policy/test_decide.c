@@ -46,10 +46,9 @@ struct row {
 };
 
 static void
-judge(const char *user, const struct row *rows, size_t count)
+judge_in(const struct pv_room *room, const char *user, const struct row *rows, size_t count)
 {
     static const char *const path[] = {"public"};
-    const struct pv_room *room = pv_policy_room(policy, pv_slice_cstr("retail"));
     struct pv_caller caller = {.policy = policy,
                                .room = room,
                                .member = pv_room_member(room, user),
@@ -92,6 +91,12 @@ judge(const char *user, const struct row *rows, size_t count)
                      got->forwarded == NULL ? "" : got->forwarded);
         pv_arena_free(arena);
     }
+}
+
+static void
+judge(const char *user, const struct row *rows, size_t count)
+{
+    judge_in(pv_policy_room(policy, pv_slice_cstr("retail")), user, rows, count);
 }
 
 static void
@@ -486,6 +491,64 @@ open_questions_that_break_a_rule(void **state)
     judge("alice", rows, PV_COUNT_OF(rows));
 }
 
+#define REACH                                                                                                       \
+    "SELECT c.region, count(DISTINCT c.customer_id) AS reached FROM public.customers c JOIN ads.impressions i USING " \
+    "(customer_id) WHERE i.seen_on >= '2024-06-01' GROUP BY c.region"
+#define TWICE "SELECT email FROM public.customers WHERE region = 'North' OR lower(region) = 'North' ORDER BY 1"
+
+/* Where the room lets a question's text stand inside another statement: as its name may, and nothing more. */
+static void
+questions_inside_other_statements(void **state)
+{
+    static const struct row rows[] = {
+        {REACH " LIMIT 2", NULL, "LIMIT 2", NULL},
+        {REACH " ORDER BY 2 DESC LIMIT 2", NULL, "ORDER BY 2 DESC", NULL},
+        {REACH " ORDER BY reached", NULL, "ORDER BY 2", NULL},
+        {REACH " ORDER BY c.region DESC NULLS LAST OFFSET 1", NULL, "ORDER BY 1 DESC NULLS LAST", NULL},
+        {REACH " ORDER BY count(DISTINCT c.customer_id)", NULL, "ORDER BY 2", NULL},
+        {TWICE " LIMIT 3", NULL, "LIMIT 3", NULL},
+        {"SELECT * FROM (" REACH ") t ORDER BY 2 DESC", NULL, "ORDER BY 2 DESC", NULL},
+        {"SELECT max(reached) FROM (" REACH " LIMIT 3) AS virtual_table WHERE region <> 'x'", NULL, "max(", NULL},
+        {"WITH q AS (" REACH "), r AS (" TWICE ") SELECT q.region, r.email FROM q, r", NULL, "WITH", NULL},
+        {REACH " UNION ALL SELECT * FROM questions.reach(since => '2024-07-01')", NULL, "UNION ALL", NULL},
+        {"SELECT (SELECT max(n) FROM (SELECT x.region, count(DISTINCT x.customer_id) n FROM customers x JOIN ads.impressions "
+         "USING (customer_id) WHERE seen_on >= '2024-06-01' GROUP BY x.region) y)",
+         "42501", "not_a_question", NULL},
+        /* The parts are judged as questions by name are. */
+        {"SELECT * FROM (SELECT c.region, count(DISTINCT c.customer_id) AS reached FROM public.customers c JOIN "
+         "ads.impressions i USING (customer_id) WHERE i.seen_on >= '2020-06-01' GROUP BY c.region) t",
+         "22023", "parameter", "since"},
+        {"SELECT pg_sleep(reached) FROM (" REACH ") t", "42501", "function", "pg_sleep"},
+        {"SELECT full_name FROM (" REACH ") t", "42703", "no_column", NULL},
+        /* What stands beside is still data, and an edited question is none. */
+        {"SELECT * FROM (" TWICE ") t JOIN shop.purchases p ON true", "42501", "not_a_question", NULL},
+        {"SELECT * FROM (SELECT email FROM public.customers WHERE region = 'North' OR lower(region) = 'North' OR true) t",
+         "42501", "not_a_question", NULL},
+        {TWICE " FETCH FIRST 1 ROW WITH TIES", "42501", "not_a_question", NULL},
+        {TWICE " FOR UPDATE", "42501", "not_a_question", NULL},
+        {REACH " ORDER BY i.cost", "42501", "not_a_question", NULL},
+        /* A name of WITH is no data set. */
+        {"WITH customers AS (SELECT 'North' AS region, 'x' AS email) SELECT * FROM (SELECT email FROM customers WHERE region = "
+         "'North' OR lower(region) = 'North' ORDER BY 1) t",
+         NULL, "WITH", NULL},
+    };
+    static const struct row others[] = {
+        {"SELECT n FROM (SELECT count(*) AS n FROM shop.purchases) t", "42501", "not_admitted", "buyers"},
+    };
+    struct pv_room room = *pv_policy_room(policy, pv_slice_cstr("retail"));
+
+    (void) state;
+    room.is_embedding = true;
+    judge_in(&room, "bob", rows, PV_COUNT_OF(rows));
+    judge_in(&room, "alice", others, PV_COUNT_OF(others));
+    room.is_embedding = false;
+    for (size_t i = 0; i < 9; i++) {
+        const struct row refused = {rows[i].sql, "42501", "not_a_question", NULL};
+
+        judge_in(&room, "bob", &refused, 1);
+    }
+}
+
 static void
 parse_knows_its_parameters(void **state)
 {
@@ -534,17 +597,19 @@ every_allocation_may_fail(void **state)
         "SELECT full_name FROM customers",
         ("WITH x AS (SELECT * FROM customers) SELECT x.region, count(*) FILTER (WHERE y.region LIKE 'a%') FROM x JOIN x y USING "
          "(customer_id) WHERE x.birth_date::date > now() - INTERVAL '1 day' GROUP BY 1"),
+        "WITH q AS (" TWICE " LIMIT 3) SELECT * FROM q",
     };
     static const char *const path[] = {"public"};
-    const struct pv_room *room = pv_policy_room(policy, pv_slice_cstr("retail"));
+    struct pv_room room = *pv_policy_room(policy, pv_slice_cstr("retail"));
     struct pv_caller caller = {.policy = policy,
-                               .room = room,
-                               .member = pv_room_member(room, "alice"),
+                               .room = &room,
+                               .member = pv_room_member(&room, "alice"),
                                .user = "alice",
                                .search_path = {path, 1},
                                .now_us = 1};
 
     (void) state;
+    room.is_embedding = true;
     for (size_t i = 0; i < PV_COUNT_OF(texts); i++) {
         bool is_done = false;
 
@@ -580,6 +645,7 @@ main(void)
         cmocka_unit_test(fixed_questions),
         cmocka_unit_test(open_questions_that_keep_the_rules),
         cmocka_unit_test(open_questions_that_break_a_rule),
+        cmocka_unit_test(questions_inside_other_statements),
         cmocka_unit_test(parse_knows_its_parameters),
         cmocka_unit_test(every_allocation_may_fail),
     };
