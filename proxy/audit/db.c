@@ -18,7 +18,7 @@ static const char hash_at_sql[] = "SELECT hash FROM statement WHERE seq = ?1 UNI
 
 static const char lost_sql[] =
     "SELECT s.id FROM statement AS s WHERE s.seq > (SELECT value FROM meta WHERE name = 'swept')"
-    " AND NOT EXISTS (SELECT 1 FROM statement_end AS e WHERE e.id = s.id) ORDER BY s.seq";
+    " AND s.outcome IS NULL AND NOT EXISTS (SELECT 1 FROM statement_end AS e WHERE e.id = s.id) ORDER BY s.seq";
 
 /* ---- Small tools ---- */
 
@@ -119,6 +119,16 @@ pv_db_head_read(sqlite3_stmt *head, struct pv_db_head *result)
     if (status == PV_OK)
         *result = found;
     return status;
+}
+
+/* Changes with each transaction that anybody commits; inside a transaction of ours it says of which state that is. */
+static uint32_t
+data_version(const struct pv_db *db)
+{
+    unsigned version = 0;
+
+    (void) sqlite3_file_control(db->sqlite, "main", SQLITE_FCNTL_DATA_VERSION, &version);
+    return version;
 }
 
 /* The newest row of all tables: a look at the end of each is a fraction of one statement over all of them. */
@@ -435,6 +445,12 @@ pv_db_begin(struct pv_db *db)
 {
     enum pv_status status = run(db->begin);
 
+    if (status == PV_OK && db->has_version && data_version(db) == db->version) {
+        /* Nobody wrote since this connection's own commit, whose head is known. */
+        db->current = db->committed;
+        return PV_OK;
+    }
+    db->has_version = false;
     if (status == PV_OK)
         status = read_head(db, &db->current);
     keep_words(db);
@@ -471,10 +487,13 @@ append_row(struct pv_db *db, enum pv_table_id id, const struct pv_value *values)
     const struct pv_table *table = &pv_tables[id];
     sqlite3_stmt *insert = db->insert[id];
     struct pv_db_head next = {.seq = db->current.seq + 1};
+    struct pv_row_shape shape;
+    bool is_shaped = pv_row_shape(table, values, &shape);
     int index = 1;
-    enum pv_status status =
-        pv_canonical(&db->canonical, db->current.hash, table->tag, next.seq, values, table->column_count);
+    enum pv_status status;
 
+    pv_assert(is_shaped);
+    status = pv_canonical(&db->canonical, db->current.hash, shape.tag, next.seq, values, shape.count);
     if (status == PV_OK)
         status = pv_sha256(pv_buf_slice(&db->canonical), next.hash);
     if (status != PV_OK)
@@ -491,6 +510,21 @@ append_row(struct pv_db *db, enum pv_table_id id, const struct pv_value *values)
     else
         keep_words(db);
     return status;
+}
+
+/* One row; `end` NULL: the statement runs yet. */
+static enum pv_status
+append_statement(struct pv_db *db, const struct pv_value *begin, const struct pv_value *end)
+{
+    enum { ID_AND_TIME = 2 };
+    struct pv_value values[PV_BEGIN_VALUES + PV_WHOLE_VALUES];
+
+    memcpy(values, begin, PV_BEGIN_VALUES * sizeof(values[0]));
+    if (end == NULL)
+        memset(values + PV_BEGIN_VALUES, 0, PV_WHOLE_VALUES * sizeof(values[0]));
+    else
+        memcpy(values + PV_BEGIN_VALUES, end + ID_AND_TIME, PV_WHOLE_VALUES * sizeof(values[0]));
+    return append_row(db, PV_TABLE_STATEMENT, values);
 }
 
 /* ---- Budgets ---- */
@@ -564,51 +598,31 @@ append_taking(struct pv_db *db, struct pv_entry *entry)
 
     if (status == PV_LIMIT) {
         pv_entry_deny(entry, spent);
-        status = append_row(db, PV_TABLE_STATEMENT, entry->values);
-        if (status == PV_OK)
-            status = append_row(db, PV_TABLE_STATEMENT_END, entry->values + pv_tables[PV_TABLE_STATEMENT].column_count);
+        status = append_statement(db, entry->values, entry->values + PV_BEGIN_VALUES);
         return status == PV_OK ? PV_LIMIT : status;
     }
-    return status == PV_OK ? append_row(db, PV_TABLE_STATEMENT, entry->values) : status;
-}
-
-/*
- * Whether an end that the log refused is of a statement that a spent budget had denied: who put it did not know yet,
- * and its end is there. Values: id first.
- */
-static bool
-was_denied(struct pv_db *db, const struct pv_value *values)
-{
-    sqlite3_stmt *statement = NULL;
-    bool is_denied = false;
-
-    if (pv_db_prepare(db->sqlite, "SELECT 1 FROM statement WHERE id = ?1 AND decision = 'denied'", &statement) ==
-            PV_OK &&
-        pv_db_status(sqlite3_bind_int64(statement, 1, values[0].number)) == PV_OK)
-        is_denied = pv_db_step(statement) == PV_OK;
-    (void) sqlite3_finalize(statement);
-    return is_denied;
+    return status == PV_OK ? append_statement(db, entry->values, NULL) : status;
 }
 
 enum pv_status
 pv_db_append(struct pv_db *db, struct pv_entry *entry)
 {
-    enum pv_status status;
-
     pv_entry_settle(entry);
     if (entry->kind == PV_RECORD_BEGIN && entry->take_count > 0)
         return append_taking(db, entry);
     switch (entry->kind) {
     case PV_RECORD_BEGIN:
-        return append_row(db, PV_TABLE_STATEMENT, entry->values);
+        if (entry->end != NULL)
+            pv_entry_settle(entry->end);
+        return append_statement(db, entry->values, entry->end == NULL ? NULL : entry->end->values);
     case PV_RECORD_END:
-        status = append_row(db, PV_TABLE_STATEMENT_END, entry->values);
-        return status == PV_INVALID && was_denied(db, entry->values) ? PV_OK : status;
+        /*
+         * Of a statement that a spent budget had denied, whose end is in its row, whoever puts one did not know yet: the
+         * row beside it is read by nobody.
+         */
+        return entry->is_in_begin ? PV_OK : append_row(db, PV_TABLE_STATEMENT_END, entry->values);
     case PV_RECORD_WHOLE:
-        status = append_row(db, PV_TABLE_STATEMENT, entry->values);
-        if (status != PV_OK)
-            return status;
-        return append_row(db, PV_TABLE_STATEMENT_END, entry->values + pv_tables[PV_TABLE_STATEMENT].column_count);
+        return append_statement(db, entry->values, entry->values + PV_BEGIN_VALUES);
     case PV_RECORD_EVENT:
         return append_row(db, PV_TABLE_EVENT, entry->values);
     }
@@ -620,9 +634,11 @@ pv_db_commit(struct pv_db *db)
 {
     enum pv_status status = run(db->commit);
 
-    if (status == PV_OK)
+    if (status == PV_OK) {
         db->committed = db->current;
-    else {
+        db->version = data_version(db);
+        db->has_version = true;
+    } else {
         keep_words(db);
         pv_db_rollback(db);
     }
@@ -655,7 +671,7 @@ pv_db_sweep_lost(struct pv_db *db, uint64_t *lost)
 {
     sqlite3_stmt *running = NULL;
     sqlite3_stmt *mark = NULL;
-    uint64_t count = 0;
+    uint64_t count = 0, id_max = 0;
     enum pv_status status = pv_db_prepare(db->sqlite, lost_sql, &running);
 
     while (status == PV_OK) {
@@ -668,9 +684,13 @@ pv_db_sweep_lost(struct pv_db *db, uint64_t *lost)
     (void) sqlite3_finalize(running);
     if (status != PV_NOTFOUND)
         return status;
-    status = pv_db_prepare(db->sqlite, "UPDATE meta SET value = ?1 WHERE name = 'swept'", &mark);
+    status = pv_db_id_max(db, &id_max);
+    if (status == PV_OK)
+        status = pv_db_prepare(db->sqlite, "UPDATE meta SET value = iif(name = 'swept', ?1, ?2)"
+                                           " WHERE name IN ('swept', 'swept_id')", &mark);
     if (status == PV_OK) {
         (void) sqlite3_bind_int64(mark, 1, (int64_t) db->current.seq);
+        (void) sqlite3_bind_int64(mark, 2, (int64_t) id_max);
         status = run(mark);
     }
     (void) sqlite3_finalize(mark);
@@ -684,8 +704,11 @@ pv_db_id_max(struct pv_db *db, uint64_t *id)
 {
     sqlite3_stmt *statement = NULL;
     enum pv_status status = pv_db_prepare(db->sqlite,
-                                          "SELECT max(coalesce((SELECT max(id) FROM statement), 0),"
-                                          " coalesce((SELECT max(id) FROM statement_end), 0))",
+                                          /* No index of ids: what was looked at once is not looked at again. */
+                                          "SELECT max(coalesce((SELECT max(id) FROM statement WHERE seq > (SELECT value"
+                                          " FROM meta WHERE name = 'swept')), 0),"
+                                          " coalesce((SELECT max(id) FROM statement_end), 0),"
+                                          " (SELECT value FROM meta WHERE name = 'swept_id'))",
                                           &statement);
 
     if (status == PV_OK)

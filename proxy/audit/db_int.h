@@ -15,7 +15,7 @@
 
 /* "pgvl", in the file's header. */
 #define PV_DB_APPLICATION_ID 0x7067766c
-#define PV_DB_VERSION 2
+#define PV_DB_VERSION 3
 
 struct pv_db_head {
     uint64_t seq; /* 0: nothing yet, hash zero */
@@ -30,6 +30,8 @@ struct pv_db {
     sqlite3_stmt *budget_used, *budget_add;
     struct pv_db_head committed; /* what this connection last saw on disk; the log may only grow from it */
     struct pv_db_head current;   /* inside a transaction */
+    uint32_t version;            /* SQLite's, of the state that `committed` is of */
+    bool has_version;
     struct pv_buf canonical;
     char words[160]; /* of the last failure, for the operational log */
     dev_t device;

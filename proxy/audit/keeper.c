@@ -62,13 +62,20 @@ now_ms(void)
     "CASE WHEN typeof(" column ") = 'blob' THEN substr(hex(" column "), 1, ?2) ELSE substr(" column ", 1, ?2) END"
 #define JSON(column) "json(CASE WHEN json_valid(" column ") AND length(" column ") <= ?2 THEN " column " END)"
 
+#define BEGIN_KEYS \
+    "'id', id, 'at', at, 'session', session, 'room', room, 'user', user, 'service', service, 'party', party, 'client'," \
+    " client, 'application', application, 'protocol', protocol, 'question', question, 'question_type', question_type," \
+    " 'decision', decision, 'reason', " TEXT("reason") ", 'query', " TEXT("query") ", 'parameters', " \
+    JSON("parameters") ", 'forwarded', " TEXT("forwarded") ", 'datasets', " JSON("datasets") ", 'columns', " \
+    JSON("columns")
+
 static const char records_sql[] =
-    "SELECT seq, json_object('seq', seq, 'kind', 'begin', 'id', id, 'at', at, 'session', session, 'room', room,"
-    " 'user', user, 'service', service, 'party', party, 'client', client, 'application', application, 'protocol', protocol,"
-    " 'question', question, 'question_type', question_type, 'decision', decision, 'reason', " TEXT("reason") ","
-    " 'query', " TEXT("query") ", 'parameters', " JSON("parameters") ", 'forwarded', " TEXT("forwarded") ","
-    " 'datasets', " JSON("datasets") ", 'columns', " JSON("columns") "),"
-    " 'begin', at, room, user, decision, question, NULL FROM statement WHERE seq > ?1"
+    "SELECT seq, json_object('seq', seq, 'kind', 'begin', " BEGIN_KEYS "),"
+    " 'begin', at, room, user, decision, question, NULL FROM statement WHERE seq > ?1 AND outcome IS NULL"
+    " UNION ALL SELECT seq, json_object('seq', seq, 'kind', 'statement', " BEGIN_KEYS ", 'rows', rows,"
+    " 'suppressed', suppressed, 'bytes', bytes, 'duration_us', duration_us, 'outcome', outcome, 'sqlstate', sqlstate),"
+    " 'statement', at, room, user, iif(decision = 'denied', decision, outcome), question, sqlstate FROM statement"
+    " WHERE seq > ?1 AND outcome IS NOT NULL"
     " UNION ALL SELECT seq, json_object('seq', seq, 'kind', 'end', 'id', id, 'at', at, 'rows', rows,"
     " 'suppressed', suppressed, 'bytes', bytes, 'duration_us', duration_us, 'outcome', outcome, 'sqlstate', sqlstate),"
     " 'end', at, NULL, NULL, outcome, NULL, sqlstate FROM statement_end WHERE seq > ?1"

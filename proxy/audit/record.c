@@ -14,7 +14,7 @@
 #define VALUES_MAX 32u
 
 const struct pv_table pv_tables[PV_TABLE_COUNT] = {
-    [PV_TABLE_STATEMENT] = {"statement", PV_STATEMENT_COLUMNS, 19, 'B'},
+    [PV_TABLE_STATEMENT] = {"statement", PV_STATEMENT_COLUMNS, PV_BEGIN_VALUES + PV_WHOLE_VALUES, 'B'},
     [PV_TABLE_STATEMENT_END] = {"statement_end", PV_STATEMENT_END_COLUMNS, 9, 'E'},
     [PV_TABLE_EVENT] = {"event", PV_EVENT_COLUMNS, 7, 'V'},
 };
@@ -516,6 +516,25 @@ pv_entry_deny(struct pv_entry *entry, size_t spent)
     entry->values[FORWARDED] = (struct pv_value){.kind = PV_VALUE_NULL};
     if (reason != NULL)
         entry->values[REASON] = (struct pv_value){PV_VALUE_TEXT, 0, (const uint8_t *) reason, strlen(reason)};
+}
+
+bool
+pv_row_shape(const struct pv_table *table, const struct pv_value *values, struct pv_row_shape *shape)
+{
+    enum { OUTCOME = PV_BEGIN_VALUES + 4 };
+
+    *shape = (struct pv_row_shape){table->tag, table->column_count};
+    if (table != &pv_tables[PV_TABLE_STATEMENT])
+        return true;
+    if (values[OUTCOME].kind != PV_VALUE_NULL) {
+        shape->tag = 'W';
+        return true;
+    }
+    shape->count = PV_BEGIN_VALUES;
+    for (size_t i = PV_BEGIN_VALUES; i < table->column_count; i++)
+        if (values[i].kind != PV_VALUE_NULL)
+            return false;
+    return true;
 }
 
 /*

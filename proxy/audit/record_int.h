@@ -20,10 +20,12 @@ struct pv_value {
     size_t len;
 };
 
+/* Of a statement's end, in the row of a statement that was over when it was written. */
+#define PV_WHOLE_COLUMNS "rows, suppressed, bytes, duration_us, outcome, sqlstate, end_reason"
 /* The chained tables. Columns between seq and hash; the tag opens a row's canonical bytes. */
 #define PV_STATEMENT_COLUMNS \
     "id, at, session, room, user, party, client, application, protocol, question, question_type, decision, " \
-    "reason, query, parameters, forwarded, datasets, columns, service"
+    "reason, query, parameters, forwarded, datasets, columns, service, " PV_WHOLE_COLUMNS
 #define PV_STATEMENT_END_COLUMNS "id, at, rows, suppressed, bytes, duration_us, outcome, sqlstate, reason"
 #define PV_EVENT_COLUMNS "at, session, room, user, client, event, detail"
 
@@ -38,7 +40,21 @@ struct pv_table {
 
 extern const struct pv_table pv_tables[PV_TABLE_COUNT];
 
-#define PV_TABLE_COLUMNS_MAX 19u
+#define PV_TABLE_COLUMNS_MAX 26u
+/* Values of a begin, and of an end's that a whole statement's row has: those behind its id and time. */
+#define PV_BEGIN_VALUES 19u
+#define PV_WHOLE_VALUES 7u
+
+/*
+ * What the hash of a row covers: a statement without its end is 'B' and 19 values, as a row of a whole one is 'W' and
+ * all. False: values that no row of the log has, an end's without an outcome.
+ */
+struct pv_row_shape {
+    uint8_t tag;
+    size_t count;
+};
+
+bool pv_row_shape(const struct pv_table *table, const struct pv_value *values, struct pv_row_shape *shape);
 
 struct pv_entry {
     struct pv_entry *next;      /* in the queue */
@@ -55,6 +71,8 @@ struct pv_entry {
     struct pv_budget_take *takes; /* in the block; a BEGIN with takes has the values of a WHOLE one, whose end may not be used */
     size_t take_count;
     size_t spent; /* PV_LIMIT: which */
+    struct pv_entry *end; /* of a BEGIN in the same batch: its end, which goes into the same row */
+    bool is_in_begin;     /* of that end */
     size_t value_count;
     struct pv_value values[]; /* of a WHOLE record the statement's, then its end's */
 };

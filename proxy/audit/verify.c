@@ -160,17 +160,18 @@ static enum pv_status
 find_origin(struct check *check, const struct cursor *cursor, const struct pv_value *values, uint64_t *origin)
 {
     struct hashes *hashes = pv_alloc(sizeof(*hashes));
+    struct pv_row_shape shape;
+    bool is_shaped = pv_row_shape(cursor->table, values, &shape);
     enum pv_status status = hashes == NULL ? PV_NOMEM : read_hashes(check, cursor->seq, hashes);
     uint64_t first = cursor->seq > WINDOW ? cursor->seq - WINDOW : 1;
     uint8_t hash[PV_SHA256_BYTES];
 
     *origin = 0;
-    for (uint64_t seq = first; status == PV_OK && *origin == 0 && seq <= cursor->seq + WINDOW; seq++) {
+    for (uint64_t seq = first; status == PV_OK && is_shaped && *origin == 0 && seq <= cursor->seq + WINDOW; seq++) {
         for (uint64_t i = 0; status == PV_OK && *origin == 0 && i <= hashes->count; i++) {
             const uint8_t *before = i == hashes->count ? check->hash : hashes->hash[i];
 
-            status =
-                pv_canonical(&check->canonical, before, cursor->table->tag, seq, values, cursor->table->column_count);
+            status = pv_canonical(&check->canonical, before, shape.tag, seq, values, shape.count);
             if (status == PV_OK)
                 status = pv_sha256(pv_buf_slice(&check->canonical), hash);
             if (status == PV_OK && has_hash(hashes, hash))
@@ -208,6 +209,7 @@ static enum pv_status
 check_row(struct check *check, struct cursor *cursor)
 {
     struct pv_value values[PV_TABLE_COLUMNS_MAX];
+    struct pv_row_shape shape;
     int hash_column = (int) cursor->table->column_count + 1;
     uint8_t hash[PV_SHA256_BYTES];
     char words[128];
@@ -224,10 +226,9 @@ check_row(struct check *check, struct cursor *cursor)
         find_fault(check, PV_FAULT_CHANGED, cursor->seq, words);
         return PV_OK;
     }
-    if (!read_values(cursor, values))
+    if (!read_values(cursor, values) || !pv_row_shape(cursor->table, values, &shape))
         return name_break(check, cursor, NULL);
-    status = pv_canonical(&check->canonical, check->hash, cursor->table->tag, cursor->seq, values,
-                          cursor->table->column_count);
+    status = pv_canonical(&check->canonical, check->hash, shape.tag, cursor->seq, values, shape.count);
     if (status == PV_OK)
         status = pv_sha256(pv_buf_slice(&check->canonical), hash);
     if (status != PV_OK)
