@@ -207,6 +207,9 @@ relaxed_statement_is_one_row(void **state)
     struct pv_journal *journal = open_journal(*state, (struct pv_journal_options){.is_relaxed = true});
     uint64_t ticket = 0;
 
+    /* The first record is written at once; a pause follows, in which the rest are put. */
+    assert_int_equal(put_event(journal, "login"), PV_OK);
+    (void) usleep(50000);
     for (uint64_t id = 1; id <= 300; id++)
         assert_int_equal(put_begin(journal, id, NULL, NULL, &ticket), PV_OK);
     /* The hundredth has none yet; one has an end that is put twice. */
@@ -220,7 +223,7 @@ relaxed_statement_is_one_row(void **state)
                                         " bytes = 120 AND duration_us = 450 AND suppressed = 'some'"),
                      299);
     assert_int_equal(raw_number(*state, "SELECT count(*) FROM query_log WHERE outcome IS NULL AND session = 7"), 1);
-    assert_in_range(raw_number(*state, "SELECT count(*) FROM statement_end"), 0, 60);
+    assert_true(raw_number(*state, "SELECT count(*) FROM statement_end") < 299);
     assert_sound(*state);
     /* What comes in a later batch has a row of its own, and is found. */
     journal = open_journal(*state, (struct pv_journal_options){.is_relaxed = true});
