@@ -40,6 +40,16 @@ deny_text(struct pv_trial *trial, enum pv_status status, const struct pv_sql_err
     trial->decision->position = err->position > 0 ? (uint32_t) err->position : 0;
 }
 
+/* What does not parse: under --conformance the server is to say so. */
+static enum pv_status
+refuse_text(struct pv_trial *trial, enum pv_status status, const struct pv_sql_error *err)
+{
+    if (trial->caller->is_conformance && status == PV_SYNTAX)
+        return pv_conform_unread(trial);
+    deny_text(trial, status, err);
+    return PV_OK;
+}
+
 static enum pv_status
 print_forwarded(struct pv_trial *trial, const Node *stmt)
 {
@@ -89,22 +99,6 @@ check_room(struct pv_trial *trial)
     return PV_OK;
 }
 
-/* Under --conformance everything is answered; what the printer knows goes through it. */
-static enum pv_status
-conform(struct pv_trial *trial, Node *stmt)
-{
-    struct pv_buf text = {0};
-
-    if (IsA(stmt, SelectStmt) && pv_print_checked(stmt, &text, NULL) == PV_OK)
-        trial->decision->forwarded =
-            pv_arena_strndup(trial->arena, (const char *) pv_buf_slice(&text).data, pv_buf_len(&text));
-    else
-        trial->decision->forwarded = pv_arena_strndup(
-            trial->arena, (const char *) trial->decision->text.data, trial->decision->text.len);
-    pv_buf_clear(&text);
-    return trial->decision->forwarded == NULL ? PV_NOMEM : PV_OK;
-}
-
 static enum pv_status
 judge(struct pv_trial *trial, Node *stmt)
 {
@@ -113,9 +107,7 @@ judge(struct pv_trial *trial, Node *stmt)
 
     decision->kind = PV_KIND_SELECT;
     if (trial->caller->is_conformance) {
-        if (!IsA(stmt, SelectStmt))
-            decision->kind = PV_KIND_OTHER;
-        status = conform(trial, stmt);
+        status = pv_conform(trial, stmt);
     } else if (IsA(stmt, SelectStmt)) {
         status = check_room(trial);
         if (status == PV_OK)
@@ -227,10 +219,10 @@ parse_text(struct pv_arena *arena, const struct pv_caller *caller, struct pv_sli
     struct pv_sql_limits limits;
     struct pv_slice quoted, sent;
     struct pv_sql_error ignored = {0};
-    enum pv_status status = pv_sql_parse(text, limits_of(caller, &limits), sql, err);
+    enum pv_status status = caller->is_backslashed ? PV_SYNTAX : pv_sql_parse(text, limits_of(caller, &limits), sql, err);
     enum pv_status again;
 
-    if (status != PV_SYNTAX)
+    if (status != PV_SYNTAX || caller->is_conformance)
         return status;
     again = pv_end_user_quote(arena, text, &quoted, &sent);
     if (again == PV_OK)
@@ -266,8 +258,7 @@ pv_decide_query(struct pv_arena *arena, const struct pv_caller *caller, struct p
         if (list == NULL)
             return PV_NOMEM;
         trial.decision = list;
-        deny_text(&trial, status, &err);
-        status = PV_OK;
+        status = refuse_text(&trial, status, &err);
     } else if (pv_sql_count(sql) == 0) {
         list = empty_decision(arena, text);
         status = list == NULL ? PV_NOMEM : PV_OK;
@@ -307,10 +298,8 @@ pv_decide_parse(struct pv_arena *arena, const struct pv_caller *caller, struct p
     memset(decision, 0, sizeof(*decision));
     if (status == PV_NOMEM)
         return status;
-    if (status != PV_OK) {
-        deny_text(&trial, status, &err);
-        return PV_OK;
-    }
+    if (status != PV_OK)
+        return refuse_text(&trial, status, &err);
     trial.sql = sql;
     if (pv_sql_count(sql) == 0) {
         *decision = (struct pv_decision){.is_allowed = true, .kind = PV_KIND_EMPTY, .text = text, .forwarded = ""};

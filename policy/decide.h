@@ -120,6 +120,7 @@ struct pv_caller {
     int64_t now_us;      /* microseconds since 1970-01-01 UTC */
     uint32_t backend_pid; /* as the client knows it; 0: none yet */
     bool is_conformance; /* --conformance: every statement is answered */
+    bool is_backslashed; /* conformance only: standard_conforming_strings is off, so we cannot read what is sent */
     /* EXECUTE name: NULL when the session has no such statement. */
     const struct pv_prepared_facts *(*prepared)(void *context, const char *name);
     void *context;

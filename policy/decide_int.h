@@ -44,6 +44,10 @@ enum pv_status pv_trial_bind_param(struct pv_trial *trial, int number, const str
 enum pv_status pv_names_add(struct pv_trial *trial, const struct pv_names *datasets,
                             const struct pv_names *columns) PV_MUST_CHECK;
 
+/* --conformance (conform.c): a statement, or a text that does not parse, with what is forwarded. */
+enum pv_status pv_conform(struct pv_trial *trial, const Node *stmt) PV_MUST_CHECK;
+enum pv_status pv_conform_unread(struct pv_trial *trial) PV_MUST_CHECK;
+
 /* ---- the room's names (room_catalogue.c) -------------------------------- */
 
 struct pv_room_names {

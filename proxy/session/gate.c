@@ -55,6 +55,7 @@ pv_gate_caller(struct pv_session *s, struct pv_caller *caller, struct pv_names p
     caller->now_us = s->now_us;
     caller->backend_pid = s->server_pid;
     caller->is_conformance = s->is_conformance;
+    caller->is_backslashed = s->is_conformance && s->is_backslashed;
     caller->prepared = prepared_facts;
     caller->context = s;
     caller->cache = s->env->cache;

@@ -243,6 +243,7 @@ struct pv_session {
     struct pv_startup_setting *settings;
     size_t setting_count, setting_size;
     bool is_conformance;
+    bool is_backslashed; /* conformance only: standard_conforming_strings is off */
     struct pv_auditor *auditor; /* of a session on the database pgveil, which has neither room nor server */
 
     /* server */

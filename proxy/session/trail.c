@@ -136,6 +136,8 @@ pv_trail_begin(struct pv_session *s, struct pv_request *r, struct pv_run *run)
     if (status != PV_OK)
         return status;
     begin.is_allowed = true;
+    if (s->is_conformance)
+        begin.reason = run->decision->detail;
     set_query(&begin, run->decision->text);
     begin.parameters = run->parameters;
     begin.forwarded = run->decision->forwarded;
