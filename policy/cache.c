@@ -554,6 +554,18 @@ take(struct pv_arena *arena, struct entry *entry, struct pv_decision **decisions
     return status;
 }
 
+/* Each run's record has them: they are written once. */
+static void
+put_names(struct entry *entry)
+{
+    for (size_t i = 0; i < entry->count; i++) {
+        struct pv_decision *decision = &entry->decisions[i];
+
+        decision->datasets_json = pv_names_json(entry->arena, &decision->datasets);
+        decision->columns_json = pv_names_json(entry->arena, &decision->columns);
+    }
+}
+
 /* Judges, and keeps what may be kept: under its shape where it has one. */
 static enum pv_status
 miss(struct pv_arena *arena, const struct asking *asking, const struct pv_slot *slots, size_t slot_count,
@@ -576,6 +588,7 @@ miss(struct pv_arena *arena, const struct asking *asking, const struct pv_slot *
         bool is_shape = slot_count > 0 && learn_shape(entry, asking, slots, slot_count, &trace);
         char *copy = is_shape ? pv_arena_strndup(entry->arena, (const char *) shape_key.data, shape_key.len) : NULL;
 
+        put_names(entry);
         if (copy != NULL)
             entry->key = pv_slice_of(copy, shape_key.len);
         if (copy != NULL || !is_shape)

@@ -171,6 +171,7 @@ struct pv_decision {
     const char *show_value; /* SHOW of a pinned setting: the value the client must see; NULL: the server's */
     const struct pv_question *question; /* NULL: no data is asked for */
     struct pv_names datasets, columns;  /* keys; "dataset.column" */
+    const char *datasets_json, *columns_json; /* the same as JSON arrays, where the decision may be kept; else NULL */
     const struct pv_parameter *const *parameters; /* by $n - 1; NULL entries: unconstrained */
     const uint32_t *parameter_oids;               /* by $n - 1: what Parse must declare; 0: as the client did */
     size_t parameter_count;
@@ -188,6 +189,9 @@ struct pv_decision {
     size_t rule_count;
     bool has_threshold; /* some group may be left out for want of entities */
 };
+
+/* A JSON array of the names; NULL: out of memory. */
+const char *pv_names_json(struct pv_arena *arena, const struct pv_names *names) PV_MUST_CHECK;
 
 /*
  * Judges a simple query: one decision a statement, in order (at least one; an empty

@@ -271,6 +271,25 @@ read_joins(struct reading *reading, const struct pv_level *level)
     }
 }
 
+const char *
+pv_names_json(struct pv_arena *arena, const struct pv_names *names)
+{
+    struct pv_buf buf = {0};
+    const char *text = NULL;
+
+    pv_buf_put_u8(&buf, '[');
+    for (size_t i = 0; i < names->count; i++) {
+        if (i > 0)
+            pv_buf_put_u8(&buf, ',');
+        pv_buf_put_json(&buf, pv_slice_cstr(names->names[i]));
+    }
+    pv_buf_put_u8(&buf, ']');
+    if (pv_buf_ok(&buf))
+        text = pv_arena_strndup(arena, (const char *) pv_buf_slice(&buf).data, pv_buf_len(&buf));
+    pv_buf_clear(&buf);
+    return text;
+}
+
 enum pv_status
 pv_names_read(struct pv_arena *arena, const struct pv_resolution *resolution, struct pv_names *datasets,
               struct pv_names *columns)

@@ -298,6 +298,12 @@ pv_db_open(const char *path, const struct pv_db_options *options, struct pv_db *
         pv_db_error(error, error_size, "%s", pv_status_words(PV_NOMEM));
         return PV_NOMEM;
     }
+    made->sha256 = pv_sha256_new();
+    if (made->sha256 == NULL) {
+        pv_db_error(error, error_size, "%s", pv_status_words(PV_NOMEM));
+        status = PV_NOMEM;
+        goto failed;
+    }
     if (options->is_creating) {
         status = pv_file_ensure(path, error, error_size);
         if (status == PV_OK)
@@ -347,6 +353,7 @@ pv_db_close(struct pv_db *db)
     }
     (void) sqlite3_close(db->sqlite);
     pv_buf_clear(&db->canonical);
+    pv_sha256_free(db->sha256);
     pv_free(db);
 }
 
@@ -495,7 +502,9 @@ append_row(struct pv_db *db, enum pv_table_id id, const struct pv_value *values)
     pv_assert(is_shaped);
     status = pv_canonical(&db->canonical, db->current.hash, shape.tag, next.seq, values, shape.count);
     if (status == PV_OK)
-        status = pv_sha256(pv_buf_slice(&db->canonical), next.hash);
+        status = pv_sha256_update(db->sha256, pv_buf_slice(&db->canonical));
+    if (status == PV_OK)
+        status = pv_sha256_finish(db->sha256, next.hash);
     if (status != PV_OK)
         return status;
     (void) sqlite3_bind_int64(insert, index++, (int64_t) next.seq);

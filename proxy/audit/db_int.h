@@ -33,6 +33,7 @@ struct pv_db {
     uint32_t version;            /* SQLite's, of the state that `committed` is of */
     bool has_version;
     struct pv_buf canonical;
+    struct pv_sha256_state *sha256;
     char words[160]; /* of the last failure, for the operational log */
     dev_t device;
     ino_t inode;

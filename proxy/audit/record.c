@@ -537,6 +537,14 @@ pv_row_shape(const struct pv_table *table, const struct pv_value *values, struct
     return true;
 }
 
+static uint8_t *
+put_u64(uint8_t *at, uint64_t value)
+{
+    for (int i = 0; i < 8; i++)
+        at[i] = (uint8_t) (value >> (56 - 8 * i));
+    return at + 8;
+}
+
 /*
  * hash before | tag | seq | for each value: kind, then nothing, eight bytes, or length and bytes. Every piece
  * has a fixed or a stated length, so no two rows have the same bytes.
@@ -545,30 +553,40 @@ enum pv_status
 pv_canonical(struct pv_buf *out, const uint8_t *hash_before, uint8_t tag, uint64_t seq, const struct pv_value *values,
              size_t count)
 {
+    size_t size = PV_SHA256_BYTES + 1 + 8 + count * 9;
+    uint8_t *at;
+
+    for (size_t i = 0; i < count; i++)
+        size += values[i].len;
     pv_buf_truncate(out, 0);
-    pv_buf_put(out, hash_before, PV_SHA256_BYTES);
-    pv_buf_put_u8(out, tag);
-    pv_buf_put_u64(out, seq);
-    for (size_t i = 0; i < count; i++) {
-        switch (values[i].kind) {
-        case PV_VALUE_NULL:
-            pv_buf_put_u8(out, 'N');
-            break;
-        case PV_VALUE_INT:
-            pv_buf_put_u8(out, 'I');
-            pv_buf_put_u64(out, (uint64_t) values[i].number);
-            break;
-        case PV_VALUE_TEXT:
-        case PV_VALUE_BLOB:
-            pv_buf_put_u8(out, values[i].kind == PV_VALUE_TEXT ? 'T' : 'B');
-            pv_buf_put_u64(out, values[i].len);
-            pv_buf_put(out, values[i].data, values[i].len);
-            break;
-        }
-    }
-    if (!pv_buf_ok(out)) {
+    at = pv_buf_reserve(out, size);
+    if (at == NULL) {
         pv_buf_clear(out);
         return PV_NOMEM;
     }
+    memcpy(at, hash_before, PV_SHA256_BYTES);
+    at += PV_SHA256_BYTES;
+    *at++ = tag;
+    at = put_u64(at, seq);
+    for (size_t i = 0; i < count; i++) {
+        switch (values[i].kind) {
+        case PV_VALUE_NULL:
+            *at++ = 'N';
+            break;
+        case PV_VALUE_INT:
+            *at++ = 'I';
+            at = put_u64(at, (uint64_t) values[i].number);
+            break;
+        case PV_VALUE_TEXT:
+        case PV_VALUE_BLOB:
+            *at++ = values[i].kind == PV_VALUE_TEXT ? 'T' : 'B';
+            at = put_u64(at, values[i].len);
+            if (values[i].len > 0)
+                memcpy(at, values[i].data, values[i].len);
+            at += values[i].len;
+            break;
+        }
+    }
+    pv_buf_commit(out, (size_t) (at - (pv_buf_slice(out).data)));
     return PV_OK;
 }

@@ -68,7 +68,19 @@ pv_utf8_valid(struct pv_slice text)
     size_t at = 0;
 
     while (at < text.len) {
-        size_t len = utf8_sequence_len(text.data + at, text.len - at);
+        size_t len;
+        uint64_t word;
+
+        /* Eight at a time while they are ASCII: no top bit, and no byte that is 0, which would borrow one. */
+        while (text.len - at >= sizeof(word)) {
+            memcpy(&word, text.data + at, sizeof(word));
+            if (((word | (word - UINT64_C(0x0101010101010101))) & UINT64_C(0x8080808080808080)) != 0)
+                break;
+            at += sizeof(word);
+        }
+        if (at == text.len)
+            return true;
+        len = utf8_sequence_len(text.data + at, text.len - at);
 
         if (len == 0 || text.data[at] == 0)
             return false;

@@ -217,7 +217,7 @@ pv_buf_commit(struct pv_buf *buf, size_t len)
 }
 
 void
-pv_buf_put(struct pv_buf *buf, const void *data, size_t len)
+pv_buf_put_growing(struct pv_buf *buf, const void *data, size_t len)
 {
     uint8_t *room = pv_buf_reserve(buf, len);
 
@@ -242,12 +242,6 @@ put_number(struct pv_buf *buf, uint64_t value, size_t len)
     for (size_t i = 0; i < len; i++)
         bytes[i] = (uint8_t) (value >> (8 * (len - 1 - i)));
     pv_buf_put(buf, bytes, len);
-}
-
-void
-pv_buf_put_u8(struct pv_buf *buf, uint8_t value)
-{
-    put_number(buf, value, 1);
 }
 
 void
@@ -330,4 +324,39 @@ pv_buf_patch_u32(struct pv_buf *buf, size_t offset, uint32_t value)
     pv_assert(offset + 4 <= pv_buf_len(buf));
     for (size_t i = 0; i < 4; i++)
         buf->data[buf->start + offset + i] = (uint8_t) (value >> (8 * (3 - i)));
+}
+
+static bool
+is_plain(uint8_t c)
+{
+    return c >= 0x20 && c < 0x7F && c != '"' && c != '\\';
+}
+
+void
+pv_buf_put_json(struct pv_buf *buf, struct pv_slice text)
+{
+    bool is_sound = pv_utf8_valid(text);
+
+    pv_buf_put_u8(buf, '"');
+    for (size_t i = 0; i < text.len; i++) {
+        size_t run = 0;
+        uint8_t c;
+
+        while (i + run < text.len && is_plain(text.data[i + run]))
+            run++;
+        pv_buf_put(buf, text.data + i, run);
+        i += run;
+        if (i == text.len)
+            break;
+        c = text.data[i];
+        if (c == '"' || c == '\\') {
+            pv_buf_put_u8(buf, '\\');
+            pv_buf_put_u8(buf, c);
+        } else if (c < 0x20 || c == 0x7F) {
+            pv_buf_printf(buf, "\\u%04x", (unsigned) c);
+        } else {
+            pv_buf_put_u8(buf, c >= 0x80 && !is_sound ? '?' : c);
+        }
+    }
+    pv_buf_put_u8(buf, '"');
 }

@@ -8,6 +8,7 @@
 #include "proxy/base/base.h"
 
 #include <stdarg.h>
+#include <string.h>
 
 /* Borrows. A failed read returns PV_PROTOCOL and leaves the reader where it was. */
 struct pv_reader {
@@ -52,15 +53,34 @@ void pv_buf_truncate(struct pv_buf *buf, size_t len);   /* keeps the first len b
 /* Room for `len` more bytes; NULL (and failed) when out of memory. The caller fills and then commits. */
 uint8_t *pv_buf_reserve(struct pv_buf *buf, size_t len);
 void pv_buf_commit(struct pv_buf *buf, size_t len);
+void pv_buf_put_growing(struct pv_buf *buf, const void *data, size_t len); /* pv_buf_put where room may be missing */
 
-void pv_buf_put(struct pv_buf *buf, const void *data, size_t len);
+/* Inline: messages and keys are made of many small pieces, which mostly have room. */
+static inline void
+pv_buf_put(struct pv_buf *buf, const void *data, size_t len)
+{
+    if (buf->failed || len == 0 || buf->size - buf->end < len) {
+        pv_buf_put_growing(buf, data, len);
+        return;
+    }
+    memcpy(buf->data + buf->end, data, len);
+    buf->end += len;
+}
+
+static inline void
+pv_buf_put_u8(struct pv_buf *buf, uint8_t value)
+{
+    pv_buf_put(buf, &value, 1);
+}
+
 void pv_buf_put_slice(struct pv_buf *buf, struct pv_slice bytes);
-void pv_buf_put_u8(struct pv_buf *buf, uint8_t value);
 void pv_buf_put_u16(struct pv_buf *buf, uint16_t value);
 void pv_buf_put_u32(struct pv_buf *buf, uint32_t value);
 void pv_buf_put_u64(struct pv_buf *buf, uint64_t value);
 void pv_buf_put_text(struct pv_buf *buf, const char *text); /* without NUL */
 void pv_buf_put_cstr(struct pv_buf *buf, const char *text); /* with NUL */
+/* A JSON string with its quotes; text that is not UTF-8 gets '?' for each byte above 127. */
+void pv_buf_put_json(struct pv_buf *buf, struct pv_slice text);
 void pv_buf_printf(struct pv_buf *buf, const char *format, ...) PV_PRINTF(2, 3);
 void pv_buf_vprintf(struct pv_buf *buf, const char *format, va_list args) PV_PRINTF(2, 0);
 /* Appends a NUL without counting it and gives the text; NULL when failed. */

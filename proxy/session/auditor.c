@@ -201,7 +201,7 @@ parameters_json(struct pv_session *s, const struct item *item)
                 pv_buf_printf(&out, "%02x", (unsigned) item->parameters[i].bytes.data[k]);
             pv_buf_put_u8(&out, '"');
         } else {
-            pv_trail_json_text(&out, item->parameters[i].bytes);
+            pv_buf_put_json(&out, item->parameters[i].bytes);
         }
     }
     pv_buf_put_u8(&out, ']');

@@ -159,10 +159,10 @@ answer_failure(struct pv_session *s)
             issuer = pv_error_printf(s->arena, "%s%sopenid-configuration", issuer,
                                      issuer[strlen(issuer) - 1] == '/' ? &WELL_KNOWN[1] : WELL_KNOWN);
         pv_buf_put_text(&json, ",\"openid-configuration\":");
-        pv_trail_json_text(&json, pv_slice_cstr(issuer));
+        pv_buf_put_json(&json, pv_slice_cstr(issuer));
         if (tokens->scope != NULL) {
             pv_buf_put_text(&json, ",\"scope\":");
-            pv_trail_json_text(&json, pv_slice_cstr(tokens->scope));
+            pv_buf_put_json(&json, pv_slice_cstr(tokens->scope));
         }
     }
     pv_buf_put_text(&json, "}");

@@ -74,9 +74,9 @@ log_change(struct pv_session *s, const char *before)
     const char *detail;
 
     pv_buf_put_text(&buf, "{\"service\":");
-    pv_trail_json_text(&buf, pv_slice_cstr(s->login_user));
+    pv_buf_put_json(&buf, pv_slice_cstr(s->login_user));
     pv_buf_put_text(&buf, ",\"before\":");
-    pv_trail_json_text(&buf, pv_slice_cstr(before));
+    pv_buf_put_json(&buf, pv_slice_cstr(before));
     pv_buf_put_u8(&buf, '}');
     detail = pv_buf_text(&buf);
     pv_trail_event(s, "end_user", detail);

@@ -486,8 +486,6 @@ void pv_trail_unread(struct pv_session *s, struct pv_request *r, bool is_extende
 void pv_trail_event(struct pv_session *s, const char *event, const char *detail_json);
 void pv_trail_login_failed(struct pv_session *s, const char *user, const char *room, const char *reason);
 void pv_trail_database_error(struct pv_session *s, struct pv_run *run, const struct pv_msg_notice *notice);
-/* Appends a JSON string; bytes that are no UTF-8 become '?'. */
-void pv_trail_json_text(struct pv_buf *buf, struct pv_slice text);
 
 /* ---- error.c ---- */
 void pv_error_write(struct pv_session *s, const struct pv_error *error);

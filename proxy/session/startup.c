@@ -289,7 +289,7 @@ log_login(struct pv_session *s)
         if (strcmp(s->settings[i].name, "application_name") == 0)
             application = s->settings[i].value;
     pv_buf_put_text(&buf, "{\"application\":");
-    pv_trail_json_text(&buf, pv_slice_cstr(application));
+    pv_buf_put_json(&buf, pv_slice_cstr(application));
     pv_buf_printf(&buf, ",\"tls\":%s,\"method\":\"%s\"}", s->is_tls ? "true" : "false",
                   s->is_bearer && s->policy->config.tokens->method == PV_TOKEN_PASSWORD ? "token"
                   : s->is_bearer                                                        ? "oauthbearer"

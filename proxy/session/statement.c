@@ -311,7 +311,7 @@ judge_value(struct pv_session *s, struct pv_request *r, const struct pv_named *s
     if (value->is_null)
         pv_buf_put_text(&bound->json, "null");
     else if (text != NULL || pv_param_display(r->arena, oid, (int16_t) format, value->bytes, &text) == PV_OK)
-        pv_trail_json_text(&bound->json, pv_slice_cstr(text));
+        pv_buf_put_json(&bound->json, pv_slice_cstr(text));
     else
         pv_buf_put_text(&bound->json, "null");
     return status;

@@ -8,60 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool
-is_plain(uint8_t c)
-{
-    return c >= 0x20 && c < 0x7F && c != '"' && c != '\\';
-}
-
-void
-pv_trail_json_text(struct pv_buf *buf, struct pv_slice text)
-{
-    bool is_sound = pv_utf8_valid(text);
-
-    pv_buf_put_u8(buf, '"');
-    for (size_t i = 0; i < text.len; i++) {
-        size_t run = 0;
-        uint8_t c;
-
-        while (i + run < text.len && is_plain(text.data[i + run]))
-            run++;
-        pv_buf_put(buf, text.data + i, run);
-        i += run;
-        if (i == text.len)
-            break;
-        c = text.data[i];
-        if (c == '"' || c == '\\') {
-            pv_buf_put_u8(buf, '\\');
-            pv_buf_put_u8(buf, c);
-        } else if (c < 0x20 || c == 0x7F) {
-            pv_buf_printf(buf, "\\u%04x", (unsigned) c);
-        } else {
-            pv_buf_put_u8(buf, c >= 0x80 && !is_sound ? '?' : c);
-        }
-    }
-    pv_buf_put_u8(buf, '"');
-}
-
-static const char *
-json_names(struct pv_arena *arena, struct pv_names names)
-{
-    struct pv_buf buf = {0};
-    const char *text = NULL;
-
-    pv_buf_put_u8(&buf, '[');
-    for (size_t i = 0; i < names.count; i++) {
-        if (i > 0)
-            pv_buf_put_u8(&buf, ',');
-        pv_trail_json_text(&buf, pv_slice_cstr(names.names[i]));
-    }
-    pv_buf_put_u8(&buf, ']');
-    if (pv_buf_ok(&buf))
-        text = pv_arena_strndup(arena, (const char *) pv_buf_slice(&buf).data, pv_buf_len(&buf));
-    pv_buf_clear(&buf);
-    return text;
-}
-
 static const char *const question_types[] = {
     [PV_QUESTION_ANALYTICAL] = "analytical",
     [PV_QUESTION_LIST] = "list",
@@ -109,8 +55,10 @@ fill_question(struct pv_statement_begin *begin, struct pv_arena *arena, const st
         begin->question = decision->question->id;
         begin->question_type = question_types[decision->question->type];
     }
-    begin->datasets = json_names(arena, decision->datasets);
-    begin->columns = json_names(arena, decision->columns);
+    /* A decision from the cache brings the texts along. */
+    begin->datasets =
+        decision->datasets_json != NULL ? decision->datasets_json : pv_names_json(arena, &decision->datasets);
+    begin->columns = decision->columns_json != NULL ? decision->columns_json : pv_names_json(arena, &decision->columns);
     return begin->datasets == NULL || begin->columns == NULL ? PV_NOMEM : PV_OK;
 }
 
@@ -299,7 +247,7 @@ pv_trail_login_failed(struct pv_session *s, const char *user, const char *room, 
     const char *detail;
 
     pv_buf_put_text(&buf, "{\"reason\":");
-    pv_trail_json_text(&buf, pv_slice_cstr(reason));
+    pv_buf_put_json(&buf, pv_slice_cstr(reason));
     pv_buf_put_u8(&buf, '}');
     detail = pv_buf_text(&buf);
     put_event(s, user, room, "login_failed", detail);
@@ -331,7 +279,7 @@ pv_trail_database_error(struct pv_session *s, struct pv_run *run, const struct p
         if (value.data == NULL)
             continue;
         pv_buf_printf(&buf, ",\"%s\":", fields[i].key);
-        pv_trail_json_text(&buf, value);
+        pv_buf_put_json(&buf, value);
     }
     pv_buf_put_u8(&buf, '}');
     detail = pv_buf_text(&buf);
