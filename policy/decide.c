@@ -40,11 +40,11 @@ deny_text(struct pv_trial *trial, enum pv_status status, const struct pv_sql_err
     trial->decision->position = err->position > 0 ? (uint32_t) err->position : 0;
 }
 
-/* What does not parse: under --conformance the server is to say so. */
+/* What does not parse, or must not be parsed: under --conformance the server is to say so. */
 static enum pv_status
 refuse_text(struct pv_trial *trial, enum pv_status status, const struct pv_sql_error *err)
 {
-    if (trial->caller->is_conformance && status == PV_SYNTAX)
+    if (trial->caller->is_conformance)
         return pv_conform_unread(trial);
     deny_text(trial, status, err);
     return PV_OK;
@@ -331,6 +331,11 @@ pv_decide_setting(struct pv_arena *arena, const struct pv_caller *caller, const 
 
     memset(decision, 0, sizeof(*decision));
     decision->kind = PV_KIND_SET;
+    if (caller->is_conformance) {
+        decision->is_allowed = true;
+        decision->value = pv_arena_strdup(arena, value);
+        return decision->value == NULL ? PV_NOMEM : PV_OK;
+    }
     if (setting == NULL) {
         (void) pv_deny(&trial, PV_REASON_SETTING, "42704", -1, "unrecognized configuration parameter \"%s\"", name);
         return PV_OK;

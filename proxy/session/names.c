@@ -368,12 +368,31 @@ is_block_end(const struct pv_run *run)
     return run->kind == PV_KIND_COMMIT || run->kind == PV_KIND_ROLLBACK || run->kind == PV_KIND_ROLLBACK_TO;
 }
 
+static bool
+is_path_setting(const struct pv_run *run)
+{
+    if (run->kind != PV_KIND_SET && run->kind != PV_KIND_SET_LOCAL && run->kind != PV_KIND_RESET)
+        return false;
+    return run->decision->setting != NULL && strcmp(run->decision->setting, "search_path") == 0;
+}
+
+bool
+pv_names_may_move_path(const struct pv_request *r)
+{
+    for (size_t i = 0; i < (r->kind == PV_REQUEST_SYNC ? 0 : r->run_count); i++) {
+        const struct pv_run *run = &r->runs[i];
+
+        if (!run->is_internal && (is_block_end(run) || run->kind == PV_KIND_RESET_ALL ||
+                                  run->kind == PV_KIND_DISCARD_ALL || is_path_setting(run)))
+            return true;
+    }
+    return false;
+}
+
 /* Does the run change search_path, or may its end? *value: to what, NULL when only the reply tells. */
 static bool
 changes_path(const struct pv_track *track, const struct pv_run *run, const char **value)
 {
-    const struct pv_decision *decision = run->decision;
-
     *value = NULL;
     if (run->is_internal)
         return false;
@@ -383,11 +402,9 @@ changes_path(const struct pv_track *track, const struct pv_run *run, const char 
                track->savepoint_count > 0;
     if (run->kind == PV_KIND_RESET_ALL || run->kind == PV_KIND_DISCARD_ALL)
         return true;
-    if (run->kind != PV_KIND_SET && run->kind != PV_KIND_SET_LOCAL && run->kind != PV_KIND_RESET)
+    if (!is_path_setting(run))
         return false;
-    if (decision->setting == NULL || strcmp(decision->setting, "search_path") != 0)
-        return false;
-    *value = run->kind == PV_KIND_RESET ? NULL : decision->value;
+    *value = run->kind == PV_KIND_RESET ? NULL : run->decision->value;
     return true;
 }
 
@@ -397,7 +414,7 @@ pv_names_path(struct pv_session *s, struct pv_arena *arena, struct pv_names *pat
     bool is_earlier = false;
     const char *text = s->track.path;
 
-    for (const struct pv_request *r = s->tail; r != NULL; r = r->previous) {
+    for (const struct pv_request *r = s->path_count == 0 ? NULL : s->tail; r != NULL; r = r->previous) {
         if (r->kind == PV_REQUEST_SYNC || r->kind == PV_REQUEST_QUERY)
             is_earlier = true;
         for (size_t i = r->kind == PV_REQUEST_SYNC ? 0 : r->run_count; i-- > 0;) {

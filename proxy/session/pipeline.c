@@ -78,6 +78,8 @@ pv_request_push(struct pv_session *s, struct pv_request *r)
         s->unsent = r;
     s->request_count++;
     s->reset_count += r->is_reset ? 1 : 0;
+    r->may_move_path = pv_names_may_move_path(r);
+    s->path_count += r->may_move_path ? 1 : 0;
     if (r->kind == PV_REQUEST_SYNC)
         s->is_segment_open = false;
     else if (r->kind != PV_REQUEST_QUERY && r->kind != PV_REQUEST_FLUSH)
@@ -104,6 +106,7 @@ unlink_request(struct pv_session *s, struct pv_request *r)
         s->unsent_bytes -= pv_buf_len(&r->bytes);
     s->request_count--;
     s->reset_count -= r->is_reset ? 1 : 0;
+    s->path_count -= r->may_move_path ? 1 : 0;
     pv_request_free(r);
 }
 

@@ -144,6 +144,7 @@ struct pv_request {
     bool is_apart;    /* ours, in a segment of ours: so are errors */
     bool is_setup;    /* the first of all */
     bool is_reset;    /* a Query that ends in a reset: no message is taken until its end */
+    bool may_move_path;
     bool is_poison;
     struct pv_error error; /* of a poisoned one, in the arena */
     struct pv_named *named; /* PARSE and BIND define it, DESCRIBE and EXECUTE use it */
@@ -269,7 +270,7 @@ struct pv_session {
 
     /* requests */
     struct pv_request *head, *tail, *unsent;
-    size_t request_count, reset_count;
+    size_t request_count, reset_count, path_count;
     bool is_doomed;       /* a message of this segment is bound to fail: all until Sync is dropped */
     bool is_segment_open; /* extended messages since the last Sync */
     bool is_cancel_pending;
@@ -421,6 +422,8 @@ void pv_names_clear(struct pv_name_table *table);
 enum pv_status pv_names_statement(struct pv_session *s, const char *name, struct pv_named **named) PV_MUST_CHECK;
 enum pv_status pv_names_portal(struct pv_session *s, const char *name, struct pv_named **named) PV_MUST_CHECK;
 /* The search_path for the message at hand, likewise; into the arena. */
+/* May what the request runs move search_path? Counted while it is in flight, so that most look-ups need no look at them all. */
+bool pv_names_may_move_path(const struct pv_request *r);
 enum pv_status pv_names_path(struct pv_session *s, struct pv_arena *arena, struct pv_names *path) PV_MUST_CHECK;
 
 /* ---- pipeline.c ---- */
