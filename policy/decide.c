@@ -332,6 +332,8 @@ pv_decide_setting(struct pv_arena *arena, const struct pv_caller *caller, const 
     memset(decision, 0, sizeof(*decision));
     decision->kind = PV_KIND_SET;
     if (caller->is_conformance) {
+        /* By the name that a RESET of it is known by; search_path and whom a service asks for are the server's matter here. */
+        decision->setting = setting != NULL && setting->class == PV_SETTING_FORWARD ? setting->name : NULL;
         decision->is_allowed = true;
         decision->value = pv_arena_strdup(arena, value);
         return decision->value == NULL ? PV_NOMEM : PV_OK;
