@@ -118,14 +118,16 @@ demand_runs(struct pv_trial *trial, bool is_dataset, const char *subject, const 
     const char *key = pv_arena_printf(trial->arena, "%s/%s/%s", is_dataset ? "dataset" : "question",
                                       trial->caller->room->name, subject);
     const char *own_key = share_key(trial, is_dataset, subject);
-    enum pv_status status = key == NULL || own_key == NULL ? PV_NOMEM : PV_OK;
+    /* The judgement may be kept for other sessions of the user, and outlive the caller's. */
+    const char *user = pv_arena_strdup(trial->arena, trial->caller->user);
+    enum pv_status status = key == NULL || own_key == NULL || user == NULL ? PV_NOMEM : PV_OK;
 
     for (int per = PV_PER_LIFETIME; per >= PV_PER_DAY && status == PV_OK && count > 0; per--) {
         struct pv_budget_demand all = {key, (enum pv_budget_period) per, 1, UINT64_MAX, is_dataset, subject, NULL};
         struct pv_budget_demand own = all;
 
         own.key = own_key;
-        own.user = trial->caller->user;
+        own.user = user;
         for (size_t i = 0; i < count; i++) {
             if (budgets[i].per != all.per)
                 continue;
