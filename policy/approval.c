@@ -494,6 +494,20 @@ pv_approval_text(struct pv_arena *arena, const struct pv_room *room, const struc
 }
 
 enum pv_status
+pv_approval_signed_text(struct pv_arena *arena, struct pv_slice text, const char *party, int64_t at_us,
+                        struct pv_slice *signed_text)
+{
+    char at[PV_APPROVAL_TIME_SIZE];
+    struct pv_buf out = {0};
+
+    pv_approval_time(at_us, at);
+    pv_buf_put_slice(&out, text);
+    put_line(&out, "approved by", party);
+    pv_buf_printf(&out, "at %s\n", at);
+    return take_text(arena, &out, PV_OK, signed_text);
+}
+
+enum pv_status
 pv_approval_parties(struct pv_arena *arena, const struct pv_room *room, const struct pv_question *question,
                     struct pv_names *parties)
 {

@@ -19,6 +19,13 @@ struct pv_arena;
 enum pv_status pv_approval_text(struct pv_arena *arena, const struct pv_room *room, const struct pv_question *question,
                                 struct pv_slice *text) PV_MUST_CHECK;
 
+/*
+ * What an approval's signature covers: that text, and under it who approves and when. So one party's approval is no
+ * other's, and one that is copied stays as old as it is.
+ */
+enum pv_status pv_approval_signed_text(struct pv_arena *arena, struct pv_slice text, const char *party, int64_t at_us,
+                                       struct pv_slice *signed_text) PV_MUST_CHECK;
+
 /* The parties that must have signed: the question's own list, else the room's; `owners` names the owner of every data
  * set read. */
 enum pv_status pv_approval_parties(struct pv_arena *arena, const struct pv_room *room,

@@ -74,42 +74,55 @@ copy_slice(struct pv_arena *arena, struct pv_slice bytes, struct pv_slice *copy)
     return PV_OK;
 }
 
+/*
+ * Of this party's approvals the newest that its key made, by the time that it signed: where a row stands in a file that
+ * others write proves nothing. *foreign_us: when the newest of the others says it was given; 0: there is none.
+ */
+static enum pv_status
+find_approval(struct pv_standing *standing, const struct pv_room *room, const char *question, const char *party,
+              const struct given *given, const struct pv_given_approval **newest, int64_t *foreign_us)
+{
+    const struct pv_party *signer = find_party(room, party);
+
+    for (size_t i = 0; i < given->count; i++) {
+        const struct pv_given_approval *approval = &given->approvals[i];
+        struct pv_slice text = {NULL, 0};
+        enum pv_status status;
+
+        if (strcmp(approval->room, room->name) != 0 || strcmp(approval->question, question) != 0 ||
+            strcmp(approval->party, party) != 0)
+            continue;
+        status = pv_approval_signed_text(standing->arena, approval->text, party, approval->at_us, &text);
+        if (status == PV_OK)
+            status = check_signature(signer, text, approval->signature);
+        if (status == PV_NOMEM)
+            return status;
+        if (status != PV_OK)
+            *foreign_us = approval->at_us > *foreign_us ? approval->at_us : *foreign_us;
+        else if (*newest == NULL || approval->at_us > (*newest)->at_us)
+            *newest = approval;
+    }
+    return PV_OK;
+}
+
 static enum pv_status
 judge_approval(struct pv_standing *standing, const struct pv_room *room, const struct pv_question *question,
                const char *party, const struct given *given, struct pv_slice text, struct pv_approval_standing *result)
 {
-    const struct pv_party *signer = find_party(room, party);
+    const struct pv_given_approval *newest = NULL;
+    int64_t foreign_us = 0;
+    enum pv_status status = find_approval(standing, room, question->id, party, given, &newest, &foreign_us);
 
     result->state = PV_APPROVAL_MISSING;
     result->party = pv_arena_strdup(standing->arena, party);
-    if (result->party == NULL)
+    if (status != PV_OK || result->party == NULL)
         return PV_NOMEM;
-    for (size_t i = 0; i < given->count; i++) {
-        const struct pv_given_approval *approval = &given->approvals[i];
-        enum pv_status status;
-
-        if (strcmp(approval->room, room->name) != 0 || strcmp(approval->question, question->id) != 0 ||
-            strcmp(approval->party, party) != 0)
-            continue;
-        status = check_signature(signer, approval->text, approval->signature);
-        if (status == PV_NOMEM)
-            return status;
-        if (result->at_us == 0)
-            result->at_us = approval->at_us;
-        if (status != PV_OK) {
-            result->is_foreign = true;
-            continue;
-        }
-        result->is_foreign = false;
-        result->at_us = approval->at_us;
-        if (pv_slice_equal(approval->text, text)) {
-            result->state = PV_APPROVAL_VALID;
-            return PV_OK;
-        }
-        result->state = PV_APPROVAL_STALE;
-        return copy_slice(standing->arena, approval->text, &result->signed_text);
-    }
-    return PV_OK;
+    result->is_foreign = newest == NULL && foreign_us > 0;
+    result->at_us = newest == NULL ? foreign_us : newest->at_us;
+    if (newest == NULL)
+        return PV_OK;
+    result->state = pv_slice_equal(newest->text, text) ? PV_APPROVAL_VALID : PV_APPROVAL_STALE;
+    return result->state == PV_APPROVAL_STALE ? copy_slice(standing->arena, newest->text, &result->signed_text) : PV_OK;
 }
 
 static enum pv_status

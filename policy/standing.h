@@ -19,11 +19,11 @@ struct pv_given_approval {
 };
 
 /*
- * Judges what was given: approvals newest first, of consents the newest of each (room, subject, party). Copies what it
+ * Judges what was given: approvals in any order, of consents the newest of each (room, subject, party). Copies what it
  * needs. Verifies signatures and prints questions: on the thread that loaded the policy. PV_NOMEM. One reference.
  *
- * Of a party's approvals the newest that its key made counts; older ones are history even where the question has
- * come back to their text. A consent that the party's key did not make counts as withdrawn.
+ * Of a party's approvals the newest that its key made counts, by the time that it signed; older ones are history even
+ * where the question has come back to their text. A consent that the party's key did not make counts as withdrawn.
  */
 enum pv_status pv_standing_new(const struct pv_policy *policy, const struct pv_given_approval *approvals,
                                size_t approval_count, const struct pv_given_consent *consents, size_t consent_count,

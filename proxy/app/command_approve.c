@@ -31,12 +31,26 @@ fail(const char *command, const char *words)
 }
 
 static enum pv_status
-record_approval(const struct pv_signing *signing, const char *question, char *error, size_t error_size)
+record_approval(const struct pv_signing *signing, const char *question, int64_t at_us, char *error, size_t error_size)
 {
     json_t *detail = json_pack("{s:s, s:s, s:s}", "question", question, "party", signing->party_name, "fingerprint",
                                signing->fingerprint);
 
-    return pv_governance_event(signing->policy, signing->room_name, "approve", 0, detail, error, error_size);
+    return pv_governance_event(signing->policy, signing->room_name, "approve", at_us, detail, error, error_size);
+}
+
+static enum pv_status
+sign_approval(const struct pv_signing *signing, struct pv_slice text, int64_t at_us, uint8_t signature[PV_SIGNATURE_BYTES])
+{
+    struct pv_arena *arena = pv_arena_new(0);
+    struct pv_slice whole = {NULL, 0};
+    enum pv_status status =
+        arena == NULL ? PV_NOMEM : pv_approval_signed_text(arena, text, signing->party_name, at_us, &whole);
+
+    if (status == PV_OK)
+        status = pv_sign(signing->key, whole, signature);
+    pv_arena_free(arena);
+    return status;
 }
 
 /* The event first: an approval that no log knows of must not count. */
@@ -45,7 +59,7 @@ store_approval(const struct pv_signing *signing, const char *question, struct pv
                size_t error_size)
 {
     uint8_t signature[PV_SIGNATURE_BYTES];
-    const struct pv_approval approval = {
+    struct pv_approval approval = {
         .room = signing->room_name,
         .question = question,
         .party = signing->party_name,
@@ -54,12 +68,14 @@ store_approval(const struct pv_signing *signing, const char *question, struct pv
         .fingerprint = signing->fingerprint,
     };
     struct pv_store *store = NULL;
-    enum pv_status status = pv_sign(signing->key, text, signature);
+    enum pv_status status = pv_store_open(signing->policy->config.state_path, &store, error, error_size);
 
     if (status == PV_OK)
-        status = pv_store_open(signing->policy->config.state_path, &store, error, error_size);
+        status = pv_signing_moment_of_approval(signing, store, question, &approval.at_us);
     if (status == PV_OK)
-        status = record_approval(signing, question, error, error_size);
+        status = sign_approval(signing, text, approval.at_us, signature);
+    if (status == PV_OK)
+        status = record_approval(signing, question, approval.at_us, error, error_size);
     if (status == PV_OK)
         status = pv_store_approval_add(store, &approval);
     pv_store_close(store);

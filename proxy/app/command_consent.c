@@ -63,13 +63,17 @@ say(const struct pv_signing *signing, struct pv_given_consent *consent)
     struct pv_slice text = {NULL, 0};
     uint8_t signature[PV_SIGNATURE_BYTES];
     char error[512] = "";
-    enum pv_status status = arena == NULL ? PV_NOMEM : pv_consent_text(arena, consent, &text);
+    enum pv_status status = arena == NULL ? PV_NOMEM : PV_OK;
 
+    if (status == PV_OK)
+        status = pv_store_open(signing->policy->config.state_path, &store, error, sizeof(error));
+    if (status == PV_OK)
+        status = pv_signing_moment_of_consent(signing, store, consent, &consent->at_us);
+    if (status == PV_OK)
+        status = pv_consent_text(arena, consent, &text);
     if (status == PV_OK)
         status = pv_sign(signing->key, text, signature);
     consent->signature = pv_slice_of(signature, sizeof(signature));
-    if (status == PV_OK)
-        status = pv_store_open(signing->policy->config.state_path, &store, error, sizeof(error));
     if (status == PV_OK)
         status = store_consent(store, signing, consent, error, sizeof(error));
     pv_store_close(store);
@@ -107,7 +111,7 @@ int
 pv_command_consent(const char *config_path, int argc, char **argv)
 {
     struct pv_signing signing = {.command = "consent", .config_path = config_path};
-    struct pv_given_consent consent = {.kind = PV_SUBJECT_ROOM, .at_us = pv_record_now_us()};
+    struct pv_given_consent consent = {.kind = PV_SUBJECT_ROOM};
     const char *question = NULL, *dataset = NULL, *verb = NULL;
     int exit_code;
 

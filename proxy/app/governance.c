@@ -190,3 +190,71 @@ pv_signing_close(struct pv_signing *signing)
     pv_policy_unref(signing->policy);
     signing->policy = NULL;
 }
+
+/* ---- when ----------------------------------------------------------------------- */
+
+/* Later than a moment that the party's own key signed; any other counts for nothing. */
+static void
+pass(const struct pv_signing *signing, struct pv_slice text, struct pv_slice signature, int64_t signed_us, int64_t *at_us)
+{
+    if (pv_sign_verify(signing->key, text, signature) == PV_OK && signed_us >= *at_us && signed_us < INT64_MAX)
+        *at_us = signed_us + 1;
+}
+
+enum pv_status
+pv_signing_moment_of_approval(const struct pv_signing *signing, struct pv_store *store, const char *question,
+                              int64_t *at_us)
+{
+    struct pv_arena *arena = pv_arena_new(0);
+    struct pv_approval *approvals = NULL;
+    size_t count = 0;
+    int64_t moment_us = pv_record_now_us();
+    enum pv_status status = arena == NULL ? PV_NOMEM : PV_OK;
+
+    if (status == PV_OK)
+        status = pv_store_approvals(store, signing->room_name, question, arena, &approvals, &count);
+    for (size_t i = 0; i < count && status == PV_OK; i++) {
+        struct pv_slice text = {NULL, 0};
+
+        if (strcmp(approvals[i].party, signing->party_name) != 0)
+            continue;
+        status = pv_approval_signed_text(arena, approvals[i].text, approvals[i].party, approvals[i].at_us, &text);
+        if (status == PV_OK)
+            pass(signing, text, approvals[i].signature, approvals[i].at_us, &moment_us);
+    }
+    pv_arena_free(arena);
+    if (status == PV_OK)
+        *at_us = moment_us;
+    return status;
+}
+
+enum pv_status
+pv_signing_moment_of_consent(const struct pv_signing *signing, struct pv_store *store,
+                             const struct pv_given_consent *consent, int64_t *at_us)
+{
+    struct pv_arena *arena = pv_arena_new(0);
+    struct pv_consent *consents = NULL;
+    size_t count = 0;
+    int64_t moment_us = pv_record_now_us();
+    enum pv_status status = arena == NULL ? PV_NOMEM : PV_OK;
+
+    if (status == PV_OK)
+        status = pv_store_consents(store, signing->room_name, arena, &consents, &count);
+    for (size_t i = 0; i < count && status == PV_OK; i++) {
+        const struct pv_consent *said = &consents[i];
+        const struct pv_given_consent given = {said->room,  subject_kind(said->kind), said->subject,  said->party,
+                                               said->is_withdrawn, said->at_us,       said->signature};
+        struct pv_slice text = {NULL, 0};
+
+        if (strcmp(given.party, signing->party_name) != 0 || given.kind != consent->kind ||
+            (given.subject != NULL && strcmp(given.subject, consent->subject) != 0))
+            continue;
+        status = pv_consent_text(arena, &given, &text);
+        if (status == PV_OK)
+            pass(signing, text, given.signature, given.at_us, &moment_us);
+    }
+    pv_arena_free(arena);
+    if (status == PV_OK)
+        *at_us = moment_us;
+    return status;
+}

@@ -40,6 +40,14 @@ struct pv_signing {
 /* Loads the policy, finds room and party, loads the key, which must be the party's. 0, or an exit status with the words
  * said. */
 int pv_signing_open(struct pv_signing *signing) PV_MUST_CHECK;
+/*
+ * The moment to sign: now, and later than all that the party's key has signed of this question, or of this consent's
+ * subject, whatever the clocks of its machines say. The newest counts.
+ */
+enum pv_status pv_signing_moment_of_approval(const struct pv_signing *signing, struct pv_store *store,
+                                             const char *question, int64_t *at_us) PV_MUST_CHECK;
+enum pv_status pv_signing_moment_of_consent(const struct pv_signing *signing, struct pv_store *store,
+                                            const struct pv_given_consent *consent, int64_t *at_us) PV_MUST_CHECK;
 void pv_signing_close(struct pv_signing *signing);
 /* Says each fault that is no warning. */
 void pv_say_faults(const struct pv_faults *faults);

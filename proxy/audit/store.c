@@ -37,8 +37,9 @@ static const char *const queries[QUERY_COUNT] = {
                   " WHERE room = coalesce(?1, room) AND question = coalesce(?2, question) ORDER BY seq DESC",
     [CONSENT_ADD] = "INSERT INTO consent (room, kind, subject, party, withdrawn, at, signature, fingerprint)"
                     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    [CONSENTS] = "SELECT room, kind, subject, party, withdrawn, at, signature, fingerprint FROM consent WHERE seq IN"
-                 " (SELECT max(seq) FROM consent WHERE room = coalesce(?1, room) GROUP BY room, kind, subject, party)"
+    [CONSENTS] = "SELECT room, kind, subject, party, withdrawn, at, signature, fingerprint FROM consent AS c"
+                 " WHERE room = coalesce(?1, room) AND NOT EXISTS (SELECT 1 FROM consent AS n WHERE n.room = c.room AND"
+                 " n.kind = c.kind AND n.subject = c.subject AND n.party = c.party AND (n.at, n.seq) > (c.at, c.seq))"
                  " ORDER BY seq",
     [BUDGET_USED] = "SELECT runs FROM budget WHERE key = ?1 AND period = ?2",
 };

@@ -59,7 +59,10 @@ enum pv_status pv_store_approval_add(struct pv_store *store, const struct pv_app
 enum pv_status pv_store_approvals(struct pv_store *store, const char *room, const char *question,
                                   struct pv_arena *arena, struct pv_approval **approvals, size_t *count) PV_MUST_CHECK;
 
-/* ---- Consent: only ever added; the newest of each (room, subject, party) counts. ---- */
+/*
+ * ---- Consent: only ever added; the newest of each (room, subject, party) counts, by its time, which its signature
+ * covers: an old one that is put in again is no newer for it. ----
+ */
 
 enum pv_consent_kind { PV_CONSENT_ROOM, PV_CONSENT_QUESTION, PV_CONSENT_DATASET };
 

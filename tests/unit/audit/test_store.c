@@ -170,6 +170,14 @@ newest_consent_counts(void **state)
     assert_false(list[2].is_withdrawn);
     assert_int_equal(pv_store_consents(store, NULL, arena, &list, &count), PV_OK);
     assert_int_equal(count, 4);
+    /* What was said earlier is no newer for standing further down. */
+    consent.room = "retail";
+    consent.at_us = 5;
+    consent.is_withdrawn = true;
+    assert_int_equal(pv_store_consent_add(store, &consent), PV_OK);
+    assert_int_equal(pv_store_consents(store, "retail", arena, &list, &count), PV_OK);
+    assert_int_equal(count, 3);
+    assert_false(list[2].is_withdrawn);
     pv_arena_free(arena);
     pv_store_close(store);
 }

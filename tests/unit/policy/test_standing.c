@@ -143,8 +143,10 @@ sign(struct pv_arena *arena, const struct pv_sign_key *key, const char *question
      struct pv_slice text)
 {
     uint8_t *signature = pv_arena_alloc(arena, PV_SIGNATURE_BYTES);
+    struct pv_slice whole = {NULL, 0};
 
-    assert_int_equal(pv_sign(key, text, signature), PV_OK);
+    assert_int_equal(pv_approval_signed_text(arena, text, party, at_us, &whole), PV_OK);
+    assert_int_equal(pv_sign(key, whole, signature), PV_OK);
     return (struct pv_given_approval){"retail", question, party, at_us, text, {signature, PV_SIGNATURE_BYTES}};
 }
 
@@ -374,6 +376,24 @@ an_approval_is_missing_valid_or_stale(void **state)
     assert_int_equal(approval_of(standing, "reach", "acme")->state, PV_APPROVAL_STALE);
     assert_int_equal(approval_of(standing, "reach", "acme")->at_us, 200);
     assert_true(pv_slice_equal(approval_of(standing, "reach", "acme")->signed_text, newer));
+    pv_standing_unref(standing);
+
+    /* The order of the rows says nothing, and a row that is said to be newer than it was signed is nobody's. */
+    given[0] = sign(arena, keys[0], "reach", "acme", 100, text);
+    given[1] = given[0];
+    given[1].at_us = 400;
+    given[2] = sign(arena, keys[0], "reach", "acme", 200, newer);
+    assert_int_equal(pv_standing_new(policy, given, 3, NULL, 0, &standing), PV_OK);
+    assert_int_equal(approval_of(standing, "reach", "acme")->state, PV_APPROVAL_STALE);
+    assert_int_equal(approval_of(standing, "reach", "acme")->at_us, 200);
+    assert_false(approval_of(standing, "reach", "acme")->is_foreign);
+    pv_standing_unref(standing);
+    /* One party's approval is no other's, even under one key. */
+    given[0] = sign(arena, keys[1], "reach", "acme", 100, text);
+    given[0].party = "mega";
+    assert_int_equal(pv_standing_new(policy, given, 1, NULL, 0, &standing), PV_OK);
+    assert_int_equal(approval_of(standing, "reach", "mega")->state, PV_APPROVAL_MISSING);
+    assert_true(approval_of(standing, "reach", "mega")->is_foreign);
     pv_standing_unref(standing);
     pv_policy_unref(edited);
     pv_policy_unref(policy);
