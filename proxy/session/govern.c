@@ -81,17 +81,21 @@ pv_govern_standing(struct pv_session *s)
 void
 pv_govern_head(struct pv_session *s)
 {
-    struct pv_request *r = s->phase == PV_PHASE_READY ? s->head : NULL;
-    struct pv_run *run = r == NULL || !r->is_sent || r->has_failed ? NULL : pv_request_run(r);
+    struct pv_request *r = s->phase == PV_PHASE_READY ? pv_request_running(s) : NULL;
 
-    if (run == NULL || run->withdrawn_words == NULL || run->is_stopping)
-        return;
-    run->is_stopping = true;
-    pv_trail_event(s, "consent_cancel", NULL);
-    if (s->is_cancel_pending)
-        return;
-    s->is_cancel_pending = true;
-    s->host->cancel_server(s->host_context);
+    /* Of a Query any statement that is not over may be the one that runs. */
+    for (size_t i = r == NULL ? 0 : r->run_at; r != NULL && i < r->run_count; i++) {
+        struct pv_run *run = &r->runs[i];
+
+        if (run->withdrawn_words == NULL || run->is_stopping)
+            continue;
+        run->is_stopping = true;
+        pv_trail_event(s, "consent_cancel", NULL);
+        if (s->is_cancel_pending)
+            continue;
+        s->is_cancel_pending = true;
+        s->host->cancel_server(s->host_context);
+    }
 }
 
 /* Nothing that the server did would be undone by an error here: one statement, alone in its implicit transaction. */

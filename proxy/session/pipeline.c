@@ -2,7 +2,9 @@
  * Requests in flight, in the order in which the client made them.
  *  1. A request is sent when every record that it waits for is on disk, no cancel is on its way, and all before it are sent.
  *  2. Replies belong to the first request that was sent and has a reply due; nothing else.
- *  3. A poisoned request carries nothing of the client's but a name it chose for a statement.
+ *  3. The server keeps replies until a Sync, a Flush or 8 KiB of them: what it is at is found by what it was sent, not by
+ * what it has said (pv_request_running). Where that would not tell, an Execute takes a Flush before it.
+ *  4. A poisoned request carries nothing of the client's but a name it chose for a statement.
  */
 #include "proxy/session/session_int.h"
 
@@ -47,17 +49,67 @@ pv_request_run(struct pv_request *r)
     return r->run_at < r->run_count ? &r->runs[r->run_at] : NULL;
 }
 
-static void
-start_clock(struct pv_session *s)
+struct pv_request *
+pv_request_running(const struct pv_session *s)
 {
     struct pv_request *r = s->head;
-    struct pv_run *run = r == NULL ? NULL : pv_request_run(r);
+
+    while (r != NULL && r->is_sent &&
+           (r->kind == PV_REQUEST_PARSE || r->kind == PV_REQUEST_BIND || r->kind == PV_REQUEST_DESCRIBE ||
+            r->kind == PV_REQUEST_CLOSE || r->kind == PV_REQUEST_FLUSH))
+        r = r->next;
+    return r != NULL && r->is_sent && !r->has_failed ? r : NULL;
+}
+
+static bool
+is_watched(const struct pv_request *r)
+{
+    const struct pv_decision *decision = r->run_count == 0 ? NULL : r->runs[0].effective;
+
+    return decision != NULL && (decision->timeout_ms > 0 || decision->datasets.count > 0);
+}
+
+bool
+pv_request_needs_flush(const struct pv_session *s, const struct pv_request *r)
+{
+    bool is_behind = false, is_found = is_watched(r);
+
+    for (const struct pv_request *before = s->tail; before != NULL && before->kind != PV_REQUEST_SYNC &&
+                                                    before->kind != PV_REQUEST_QUERY && !(is_behind && is_found);
+         before = before->previous)
+        if (before->kind == PV_REQUEST_EXECUTE) {
+            is_behind = true;
+            is_found = is_found || is_watched(before);
+        }
+    return is_behind && is_found;
+}
+
+#define SUM_MS_MAX (UINT64_C(1) << 40)
+
+/* Of a Query's statements together: which of them the server is at shows by none of their replies. */
+static uint64_t
+timeout_of(const struct pv_request *r)
+{
+    uint64_t sum_ms = 0;
+
+    for (size_t i = r->run_at; i < r->run_count; i++)
+        if (r->runs[i].effective != NULL && !r->runs[i].has_timed_out && sum_ms < SUM_MS_MAX)
+            sum_ms += r->runs[i].effective->timeout_ms < SUM_MS_MAX ? r->runs[i].effective->timeout_ms : SUM_MS_MAX;
+    return sum_ms < SUM_MS_MAX ? sum_ms : 0;
+}
+
+void
+pv_request_start_clock(struct pv_session *s)
+{
+    struct pv_request *r = pv_request_running(s);
+    uint64_t timeout_ms;
 
     pv_govern_head(s);
-    if (run == NULL || r->kind == PV_REQUEST_SYNC || !r->is_sent || r->deadline_us != INT64_MAX || run->has_timed_out || run->effective == NULL ||
-        run->effective->timeout_ms == 0 || run->effective->timeout_ms > (uint64_t) INT64_MAX / 4000)
+    if (r == NULL || r->kind == PV_REQUEST_SYNC || r->deadline_us != INT64_MAX)
         return;
-    r->deadline_us = s->now_us + (int64_t) run->effective->timeout_ms * 1000;
+    timeout_ms = timeout_of(r);
+    if (timeout_ms > 0)
+        r->deadline_us = s->now_us + (int64_t) timeout_ms * 1000;
 }
 
 void
@@ -115,7 +167,7 @@ pv_request_pop(struct pv_session *s)
 {
     unlink_request(s, s->head);
     s->active_us = s->now_us;
-    start_clock(s);
+    pv_request_start_clock(s);
 }
 
 struct pv_request *
@@ -137,7 +189,7 @@ pv_request_skip(struct pv_session *s)
     if (s->head == NULL)
         s->is_doomed = true;
     s->is_stalled = false; /* a Query that the message at hand waited for may have been skipped */
-    start_clock(s);
+    pv_request_start_clock(s);
 }
 
 static char *
@@ -195,6 +247,8 @@ pv_request_poison(struct pv_session *s, struct pv_request *r, const struct pv_er
 void
 pv_pipeline_pump(struct pv_session *s)
 {
+    bool is_any = false;
+
     if (s->phase != PV_PHASE_READY && s->phase != PV_PHASE_SETUP)
         return;
     while (s->unsent != NULL && !s->is_cancel_pending && s->unsent->ticket_last <= s->durable) {
@@ -206,9 +260,10 @@ pv_pipeline_pump(struct pv_session *s)
         r->is_sent = true;
         pv_buf_clear(&r->bytes);
         s->unsent = r->next;
-        if (s->head == r)
-            start_clock(s);
+        is_any = true;
     }
+    if (is_any)
+        pv_request_start_clock(s);
     (void) pv_request_head(s);
 }
 

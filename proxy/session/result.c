@@ -149,13 +149,10 @@ finish_run(struct pv_session *s, struct pv_request *r, struct pv_run *run, const
         pv_session_append_client(s, reply->raw.data, reply->raw.len);
     r->deadline_us = INT64_MAX;
     r->run_at++;
-    if (r->kind == PV_REQUEST_EXECUTE) {
+    if (r->kind == PV_REQUEST_EXECUTE)
         pv_request_pop(s);
-    } else if (r->run_at < r->run_count && r->runs[r->run_at].effective != NULL &&
-               r->runs[r->run_at].effective->timeout_ms > 0) {
-        r->deadline_us = s->now_us + (int64_t) r->runs[r->run_at].effective->timeout_ms * 1000;
-    }
-    pv_govern_head(s);
+    else
+        pv_request_start_clock(s);
 }
 
 static void

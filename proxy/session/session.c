@@ -733,8 +733,11 @@ pv_session_deadline(const struct pv_session *s)
         return INT64_MAX;
     if (s->phase != PV_PHASE_READY)
         return after_ms(s->started_us, config->login_timeout_ms);
-    if (s->head != NULL)
-        return s->head->deadline_us;
+    if (s->head != NULL) {
+        const struct pv_request *running = pv_request_running(s);
+
+        return running == NULL ? INT64_MAX : running->deadline_us;
+    }
     if (s->auditor != NULL && pv_auditor_is_busy(s))
         return INT64_MAX; /* the desk has a limit of its own */
     if (s->is_draining)
@@ -754,11 +757,11 @@ pv_session_tick(struct pv_session *s, int64_t now_us)
     else if (s->phase != PV_PHASE_READY)
         pv_session_fatal(s, "57014", "canceling authentication due to timeout");
     else if (s->head != NULL) {
-        struct pv_run *run = pv_request_run(s->head);
+        struct pv_request *running = pv_request_running(s);
 
-        s->head->deadline_us = INT64_MAX;
-        if (run != NULL)
-            run->has_timed_out = true;
+        running->deadline_us = INT64_MAX;
+        for (size_t i = running->run_at; i < running->run_count; i++)
+            running->runs[i].has_timed_out = true;
         if (!s->is_cancel_pending) {
             s->is_cancel_pending = true;
             s->host->cancel_server(s->host_context);

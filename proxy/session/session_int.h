@@ -434,6 +434,15 @@ void pv_request_push(struct pv_session *s, struct pv_request *r); /* takes it */
 void pv_request_poison(struct pv_session *s, struct pv_request *r, const struct pv_error *error);
 void pv_request_pop(struct pv_session *s);
 struct pv_request *pv_request_head(struct pv_session *s); /* sent, and a reply is due; or NULL */
+/*
+ * The one that the server is at: its first reply may wait for that of another behind it, since parsing, binding,
+ * describing and closing take no time and their replies are not sent by themselves. NULL: none.
+ */
+struct pv_request *pv_request_running(const struct pv_session *s);
+/* An Execute that is to be pushed: must the replies of those before it in its segment be flushed, so that its time counts by itself? */
+bool pv_request_needs_flush(const struct pv_session *s, const struct pv_request *r);
+/* The time of what runs now, and its consent; after each step of the queue. */
+void pv_request_start_clock(struct pv_session *s);
 /* Drops what the server skips after an error: all requests before the next Sync. */
 void pv_request_skip(struct pv_session *s);
 void pv_pipeline_pump(struct pv_session *s);

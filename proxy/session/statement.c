@@ -547,8 +547,12 @@ execute_portal(struct pv_session *s, struct pv_request *r, struct pv_named *port
     r->named = pv_named_ref(portal);
     if (!pv_gate_define(s, run))
         return push_written(s, r, PV_NOMEM);
-    status = pv_msg_execute_write(&r->bytes, &execute);
+    status = pv_request_needs_flush(s, r) ? pv_msg_empty_write(&r->bytes, PV_CLIENT_FLUSH) : PV_OK;
+    if (status == PV_OK)
+        status = pv_msg_execute_write(&r->bytes, &execute);
     if (status == PV_OK && pv_trail_begin(s, r, run) != PV_OK) {
+        /* Its Sync must not want the row of what was described and not executed: this one cannot have any. */
+        portal->judged->is_logged = true;
         pv_error_simple(&error, "58030", "the query log cannot be written");
         return refuse(s, r, &error);
     }
