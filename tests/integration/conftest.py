@@ -190,3 +190,19 @@ def own_veil(cluster):
             cluster.rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename LIKE 'pgveil%%' AND usename LIKE %s",
                          ("%%%s%%" % (one.room or "none"),))
         one.close()
+
+
+@pytest.fixture
+def governed(own_veil):
+    """governed(change, start=True, ...): an installation whose small room was changed by change(room)."""
+
+    def make(change=None, start=True, config=None, users=None):
+        veil = own_veil(config=config, users=users)
+        veil.shape = data.small_room(veil.room)
+        if change:
+            change(veil.shape)
+        veil.write_room(veil.shape)
+        veil.provision()
+        return veil.start() if start else veil
+
+    return make

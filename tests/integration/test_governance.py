@@ -1,7 +1,6 @@
 """INTERFACE 1, 3 and 5: approvals, consent, access budgets, expiry. ATTACKS section 6 and T14, where a name says so."""
 import copy
 import datetime
-import json
 import sqlite3
 import threading
 import time
@@ -9,74 +8,10 @@ import time
 import psycopg
 import pytest
 
+from tests.integration.conftest import make_veil
 from tests.lib import data, wire as w
 from tests.lib.certs import ed25519
-
-
-@pytest.fixture
-def governed(own_veil):
-    """governed(change, start=True, config=None): an installation whose small room was changed by change(room)."""
-
-    def make(change=None, start=True, config=None):
-        veil = own_veil(config=config)
-        veil.shape = data.small_room(veil.room)
-        if change:
-            change(veil.shape)
-        veil.write_room(veil.shape)
-        veil.provision()
-        return veil.start() if start else veil
-
-    return make
-
-
-def approve(veil, question, party, *more, status=0, key=None):
-    done = veil.run("approve", "--room", veil.room, "--question", question, "--party", party, "--key",
-                    key or veil.keys[party], *more)
-    assert done.returncode == status, done.stdout + done.stderr
-    return done
-
-
-def consent(veil, party, verb, *subject, key=None, status=0):
-    done = veil.run("consent", "--room", veil.room, *subject, "--party", party, "--key", key or veil.keys[party], verb)
-    assert done.returncode == status, done.stdout + done.stderr
-    return done
-
-
-def states(veil):
-    done = veil.run("approvals", "--room", veil.room, "--json")
-    assert done.returncode == 0, done.stderr
-    return {(row["question"], row["party"]): row for row in json.loads(done.stdout)}
-
-
-def reload(veil, change):
-    change(veil.shape)
-    veil.write_room(veil.shape)
-    mark = len(veil.stderr())
-    veil.hup()
-    veil.wait_stderr("reloaded", mark)
-
-
-def within(seconds, attempt):
-    """Whether attempt() comes true; it is asked until then."""
-    deadline = time.monotonic() + seconds
-    while not attempt():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
-
-
-def refusal(conn, sql, params=None, **more):
-    """The diagnostics of a refusal, None when it is answered."""
-    try:
-        conn.execute(sql, params, **more).fetchall()
-        return None
-    except psycopg.Error as error:
-        return error.diag
-
-
-LABELS = "SELECT * FROM questions.labels"
-FIRST = "SELECT * FROM questions.first(n => 3)"
+from tests.lib.governance import FIRST, LABELS, approve, budget, consent, refusal, reload, spent, states, within
 
 
 # --- approvals
@@ -346,21 +281,6 @@ def test_what_nobody_could_have_signed_is_refused(governed):
 
 # --- budgets
 
-def budget(question=None, dataset=None, **runs):
-    def change(room):
-        limits = [{"per": per, "runs": n} for per, n in runs.items()]
-        if question:
-            room["questions"][question]["access_budget"] = limits
-        if dataset:
-            room["datasets"][dataset]["access_budget"] = limits
-
-    return change
-
-
-def spent(diag):
-    return diag is not None and diag.sqlstate == "53400" and "is spent" in diag.message_primary
-
-
 @pytest.mark.parametrize("per", ["day", "week", "month", "lifetime"])
 def test_a_budget_is_spent_and_says_so(governed, per):
     veil = governed(budget("first", **{per: 3}))
@@ -514,3 +434,41 @@ def test_a_room_expires_in_open_sessions_and_at_login(governed):
     assert "does not exist" in str(caught.value)
     reload(veil, lambda room: room.pop("expires"))
     assert refusal(conn, FIRST, prepare=True) is None
+
+
+# --- a question's own time
+
+HASTY = "SELECT * FROM questions.hasty(n => 1)"
+ONE = "SELECT * FROM questions.first(n => 1)"
+
+
+@pytest.mark.parametrize("frames", [
+    [w.query(HASTY)],
+    [w.query("SELECT 1; " + HASTY)],
+    [w.parse(HASTY), w.bind(), w.execute(), w.SYNC],
+    [w.parse(HASTY), w.describe("S"), w.bind(), w.describe("P"), w.execute("", 1), w.SYNC],
+    [w.parse(ONE), w.bind(), w.execute(), w.parse(HASTY), w.bind(), w.execute(), w.parse(ONE), w.bind(), w.execute(), w.SYNC],
+], ids=["simple", "second_of_two", "extended", "described", "pipelined"])
+def test_a_questions_time_is_up_whatever_carries_it(timed, frames):
+    """The server holds back its first replies until the last one; the time counts all the same."""
+    began = time.monotonic()
+    with timed.wire("alice", timed.room) as conn:
+        got = conn.ask(*frames)
+        assert w.errors(got) == ["57014"] and "statement timeout" in got[-2].fields["M"]
+        assert 0.25 < time.monotonic() - began < 5
+        assert w.rows(conn.ask(w.query(ONE))) == [("1", "g1")]
+
+
+@pytest.fixture(scope="module")
+def timed(cluster):
+    room = data.small_room("timed")
+    room["questions"]["hasty"] = copy.deepcopy(data.QUESTIONS["hasty"])
+    veil = make_veil(cluster, [room])
+    veil.room = "timed"
+    veil.provision()
+    veil.start()
+    yield veil
+    status = veil.stop()
+    veil.provision("--drop")
+    veil.close()
+    assert status == 0

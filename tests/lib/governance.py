@@ -1,0 +1,71 @@
+"""What tests of approvals, consent and budgets have in common: the commands, and asking until it comes true."""
+import json
+import time
+
+import psycopg
+
+LABELS = "SELECT * FROM questions.labels"
+FIRST = "SELECT * FROM questions.first(n => 3)"
+
+
+def approve(veil, question, party, *more, status=0, key=None):
+    done = veil.run("approve", "--room", veil.room, "--question", question, "--party", party, "--key",
+                    key or veil.keys[party], *more)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done
+
+
+def consent(veil, party, verb, *subject, key=None, status=0):
+    done = veil.run("consent", "--room", veil.room, *subject, "--party", party, "--key", key or veil.keys[party], verb)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done
+
+
+def states(veil):
+    done = veil.run("approvals", "--room", veil.room, "--json")
+    assert done.returncode == 0, done.stderr
+    return {(row["question"], row["party"]): row for row in json.loads(done.stdout)}
+
+
+def reload(veil, change):
+    change(veil.shape)
+    veil.write_room(veil.shape)
+    mark = len(veil.stderr())
+    veil.hup()
+    veil.wait_stderr("reloaded", mark)
+
+
+def within(seconds, attempt):
+    """Whether attempt() comes true; it is asked until then."""
+    deadline = time.monotonic() + seconds
+    while not attempt():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def refusal(conn, sql, params=None, **more):
+    """The diagnostics of a refusal, None when it is answered."""
+    try:
+        conn.execute(sql, params, **more).fetchall()
+        return None
+    except psycopg.Error as error:
+        return error.diag
+
+
+def budget(question=None, dataset=None, share=None, **runs):
+    """budget("first", day=3, share=1): so many runs a period, and each user's share of them."""
+
+    def change(room):
+        limits = [{"per": per, "runs": n, **({"runs_per_member": share} if share else {})} for per, n in runs.items()]
+        if question:
+            room["questions"][question]["access_budget"] = limits
+        if dataset:
+            room["datasets"][dataset]["access_budget"] = limits
+
+    return change
+
+
+def spent(diag):
+    return diag is not None and diag.sqlstate == "53400" and "is spent" in diag.message_primary
