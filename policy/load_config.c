@@ -177,10 +177,18 @@ set_pool(struct pv_doc *doc, const struct pv_located *value, void *field, const 
         KEY(pv_config, pool_mode, "mode", PV_J_STRING, false, pv_set_word, 0, 0, pool_words),
         KEY(pv_config, pool_size, "size", PV_J_INTEGER, false, pv_set_u32, 1, 10000, NULL),
         KEY(pv_config, pool_idle_timeout_ms, "idle_timeout", PV_J_STRING, false, pv_set_time, SECOND_MS, DAY_MS, NULL),
+        KEY(pv_config, pool_lifetime_ms, "server_lifetime", PV_J_STRING, false, pv_set_time, 0, 7 * DAY_MS, NULL),
+        KEY(pv_config, pool_wait_ms, "query_wait_timeout", PV_J_STRING, false, pv_set_time, 0, DAY_MS, NULL),
+        KEY(pv_config, pool_check_ms, "server_check_delay", PV_J_STRING, false, pv_set_time, 0, DAY_MS, NULL),
+        KEY(pv_config, pool_retry_ms, "server_login_retry", PV_J_STRING, false, pv_set_time, 1, 60 * MINUTE_MS, NULL),
+        KEY(pv_config, pool_prepared_max, "max_prepared_statements", PV_J_INTEGER, false, pv_set_u32, 1, 10000, NULL),
     };
 
     (void) key;
     (void) pv_load_object(doc, value, keys, PV_COUNT_OF(keys), field);
+    for (size_t i = 0; i < value->child_count; i++)
+        if (value->children[i].key != NULL && strcmp(value->children[i].key, "size") == 0)
+            ((struct pv_config *) field)->has_pool_size = true;
 }
 
 static void
@@ -320,9 +328,14 @@ set_upstreams(struct pv_doc *doc, const struct pv_located *value, void *field, c
 static void
 set_defaults(struct pv_config *config)
 {
-    config->pool_mode = PV_POOL_TRANSACTION;
+    config->pool_mode = PV_POOL_SESSION;
     config->pool_size = 20;
     config->pool_idle_timeout_ms = 10 * MINUTE_MS;
+    config->pool_lifetime_ms = 60 * MINUTE_MS;
+    config->pool_wait_ms = 2 * MINUTE_MS;
+    config->pool_check_ms = 30 * SECOND_MS;
+    config->pool_retry_ms = 2 * SECOND_MS;
+    config->pool_prepared_max = 200;
     config->clients_max = 10000;
     config->query_bytes_max = PV_QUERY_BYTES_DEFAULT;
     config->login_timeout_ms = 15 * SECOND_MS;

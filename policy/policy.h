@@ -91,7 +91,10 @@ struct pv_config {
     uint32_t workers; /* 0: one a core */
     enum pv_pool_mode pool_mode;
     uint32_t pool_size;
-    uint64_t pool_idle_timeout_ms;
+    bool has_pool_size; /* the file says so: then it holds for sessions of their own as well */
+    uint64_t pool_idle_timeout_ms, pool_lifetime_ms, pool_wait_ms; /* 0: none */
+    uint64_t pool_check_ms, pool_retry_ms;
+    uint32_t pool_prepared_max;
     uint32_t clients_max;
     uint64_t query_bytes_max;
     uint64_t login_timeout_ms;

@@ -92,6 +92,9 @@ show_net(struct evbuffer *out, struct pv_counters *sum)
         one(out, name, type, help, atomic_load(&sum->field));
     PV_COUNTER_TABLE(PV_X)
 #undef PV_X
+    head(out, "pool_wait_seconds_total", "counter", "Time that sessions waited for a connection to a database");
+    (void) evbuffer_add_printf(out, "pgveil_pool_wait_seconds_total %.6f\n",
+                               (double) atomic_load(&sum->pool_wait_us) / 1e6);
     for (size_t i = 0; i < PV_LATENCY_BUCKET_COUNT; i++)
         latency[i] = atomic_load(&sum->latency[i]);
     histogram(out, "statement_duration_seconds", "Time from a statement's arrival to its end", latency_bounds_us,

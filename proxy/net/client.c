@@ -6,12 +6,13 @@
  *  3. A slow client stops the reading of its server and a slow server that of its client. When both are stopped and
  *     the client has more to say, it may be waiting for us to take that before it reads: then its server is
  *     read on, a step at a time, up to PV_LINK_HELD_BYTES_MAX, where 53400 ends the session.
- *  4. A server connection is closed with its session; if a statement may be running there, it is cancelled first.
+ *  4. A server connection that a session still has at its end is closed with it; if a statement may be running there,
+ *     it is cancelled first.
  */
 #include "proxy/base/log.h"
 #include "proxy/crypto/tls.h"
 #include "proxy/net/client_int.h"
-#include "proxy/net/pool.h"
+#include "proxy/session/side.h"
 #include "proxy/wire/frame.h"
 
 #include <arpa/inet.h>
@@ -65,12 +66,12 @@ on_cancelled(void *context)
 }
 
 static void
-drop_server(struct pv_client *client)
+drop_server(struct pv_client *client, bool is_clean)
 {
-    if (client->server_link != NULL)
-        (void) atomic_fetch_sub(&client->worker->counters.servers, 1);
-    pv_pool_give(&client->worker->servers, client->server);
-    client->server = NULL;
+    pv_pool_forget(client->wait);
+    pv_pool_give(client->pooled, is_clean);
+    client->wait = NULL;
+    client->pooled = NULL;
     client->server_link = NULL;
 }
 
@@ -85,11 +86,13 @@ finish(struct pv_client *client)
         pv_cancel_map_remove(worker->net->cancels, client->cancel_pid, client->hooks.id);
     /* A statement whose client is gone would run on to its end. Nobody waits for this cancel. */
     if (client->server_link != NULL && client->cancel == NULL && client->was_busy &&
-        pv_server_cancel_start(client->server, NULL, NULL, &cancel) != PV_OK)
+        pv_server_cancel_start(pv_pooled_server(client->pooled), NULL, NULL, &cancel) != PV_OK)
         pv_log(PV_LOG_WARNING, "session %llu: its last statement could not be cancelled",
                (unsigned long long) client->hooks.id);
     pv_server_cancel_forget(client->cancel);
-    drop_server(client);
+    drop_server(client, false);
+    if (client->is_pinned)
+        (void) atomic_fetch_sub_explicit(&worker->counters.pool_pinned, 1, memory_order_relaxed);
     pv_link_finish(client->link, true);
     (void) event_del(&client->timer);
     pv_session_free(client->session);
@@ -121,7 +124,7 @@ server_eof(void *context, const char *words)
     pv_log(PV_LOG_WARNING, "session %llu: the connection to the database was lost: %s",
            (unsigned long long) client->hooks.id, words != NULL ? words : "closed by the server");
     PV_COUNT(&client->worker->counters, server_failures, 1);
-    drop_server(client);
+    drop_server(client, false);
     pv_session_server_lost(client->session, now_us, "08006", "the connection to the database was lost");
     leave(client);
 }
@@ -143,17 +146,26 @@ static const struct pv_link_events server_link_events = {
     .bytes = server_bytes, .eof = server_eof, .tls = link_tls_unasked, .drained = server_drained};
 
 static void
-server_open(void *context, struct pv_server *server, const struct pv_server_facts *facts, struct pv_slice rest)
+have_server(struct pv_client *client, struct pv_pooled *pooled, int64_t now_us)
+{
+    struct pv_server *server = pv_pooled_server(pooled);
+    struct pv_server_facts facts;
+
+    client->pooled = pooled;
+    client->server_link = pv_server_link(server);
+    pv_link_set_owner(client->server_link, &server_link_events, client);
+    pv_side_facts(pv_server_side(server), client->is_shared, &facts);
+    pv_session_server_open(client->session, now_us, &facts);
+}
+
+static void
+server_open(void *context, struct pv_pooled *pooled)
 {
     struct pv_client *client = context;
     int64_t now_us = enter(client);
 
-    client->server_link = pv_server_link(server);
-    pv_link_set_owner(client->server_link, &server_link_events, client);
-    PV_COUNT(&client->worker->counters, servers, 1);
-    pv_session_server_open(client->session, now_us, facts);
-    if (rest.len > 0 && !client->wants_close)
-        pv_session_server_bytes(client->session, now_us, rest);
+    client->wait = NULL;
+    have_server(client, pooled, now_us);
     leave(client);
 }
 
@@ -163,13 +175,12 @@ server_failed(void *context, const char *sqlstate, const char *words)
     struct pv_client *client = context;
     int64_t now_us = enter(client);
 
-    client->server = NULL;
-    PV_COUNT(&client->worker->counters, server_failures, 1);
+    client->wait = NULL;
     pv_session_server_lost(client->session, now_us, sqlstate, words);
     leave(client);
 }
 
-static const struct pv_server_events server_events = {.open = server_open, .failed = server_failed};
+static const struct pv_pool_events server_events = {.open = server_open, .failed = server_failed};
 
 /* ---- The client's side ---- */
 
@@ -337,17 +348,37 @@ static void
 take_server(struct pv_client *client, int64_t now_us)
 {
     struct pv_worker *worker = client->worker;
-    const struct pv_room *room = pv_policy_room(pv_world_policy(worker->world), pv_slice_cstr(client->room));
+    const struct pv_config *config = &pv_world_policy(worker->world)->config;
+    const char *conformance = worker->net->options.conformance_room;
+    struct pv_pooled *pooled = NULL;
+    enum pv_status status;
 
     client->wants_server = false;
     if (client->is_over_limit) {
         client->wants_refusal = true;
-    } else if (room == NULL) {
-        pv_session_server_lost(client->session, now_us, "3D000", "the clean room is no longer there");
-    } else if (pv_pool_take(&worker->servers, worker->world, room, &server_events, client, &client->server) != PV_OK) {
-        client->server = NULL;
-        pv_session_server_lost(client->session, now_us, "53200", "out of memory");
+        return;
     }
+    if (!client->has_asked) {
+        client->has_asked = true;
+        client->is_shared = config->pool_mode == PV_POOL_TRANSACTION &&
+                            (conformance == NULL || strcmp(conformance, client->room) != 0);
+    }
+    status = pv_pool_take(worker->pool, client->room, client->is_shared, &server_events, client, &pooled,
+                          &client->wait);
+    if (status == PV_OK)
+        have_server(client, pooled, now_us);
+    else if (status == PV_NOTFOUND)
+        pv_session_server_lost(client->session, now_us, "3D000", "the clean room is no longer there");
+    else if (status != PV_MORE)
+        pv_session_server_lost(client->session, now_us, "53200", "out of memory");
+}
+
+/* What was said for it has gone out. */
+static void
+release_server(struct pv_client *client)
+{
+    client->wants_release = false;
+    drop_server(client, true);
 }
 
 static void
@@ -357,7 +388,7 @@ cancel_server(struct pv_client *client, int64_t now_us)
     if (client->cancel != NULL)
         return; /* one is under way; its end answers for both */
     if (client->server_link == NULL ||
-        pv_server_cancel_start(client->server, on_cancelled, client, &client->cancel) != PV_OK) {
+        pv_server_cancel_start(pv_pooled_server(client->pooled), on_cancelled, client, &client->cancel) != PV_OK) {
         client->cancel = NULL;
         pv_session_server_cancelled(client->session, now_us);
     }
@@ -397,6 +428,8 @@ leave(struct pv_client *client)
             refuse(client, now_us);
         else if (client->wants_tls)
             begin_tls(client);
+        else if (client->wants_release)
+            release_server(client);
         else if (client->wants_server)
             take_server(client, now_us);
         else if (pv_session_has_more(client->session) && pv_link_held(client->link) <= PV_LINK_LOW_BYTES)

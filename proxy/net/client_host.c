@@ -124,6 +124,27 @@ host_audit_ask(void *context, struct pv_ask *ask)
     return pv_worker_ask(((struct pv_client *) context)->worker, ask);
 }
 
+static void
+host_release_server(void *context)
+{
+    ((struct pv_client *) context)->wants_release = true;
+}
+
+static void
+host_pin_server(void *context, bool is_pinned)
+{
+    struct pv_client *client = context;
+    struct pv_counters *counters = &client->worker->counters;
+
+    client->is_pinned = is_pinned;
+    if (is_pinned) {
+        PV_COUNT(counters, pool_pinned, 1);
+        PV_COUNT(counters, pool_pins, 1);
+    } else {
+        (void) atomic_fetch_sub_explicit(&counters->pool_pinned, 1, memory_order_relaxed);
+    }
+}
+
 const struct pv_session_host pv_client_host = {
     .to_client = host_to_client,
     .to_server = host_to_server,
@@ -137,4 +158,6 @@ const struct pv_session_host pv_client_host = {
     .pause_client = host_pause_client,
     .close = host_close,
     .audit_ask = host_audit_ask,
+    .release_server = host_release_server,
+    .pin_server = host_pin_server,
 };

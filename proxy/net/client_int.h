@@ -13,7 +13,8 @@ struct pv_client {
     struct pv_worker *worker;
     struct pv_session *session;
     struct pv_link *link;
-    struct pv_server *server;    /* NULL: none yet, or lost */
+    struct pv_pooled *pooled;    /* NULL: none at hand */
+    struct pv_pool_wait *wait;   /* NULL: none is waited for */
     struct pv_link *server_link; /* its link, once open */
     struct pv_server_cancel *cancel;
     struct event timer;
@@ -23,7 +24,10 @@ struct pv_client {
     bool is_direct_tls;
     bool is_over_limit; /* accepted to be refused */
     /* What the engine asked for in the call at hand. */
-    bool wants_tls, wants_server, wants_cancel, wants_close, wants_refusal;
+    bool is_shared;  /* of the server connections: told at the first one */
+    bool has_asked;  /* for the first one */
+    bool is_pinned;
+    bool wants_tls, wants_server, wants_release, wants_cancel, wants_close, wants_refusal;
     char room[PV_NAME_BYTES_MAX + 1]; /* wants_server */
     bool was_busy;                    /* before the call at hand */
     /* Back pressure. */

@@ -31,6 +31,16 @@ enum { PV_LATENCY_BUCKET_COUNT = 1 PV_LATENCY_BUCKETS(PV_X) };
     X(cancels_refused, "cancel_requests_refused_total", "counter", \
       "Cancel requests that named none or came too often") \
     X(server_failures, "server_connection_failures_total", "counter", "Connections to databases that failed or broke") \
+    X(pool_used, "pool_servers_used", "gauge", "Connections to databases that serve a session now") \
+    X(pool_idle, "pool_servers_idle", "gauge", "Connections to databases that wait for a session") \
+    X(pool_dialing, "pool_servers_login", "gauge", "Connections to databases that are being opened") \
+    X(pool_waiting, "pool_clients_waiting", "gauge", "Sessions that wait for a connection to a database") \
+    X(pool_waits, "pool_waits_total", "counter", "Times that a session had to wait for a connection") \
+    X(pool_wait_us, NULL, NULL, NULL) \
+    X(pool_wait_timeouts, "pool_wait_timeouts_total", "counter", "Waits that pool.query_wait_timeout ended") \
+    X(pool_pinned, "pool_sessions_pinned", "gauge", \
+      "Sessions that keep their connection between transactions, for what cannot be carried to another") \
+    X(pool_pins, "pool_pins_total", "counter", "Times that a session began to keep its connection") \
     X(client_in, "client_received_bytes_total", "counter", "Bytes received from clients") \
     X(server_in, "server_received_bytes_total", "counter", "Bytes received from databases") \
     X(rows, "rows_total", "counter", "Rows that reached clients") \

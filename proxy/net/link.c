@@ -359,11 +359,22 @@ on_writable(evutil_socket_t fd, short what, void *context)
     settle(link);
 }
 
+static enum pv_status
+assign(struct pv_link *link)
+{
+    struct event_base *base = pv_loop_base(link->thread->loop);
+
+    if (event_assign(&link->read_event, base, link->fd, EV_READ | EV_PERSIST, on_readable, link) != 0 ||
+        event_assign(&link->write_event, base, link->fd, EV_WRITE | EV_PERSIST, on_writable, link) != 0)
+        return PV_NOMEM;
+    pv_link_arm(link);
+    return link->is_paused || link->is_read_armed ? PV_OK : PV_NOMEM;
+}
+
 enum pv_status
 pv_link_open(struct pv_link_thread *thread, int fd, bool is_paused, const struct pv_link_events *events, void *context,
              struct pv_link **link)
 {
-    struct event_base *base = pv_loop_base(thread->loop);
     struct pv_link *opened = pv_calloc(1, sizeof(*opened));
 
     if (opened == NULL)
@@ -373,19 +384,45 @@ pv_link_open(struct pv_link_thread *thread, int fd, bool is_paused, const struct
     opened->events = events;
     opened->context = context;
     opened->is_paused = is_paused;
-    if (event_assign(&opened->read_event, base, fd, EV_READ | EV_PERSIST, on_readable, opened) != 0 ||
-        event_assign(&opened->write_event, base, fd, EV_WRITE | EV_PERSIST, on_writable, opened) != 0) {
-        pv_free(opened);
-        return PV_NOMEM;
-    }
-    pv_link_arm(opened);
-    if (!is_paused && !opened->is_read_armed) {
+    if (assign(opened) != PV_OK) {
         pv_free(opened);
         return PV_NOMEM;
     }
     thread->link_count++;
     *link = opened;
     return PV_OK;
+}
+
+bool
+pv_link_may_leave(const struct pv_link *link)
+{
+    return link->depth == 0 && link->gather == NULL && pv_buf_len(&link->held) == 0 &&
+           link->phase != PV_LINK_HANDSHAKE && !link->is_finishing && !link->is_broken && !link->is_eof;
+}
+
+void
+pv_link_leave(struct pv_link *link)
+{
+    pv_assert(pv_link_may_leave(link));
+    (void) event_del(&link->read_event);
+    (void) event_del(&link->write_event);
+    link->is_read_armed = link->is_write_armed = false;
+    link->thread->link_count--;
+    link->thread = NULL;
+}
+
+enum pv_status
+pv_link_join(struct pv_link *link, struct pv_link_thread *thread)
+{
+    enum pv_status status;
+
+    link->thread = thread;
+    thread->link_count++;
+    status = assign(link);
+    /* What came in between: the socket says so by itself, what TLS holds does not, and neither does a broken link. */
+    if (status == PV_OK && (link->is_broken || (link->phase == PV_LINK_TLS && pv_tls_pending(link->tls) > 0)))
+        poke(link);
+    return status;
 }
 
 void

@@ -2,7 +2,7 @@
  * One socket of a session, client's or server's, plain or TLS: bytes in by callback,
  * bytes out gathered during an engine call and sent at its end with one writev (or
  * TLS write). A buffer exists only while the peer does not take what we have for it.
- * A link belongs to one thread.
+ * A link belongs to one thread at a time.
  *
  * Callbacks run from the loop, never from within a pv_link_* call, so an owner may
  * call anything from anywhere, pv_link_finish and pv_link_free included.
@@ -71,6 +71,13 @@ const struct pv_tls *pv_link_tls(const struct pv_link *link); /* NULL: plain */
  * The owner hears nothing more.
  */
 void pv_link_finish(struct pv_link *link, bool is_lingering);
+/*
+ * To another thread: `leave` on its own, outside of its callbacks, when it holds nothing and no TLS handshake runs;
+ * `join` on the other, which reads it from then on. PV_NOMEM: it has joined, and can only be freed.
+ */
+void pv_link_leave(struct pv_link *link);
+bool pv_link_may_leave(const struct pv_link *link);
+enum pv_status pv_link_join(struct pv_link *link, struct pv_link_thread *thread) PV_MUST_CHECK;
 /* At once. NULL is fine. */
 void pv_link_free(struct pv_link *link);
 

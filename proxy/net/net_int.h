@@ -12,6 +12,7 @@
 #include "proxy/net/listen.h"
 #include "proxy/net/loop.h"
 #include "proxy/net/net.h"
+#include "proxy/net/pool.h"
 #include "proxy/net/server.h"
 #include "proxy/session/session.h"
 
@@ -27,6 +28,7 @@ struct pv_worker {
     struct pv_loop *loop;
     struct pv_link_thread *links;
     struct pv_server_thread servers;
+    struct pv_pool *pool;
     struct pv_journal_port *port;
     struct pv_message port_message; /* queued at most once: `is_port_posted` */
     _Atomic bool is_port_posted;
@@ -53,6 +55,7 @@ struct pv_net {
     struct pv_cancel_map *cancels;
     struct pv_desk *desk;
     struct pv_lookup *lookup;
+    struct pv_pools *pools;
     struct pv_session_env env[2]; /* what the workers' are made from */
     _Atomic uint32_t client_count;
     _Atomic uint64_t session_next;

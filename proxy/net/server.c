@@ -8,6 +8,7 @@
 #include "proxy/net/dial.h"
 #include "proxy/net/loop.h"
 #include "proxy/session/backend.h"
+#include "proxy/session/side.h"
 #include "proxy/wire/message.h"
 
 #include <stdio.h>
@@ -32,6 +33,7 @@ struct pv_server {
     struct pv_link *link;
     struct pv_backend_login *login; /* while logging in */
     struct pv_task *timeout;
+    struct pv_side *side; /* once open */
     struct pv_address address;
     uint32_t pid;
     size_t key_len;
@@ -77,6 +79,7 @@ server_free(struct pv_server *server)
     pv_wipe(server->key, sizeof(server->key));
     pv_world_unref(server->world);
     pv_tls_context_unref(server->tls);
+    pv_side_free(server->side);
     pv_free(server->host);
     pv_free(server);
 }
@@ -229,6 +232,12 @@ logged_in(struct pv_server *server, struct pv_slice rest)
         names[count + i] = pv_backend_parameter_value(login, i);
     }
     facts.identity_key = pv_slice_of(server->identity, server->identity_len);
+    server->side = pv_side_new(&facts, pv_world_policy(server->world)->config.pool_prepared_max);
+    if (server->side == NULL) {
+        pv_free(names);
+        fail_nomem(server);
+        return;
+    }
     server->pid = facts.pid;
     server->key_len = key.len <= sizeof(server->key) ? key.len : 0;
     memcpy(server->key, key.data, server->key_len);
@@ -404,6 +413,25 @@ struct pv_link *
 pv_server_link(struct pv_server *server)
 {
     return server->is_open ? server->link : NULL;
+}
+
+struct pv_side *
+pv_server_side(struct pv_server *server)
+{
+    return server->side;
+}
+
+void
+pv_server_leave(struct pv_server *server)
+{
+    pv_link_leave(server->link);
+}
+
+enum pv_status
+pv_server_join(struct pv_server *server, struct pv_server_thread *thread)
+{
+    server->thread = thread;
+    return pv_link_join(server->link, thread->links);
 }
 
 void

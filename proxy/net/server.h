@@ -40,6 +40,10 @@ enum pv_status pv_server_connect(struct pv_server_thread *thread, struct pv_worl
                                  const struct pv_server_events *events, void *context,
                                  struct pv_server **server) PV_MUST_CHECK;
 struct pv_link *pv_server_link(struct pv_server *server);
+struct pv_side *pv_server_side(struct pv_server *server); /* once open; lives as long as the server */
+/* To another thread: `leave` on the one that it is on, when nothing of it is under way, then `join` on the other. */
+void pv_server_leave(struct pv_server *server);
+enum pv_status pv_server_join(struct pv_server *server, struct pv_server_thread *thread) PV_MUST_CHECK;
 /* At any time: sends what is gathered and closes, with Terminate (once open) when `is_polite`. NULL is fine. */
 void pv_server_close(struct pv_server *server, bool is_polite);
 

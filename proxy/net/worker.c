@@ -227,6 +227,7 @@ do_policy(struct pv_message *message)
 
     pv_world_unref(worker->world);
     worker->world = order->world;
+    pv_pool_world(worker->pool, worker->world);
     pv_cache_clear(worker->cache); /* it would hold the old one */
     pv_free(order);
     for (struct pv_client *at = worker->clients, *next; at != NULL; at = next) {
@@ -309,6 +310,7 @@ do_drain(struct pv_message *message)
 
     worker->is_draining = true;
     stop_accepting(worker);
+    pv_pool_drain(worker->pool);
     worker->drain_watch = pv_loop_every(worker->loop, DRAIN_WATCH_MS, end_if_done, worker);
     worker->drain_end = pv_loop_once(worker->loop, order->timeout_ms, end_all, worker);
     pv_free(order);
@@ -429,7 +431,8 @@ open_worker(struct pv_net *net, unsigned index)
     worker->servers.links = worker->links;
     worker->servers.lookup = net->lookup;
     worker->servers.conformance_room = net->options.conformance_room;
-    return PV_OK;
+    worker->pool = pv_pool_new(net->pools, index, &worker->servers, &worker->counters, worker->world);
+    return worker->pool == NULL ? PV_NOMEM : PV_OK;
 }
 
 /* Takes the socket. */
@@ -524,9 +527,11 @@ pv_net_open(const struct pv_net_options *options, struct pv_net **net, char *err
     opened->bounds = pv_calloc(bounds_max + 1, sizeof(*opened->bounds));
     opened->cancels = pv_cancel_map_new();
     opened->lookup = pv_lookup_new(options->store);
+    opened->pools = pv_pools_new(worker_count(config));
     if (options->state_path != NULL && pv_desk_open(options->state_path, &opened->desk) != PV_OK)
         goto fail;
-    if (opened->workers == NULL || opened->bounds == NULL || opened->cancels == NULL || opened->lookup == NULL)
+    if (opened->workers == NULL || opened->bounds == NULL || opened->cancels == NULL || opened->lookup == NULL ||
+        opened->pools == NULL)
         goto fail;
     /* `listeners` of a worker has room for all bounds. */
     opened->bound_count = bounds_max;
@@ -614,6 +619,7 @@ close_worker(struct pv_worker *worker)
     pv_task_free(worker->drain_end);
     pv_task_free(worker->drain_watch);
     /* Delivers what is still queued: the port and the links outlive that. */
+    pv_pool_free(worker->pool);
     pv_loop_free(worker->loop);
     pv_journal_port_free(worker->port);
     pv_link_thread_free(worker->links);
@@ -630,6 +636,7 @@ pv_net_free(struct pv_net *net)
         return;
     pv_net_join(net);
     pv_lookup_free(net->lookup);
+    pv_pools_end(net->pools);
     for (unsigned i = 0; i < net->worker_count; i++)
         close_worker(&net->workers[i]);
     for (size_t i = 0; i < net->bound_count; i++)
@@ -638,6 +645,7 @@ pv_net_free(struct pv_net *net)
     pv_free(net->bounds);
     pv_free(net->workers);
     pv_cancel_map_free(net->cancels);
+    pv_pools_free(net->pools);
     pv_world_unref(net->options.world);
     pv_free(net);
 }

@@ -19,7 +19,7 @@
  * Denial is by poison: in place of the denied text goes one that the server must refuse, and its
  * ErrorResponse becomes ours. So transaction status, skipping and the unnamed statement are always the server's own.
  */
-#include "proxy/session/session_int.h"
+#include "proxy/session/side_int.h"
 
 #include "parser/sqltext.h"
 #include "policy/standing.h"
@@ -53,7 +53,7 @@ pv_gate_caller(struct pv_session *s, struct pv_caller *caller, struct pv_names p
     caller->attributes = s->account->attributes;
     caller->search_path = path;
     caller->now_us = s->now_us;
-    caller->backend_pid = s->server_pid;
+    caller->backend_pid = s->is_pooled ? s->server_pid : 0;
     caller->is_conformance = s->is_conformance;
     caller->is_backslashed = s->is_conformance && s->is_backslashed;
     caller->prepared = prepared_facts;
@@ -204,6 +204,40 @@ pv_gate_trial(struct pv_session *s, struct pv_named *named, struct pv_arena *are
     }
     *fresh = judged;
     return PV_MORE;
+}
+
+/* What a text means today, statement by statement as before. */
+static bool
+is_same_today(struct pv_session *s, struct pv_judged *judged, bool is_parse)
+{
+    struct pv_judged *fresh = judge_under(s, judged->text, judged->oids, judged->oid_count, is_parse, judged->path);
+    bool is_same = fresh != NULL && fresh->count == judged->count;
+
+    for (size_t i = 0; is_same && i < fresh->count; i++)
+        is_same = fresh->decisions[i].is_allowed && same_text(fresh->decisions[i].forwarded, judged->decisions[i].forwarded) &&
+                  same_oids(&fresh->decisions[i], &judged->decisions[i]);
+    pv_judged_unref(fresh);
+    return is_same;
+}
+
+enum pv_status
+pv_gate_retry(struct pv_session *s, struct pv_request *r)
+{
+    bool is_parse = r->kind != PV_REQUEST_QUERY;
+
+    if (r->kind == PV_REQUEST_SYNC)
+        return PV_OK;
+    for (size_t i = 0; i < r->run_count; i++) {
+        struct pv_judged *judged = r->runs[i].judged, *effective = r->runs[i].effective_judged;
+
+        if (judged == NULL || (i > 0 && judged == r->runs[i - 1].judged))
+            continue;
+        if (!is_same_today(s, judged, is_parse) || (effective != NULL && !is_same_today(s, effective, true)))
+            return PV_DENIED;
+    }
+    if (r->run_count == 0 && r->named != NULL && !is_same_today(s, r->named->judged, true))
+        return PV_DENIED;
+    return PV_OK;
 }
 
 /* ---- Runs ---- */
@@ -403,6 +437,8 @@ push_setup(struct pv_session *s, const char *only, bool is_apart)
 void
 pv_gate_identity_after(struct pv_session *s, enum pv_request_kind kind, const struct pv_decision *decision)
 {
+    if (s->side != NULL && pv_gate_is_reset(decision) && !pv_lease_identity(s))
+        return;
     /* A Sync of ours inside a segment of the client's would end what an earlier error skips. */
     if (pv_gate_is_reset(decision))
         push_setup(s, only_of(decision), kind == PV_REQUEST_QUERY && !s->is_segment_open);
@@ -420,17 +456,25 @@ pv_gate_refresh_identity(struct pv_session *s)
 
     if (!s->is_identity_stale || s->is_segment_open)
         return;
-    status = pv_identity_sql(s->room, s->user, s->account->attributes, s->account->attribute_count, s->server_pid,
-                             pv_buf_slice(&s->identity_key), &sql);
-    if (status != PV_OK) {
-        pv_buf_wipe(&sql);
-        pv_session_fail(s, status);
-        return;
-    }
     if (s->tail == NULL && s->track.status == 'I')
         s->is_identity_stale = false;
-    pv_buf_wipe(&s->identity_sql);
-    s->identity_sql = sql;
+    if (s->side != NULL) {
+        /* A transaction that is open may take it back: whoever is next says it again. */
+        pv_tag_unref(s->side->identity);
+        s->side->identity = NULL;
+        if (!pv_lease_identity(s))
+            return;
+    } else {
+        status = pv_identity_sql(s->room, s->user, s->account->attributes, s->account->attribute_count, s->server_pid,
+                                 pv_buf_slice(&s->identity_key), &sql);
+        if (status != PV_OK) {
+            pv_buf_wipe(&sql);
+            pv_session_fail(s, status);
+            return;
+        }
+        pv_buf_wipe(&s->identity_sql);
+        s->identity_sql = sql;
+    }
     push_internal_statement(s, pv_buf_slice(&s->identity_sql), true);
     push_internal_sync(s);
 }
@@ -481,11 +525,18 @@ fill_query(struct pv_session *s, struct pv_request *r, struct pv_judged *judged,
         }
         if (pv_person_is_change(s, decision) && !pv_person_may_change(s, judged, true, error))
             return PV_DENIED;
+        /* Behind a reset that is not the last there is SQL of ours, which names the server's process. */
+        if (i + 1 < judged->count && pv_gate_is_reset(decision) && pv_lease_must_wait(s))
+            return PV_MORE;
+        if (i + 1 < judged->count && pv_gate_is_reset(decision) && s->side != NULL && !pv_lease_identity(s))
+            return PV_NOMEM;
         pv_gate_run_init(s, run, judged, i);
         r->run_count++;
         s->looking_runs = r->runs;
         s->looking_count = r->run_count - 1;
         status = pv_gate_effective(s, r, run, error);
+        if (status == PV_OK)
+            status = pv_lease_bind(s, r, decision);
         s->looking_count = 0;
         if (status == PV_OK && !pv_gate_define(s, run))
             return PV_NOMEM;
@@ -581,6 +632,7 @@ forward_query(struct pv_session *s, struct pv_request *r, struct pv_judged *judg
     if (status != PV_OK && status != PV_DENIED)
         pv_session_fail(s, status);
     /* What follows a reset waits until the identity is back behind it, which on_ready sees to. */
+    r->is_in_segment = s->is_segment_open;
     r->is_reset = !r->is_poison && (pv_gate_is_reset(&judged->decisions[judged->count - 1]) ||
                                     pv_person_is_change(s, &judged->decisions[judged->count - 1]));
     pv_request_push(s, r);

@@ -6,7 +6,7 @@
  * could change the answer, the answer is PV_MORE and the message waits.
  */
 #include "policy/standing.h"
-#include "proxy/session/session_int.h"
+#include "proxy/session/side_int.h"
 
 #include <string.h>
 
@@ -135,6 +135,7 @@ pv_named_unref(struct pv_named *named)
     if (named == NULL || --named->refs > 0)
         return;
     pv_judged_unref(named->judged);
+    pv_prep_unref(named->prep);
     pv_free(named->parameters);
     pv_free(named->name);
     pv_free(named);
@@ -192,6 +193,7 @@ pv_names_drop(struct pv_name_table *table, const char *name)
     *link = named->next;
     named->next = NULL;
     table->count--;
+    table->bound_count -= named->is_bound ? 1 : 0;
     pv_named_unref(named);
 }
 
@@ -207,6 +209,7 @@ pv_names_put(struct pv_name_table *table, struct pv_named *named)
     named->next = *bucket;
     *bucket = pv_named_ref(named);
     table->count++;
+    table->bound_count += named->is_bound ? 1 : 0;
     return PV_OK;
 }
 
@@ -227,6 +230,7 @@ pv_names_drop_if(struct pv_name_table *table, bool (*is_dropped)(const struct pv
             *link = named->next;
             named->next = NULL;
             table->count--;
+            table->bound_count -= named->is_bound ? 1 : 0;
             pv_named_unref(named);
         }
     }

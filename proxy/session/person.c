@@ -62,6 +62,7 @@ pv_person_take(struct pv_session *s, const struct pv_person *person)
     s->own_member.user = person->name;
     s->member = &s->own_member;
     s->party = person->member->party;
+    pv_lease_person(s);
     s->service = strcmp(person->name, s->login_user) == 0 ? NULL : s->login_user;
 }
 

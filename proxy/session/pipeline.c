@@ -4,7 +4,8 @@
  *  2. Replies belong to the first request that was sent and has a reply due; nothing else.
  *  3. The server keeps replies until a Sync, a Flush or 8 KiB of them: what it is at is found by what it was sent, not by
  * what it has said (pv_request_running). Where that would not tell, an Execute takes a Flush before it.
- *  4. A poisoned request carries nothing of the client's but a name it chose for a statement.
+ *  4. Requests that were never sent are answered in their turn all the same (is_local, pv_lease_answer).
+ *  5. A poisoned request carries nothing of the client's but a name it chose for a statement.
  */
 #include "proxy/session/session_int.h"
 
@@ -38,7 +39,11 @@ pv_request_free(struct pv_request *r)
         pv_judged_unref(r->runs[i].effective_judged);
         pv_named_unref(r->runs[i].defines);
     }
+    for (size_t i = 0; i < r->bind_count; i++)
+        pv_named_unref(r->binds[i]);
     pv_named_unref(r->named);
+    pv_named_unref(r->statement);
+    pv_named_unref(r->bound);
     pv_buf_clear(&r->bytes);
     pv_arena_free(r->arena);
 }
@@ -141,6 +146,23 @@ pv_request_push(struct pv_session *s, struct pv_request *r)
         s->is_doomed = true;
 }
 
+void
+pv_request_insert_sent(struct pv_session *s, struct pv_request *before, struct pv_request *r)
+{
+    r->is_sent = true;
+    r->next = before;
+    r->previous = before == NULL ? s->tail : before->previous;
+    if (r->previous == NULL)
+        s->head = r;
+    else
+        r->previous->next = r;
+    if (before == NULL)
+        s->tail = r;
+    else
+        before->previous = r;
+    s->request_count++;
+}
+
 static void
 unlink_request(struct pv_session *s, struct pv_request *r)
 {
@@ -173,8 +195,12 @@ pv_request_pop(struct pv_session *s)
 struct pv_request *
 pv_request_head(struct pv_session *s)
 {
-    while (s->head != NULL && s->head->is_sent && s->head->kind == PV_REQUEST_FLUSH)
-        pv_request_pop(s);
+    while (s->head != NULL && s->head->is_sent && (s->head->kind == PV_REQUEST_FLUSH || s->head->is_local)) {
+        if (s->head->kind == PV_REQUEST_FLUSH)
+            pv_request_pop(s);
+        else
+            pv_result_local(s, s->head);
+    }
     return s->head != NULL && s->head->is_sent ? s->head : NULL;
 }
 
@@ -219,7 +245,9 @@ pv_request_poison(struct pv_session *s, struct pv_request *r, const struct pv_er
         return;
     }
     pv_named_unref(r->named);
-    r->named = NULL;
+    pv_named_unref(r->statement);
+    r->named = r->statement = NULL;
+    r->is_local = false;
     for (size_t i = 0; i < r->run_count; i++) {
         pv_named_unref(r->runs[i].defines);
         r->runs[i].defines = NULL;
@@ -234,7 +262,8 @@ pv_request_poison(struct pv_session *s, struct pv_request *r, const struct pv_er
         pv_session_fatal(s, r->error.sqlstate, r->error.message);
         return;
     } else if (r->kind == PV_REQUEST_PARSE && r->name != NULL) {
-        parse.statement = pv_slice_cstr(r->name);
+        /* A shared server has other names than the client's. */
+        parse.statement = pv_slice_cstr(s->is_pooled && r->name[0] != '\0' ? PV_POISON_NAME : r->name);
         parse.text = pv_slice_cstr(text);
         status = pv_msg_parse_write(&r->bytes, &parse);
     } else {
@@ -253,10 +282,18 @@ pv_pipeline_pump(struct pv_session *s)
         return;
     while (s->unsent != NULL && !s->is_cancel_pending && s->unsent->ticket_last <= s->durable) {
         struct pv_request *r = s->unsent;
-        struct pv_slice bytes = pv_buf_slice(&r->bytes);
+        size_t len = pv_buf_len(&r->bytes);
 
-        pv_buf_put_slice(&s->server_out, bytes);
-        s->unsent_bytes -= bytes.len;
+        if (s->is_pooled && s->side == NULL) {
+            if (pv_lease_answer(s, r))
+                continue;
+            pv_lease_ask(s);
+            break;
+        }
+        if (s->side != NULL && !pv_lease_send(s, r))
+            break;
+        pv_buf_put_slice(&s->server_out, pv_buf_slice(&r->bytes));
+        s->unsent_bytes -= len;
         r->is_sent = true;
         pv_buf_clear(&r->bytes);
         s->unsent = r->next;

@@ -6,7 +6,7 @@
  *     record.
  *  3. Errors and notices are written anew; replies to requests of ours go nowhere.
  */
-#include "proxy/session/session_int.h"
+#include "proxy/session/side_int.h"
 
 #include <string.h>
 #include <strings.h>
@@ -224,7 +224,9 @@ on_parse_complete(struct pv_session *s, struct pv_request *r, const struct reply
         violation(s);
         return;
     }
-    confirm(s, &s->statements, r->named);
+    pv_lease_parsed(s, r);
+    if (!r->is_replay)
+        confirm(s, &s->statements, r->named);
     pass(s, r, reply->raw);
     pv_request_pop(s);
 }
@@ -336,6 +338,7 @@ fail_request(struct pv_session *s, struct pv_request *r)
     r->has_failed = true;
     r->deadline_us = INT64_MAX;
     pv_track_error(s);
+    pv_lease_failed(s, r);
     if (r->kind == PV_REQUEST_QUERY || r->kind == PV_REQUEST_SYNC) {
         for (size_t i = 0; r->kind == PV_REQUEST_QUERY && i < r->run_count; i++)
             pv_trail_end(s, &r->runs[i], PV_OUTCOME_FAILED, s->segment_sqlstate);
@@ -377,6 +380,13 @@ on_error(struct pv_session *s, struct pv_request *r, const struct reply *reply)
     if (r->is_poison) {
         memcpy(s->segment_sqlstate, r->error.sqlstate, strlen(r->error.sqlstate) == 5 ? 6 : 0);
         pv_error_write(s, &r->error);
+    } else if (r->is_harvest) {
+        pv_trail_database_error(s, NULL, &notice); /* the settings stay where they are, and the session with them */
+    } else if (r->is_checkout) {
+        pv_trail_database_error(s, NULL, &notice);
+        pv_session_fatal(s, "08006", "the connection to the database cannot be used");
+    } else if (r->bound != NULL && (r->next == NULL || r->next->is_apart)) {
+        pv_trail_database_error(s, NULL, &notice); /* what calls it by name says that it is not there */
     } else if (r->is_apart) {
         if (s->track.status == 'I')
             pv_session_fatal(s, "XX000", "the database does not take the session's identity");
@@ -401,20 +411,15 @@ end_described(struct pv_session *s, struct pv_request *r)
     }
 }
 
+/* A segment or a Query is over; `raw`: what says so to the client. */
 static void
-on_ready(struct pv_session *s, struct pv_request *r, const struct reply *reply)
+finish_segment(struct pv_session *s, struct pv_request *r, uint8_t status, struct pv_slice raw)
 {
     bool is_shown = !r->is_internal, is_setup = r->is_setup, is_query = r->kind == PV_REQUEST_QUERY;
-    uint8_t status;
 
-    if (pv_msg_ready_read(reply->body, &status) != PV_OK || (r->is_poison && !r->has_failed) ||
-        (is_query && !is_setup && r->run_at < r->run_count && !s->is_conformance)) {
-        violation(s);
-        return;
-    }
     if (r->kind == PV_REQUEST_SYNC)
         end_described(s, r);
-    if (is_query) {
+    if (is_query && is_shown) {
         pv_names_drop(&s->statements, "");
         pv_names_drop(&s->portals, "");
     }
@@ -425,24 +430,62 @@ on_ready(struct pv_session *s, struct pv_request *r, const struct reply *reply)
     /* A failed transaction takes its resets back by itself. */
     if (is_query && !r->has_failed && status != 'E' && r->run_count > 0 && r->runs[r->run_count - 1].decision != NULL)
         pv_gate_identity_after(s, PV_REQUEST_QUERY, r->runs[r->run_count - 1].decision);
+    if (s->side != NULL)
+        pv_lease_ready(s, r);
     pv_request_pop(s);
     if (s->phase == PV_PHASE_CLOSED)
         return;
     if (is_setup)
         pv_startup_finish(s);
-    if (is_shown) {
-        pv_session_append_client(s, reply->raw.data, reply->raw.len);
-    }
+    if (is_shown)
+        pv_session_append_client(s, raw.data, raw.len);
     pv_session_after_ready(s);
 }
 
-/* ---- Replies without a request ---- */
+static void
+on_ready(struct pv_session *s, struct pv_request *r, const struct reply *reply)
+{
+    uint8_t status;
 
-static const char *const reported_names[PV_REPORTED_COUNT] = {
-#define PV_X(name) name,
-    PV_REPORTED_TABLE(PV_X)
-#undef PV_X
-};
+    if (pv_msg_ready_read(reply->body, &status) != PV_OK || (r->is_poison && !r->has_failed) ||
+        (r->kind == PV_REQUEST_QUERY && !r->is_setup && r->run_at < r->run_count && !s->is_conformance))
+        violation(s);
+    else
+        finish_segment(s, r, status, reply->raw);
+}
+
+/* ---- Replies of our own ---- */
+
+void
+pv_result_local(struct pv_session *s, struct pv_request *r)
+{
+    static const uint8_t ready[] = {PV_SERVER_READY_FOR_QUERY, 0, 0, 0, 5, 'I'};
+    static const uint8_t parsed[] = {PV_SERVER_PARSE_COMPLETE, 0, 0, 0, 4};
+    static const uint8_t closed[] = {PV_SERVER_CLOSE_COMPLETE, 0, 0, 0, 4};
+    enum pv_request_kind kind = r->kind;
+    struct reply reply = {0};
+
+    if (r->is_poison) {
+        memcpy(s->segment_sqlstate, r->error.sqlstate, strlen(r->error.sqlstate) == 5 ? 6 : 0);
+        pv_error_write(s, &r->error);
+        if (s->phase == PV_PHASE_CLOSED)
+            return;
+        fail_request(s, r);
+        if (kind != PV_REQUEST_QUERY || s->phase == PV_PHASE_CLOSED)
+            return;
+    }
+    if (kind == PV_REQUEST_QUERY || kind == PV_REQUEST_SYNC) {
+        finish_segment(s, r, 'I', pv_slice_of(ready, sizeof(ready)));
+    } else if (kind == PV_REQUEST_CLOSE) {
+        reply.raw = pv_slice_of(closed, sizeof(closed));
+        on_close_complete(s, r, &reply);
+    } else {
+        reply.raw = pv_slice_of(parsed, sizeof(parsed));
+        on_parse_complete(s, r, &reply);
+    }
+}
+
+/* ---- Replies without a request ---- */
 
 static bool
 is_ours(const char *name)
@@ -471,7 +514,9 @@ on_parameter_status(struct pv_session *s, const struct reply *reply)
     for (size_t i = 0; i < PV_REPORTED_COUNT; i++) {
         char *copy;
 
-        if (!pv_slice_is(status.name, reported_names[i]) || is_ours(reported_names[i]))
+        if (!pv_slice_is(status.name, pv_reported_names[i]) || is_ours(pv_reported_names[i]))
+            continue;
+        if (s->side != NULL && !pv_lease_reported(s, i, status.value))
             continue;
         copy = pv_strndup((const char *) status.value.data, status.value.len);
         if (copy == NULL) {
@@ -558,7 +603,9 @@ dispatch(struct pv_session *s, const struct reply *reply)
     struct pv_request *r = pv_request_head(s);
     reply_handler handle = reply->tag < 128 ? replies[r == NULL ? PV_REQUEST_NONE : r->kind][reply->tag] : NULL;
 
-    if (reply->tag == PV_SERVER_NOTICE_RESPONSE)
+    if (reply->tag == PV_SERVER_DATA_ROW && r != NULL && r->is_internal && (r->is_harvest || r->is_checkout))
+        pv_lease_row(s, r, reply->body);
+    else if (reply->tag == PV_SERVER_NOTICE_RESPONSE)
         on_notice(s, r, reply);
     else if (reply->tag == PV_SERVER_PARAMETER_STATUS)
         on_parameter_status(s, reply);

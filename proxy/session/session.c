@@ -323,9 +323,15 @@ pause_as_needed(struct pv_session *s)
 static void
 finish_event(struct pv_session *s)
 {
-    while (is_reading(s) && take_message(s))
-        ;
-    pv_pipeline_pump(s);
+    do {
+        s->has_answered = false;
+        while (is_reading(s) && take_message(s))
+            ;
+        pv_pipeline_pump(s);
+        /* What was answered without a server gives no other event, so what waited for it goes on now. */
+    } while (s->has_answered && s->phase == PV_PHASE_READY);
+    if (s->is_pooled)
+        pv_lease_settle(s);
     if (s->phase != PV_PHASE_CLOSED && pv_session_held(s) > 2u * (size_t) PV_LINK_HELD_BYTES_MAX)
         pv_session_fatal(s, "53400", "too much data is waiting for the client or the database");
     if (s->client_out.failed || s->server_out.failed || s->client_in.failed || s->server_in.failed) {
@@ -336,6 +342,10 @@ finish_event(struct pv_session *s)
         give_server(s);
     give_client(s);
     pause_as_needed(s);
+    if (s->wants_release) {
+        s->wants_release = false;
+        s->host->release_server(s->host_context);
+    }
     if (s->is_close_wanted) {
         s->is_close_wanted = false;
         s->host->close(s->host_context);
@@ -408,6 +418,7 @@ pv_session_free(struct pv_session *s)
     pv_buf_clear(&s->row_given);
     pv_buf_clear(&s->client_out);
     pv_buf_wipe(&s->server_out);
+    pv_lease_clear(s);
     pv_free(s->gates);
     pv_free(s->settings);
     pv_free(s->user_pending);
@@ -480,6 +491,8 @@ pv_session_server_open(struct pv_session *s, int64_t now_us, const struct pv_ser
     if (s->phase == PV_PHASE_SERVER) {
         s->has_server = true;
         pv_startup_server_open(s, facts);
+    } else if (s->is_pooled && s->is_asking) {
+        pv_lease_open(s, facts);
     }
     finish_event(s);
 }
@@ -594,8 +607,9 @@ pv_session_cancel(struct pv_session *s, int64_t now_us)
         pv_auditor_cancel(s);
     } else if (s->phase == PV_PHASE_READY) {
         bool is_running = pv_pipeline_is_running(s) && !s->is_cancel_pending;
+        bool was_waiting = pv_lease_cancel(s);
 
-        pv_trail_event(s, "cancel", is_running ? "{\"running\":true}" : "{\"running\":false}");
+        pv_trail_event(s, "cancel", is_running || was_waiting ? "{\"running\":true}" : "{\"running\":false}");
         if (is_running) {
             s->is_cancel_pending = true;
             s->host->cancel_server(s->host_context);
@@ -671,6 +685,8 @@ pv_session_policy(struct pv_session *s, int64_t now_us, struct pv_policy *policy
         }
         if (s->is_logged_in && s->phase != PV_PHASE_CLOSED && s->standing != old_standing)
             pv_govern_standing(s);
+        if (s->is_logged_in && s->phase == PV_PHASE_READY)
+            pv_lease_policy(s);
         pv_standing_unref(old_standing);
         pv_policy_unref(old);
     }

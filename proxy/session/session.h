@@ -15,6 +15,7 @@
 #include "proxy/base/base.h"
 
 struct pv_session;
+struct pv_side; /* side.h */
 struct pv_standing; /* policy/standing.h */
 struct pv_record; /* proxy/audit/record.h */
 struct pv_ask;    /* proxy/audit/desk.h */
@@ -25,7 +26,7 @@ struct pv_session_host {
     void (*to_server)(void *context, struct pv_slice bytes);
     /* After the 'S' was sent (within this call): the next client bytes are TLS. Answer: pv_session_client_tls. */
     void (*start_tls)(void *context);
-    /* Connect to the room's upstream as the room's login role. Answer: server_open or server_lost. */
+    /* A connection to the room's upstream as the room's login role. Answer: server_open or server_lost. */
     void (*open_server)(void *context, const struct pv_room *room);
     /* A cancel of what the server runs now. Answer: pv_session_server_cancelled when that connection has closed. */
     void (*cancel_server)(void *context);
@@ -42,6 +43,13 @@ struct pv_session_host {
     void (*close)(void *context);
     /* An auditor's query of the log, for the desk; borrows. Answer: pv_session_audit_answer. NULL: there is no desk. */
     enum pv_status (*audit_ask)(void *context, struct pv_ask *ask);
+    /*
+     * Sessions that share server connections alone (pv_server_facts.side): the one that open_server gave is not needed
+     * for now, all that was given for it is answered. The next open_server may bring another.
+     */
+    void (*release_server)(void *context);
+    /* Likewise: from here on the session keeps its connection between transactions, or does so no more. NULL: nobody counts. */
+    void (*pin_server)(void *context, bool is_pinned);
 };
 
 /* Who judges: pv_session_judge_policy in service; tests of the engine bring their own. Each as in policy/decide.h. */
@@ -89,6 +97,7 @@ struct pv_server_facts {
     const char *const *parameter_values;
     size_t parameter_count;
     struct pv_slice identity_key; /* for pv_identity_sql; wiped by the host when it likes */
+    struct pv_side *side; /* side.h: the connection is shared; NULL: it is the session's own for life. Borrowed until released */
 };
 void pv_session_server_open(struct pv_session *session, int64_t now_us, const struct pv_server_facts *facts);
 /* sqlstate and words for the client when the connection could not be made or was lost. */

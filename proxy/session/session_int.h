@@ -2,8 +2,8 @@
  * The session engine from inside. Reading order: session.c (phases and events),
  * startup.c (the way in), gate.c (the one road), statement.c (prepared statements and
  * portals by message), names.c (what they are called), pipeline.c (requests in
- * flight), govern.c (consent and budgets under way), result.c (replies), track.c (transaction and settings), trail.c (the query
- * log), error.c (what the client is told). Everything belongs to one session, thus to one thread.
+ * flight), lease.c and side.c (servers that are shared), govern.c (consent and budgets under way), result.c (replies),
+ * track.c (transaction and settings), trail.c (the query log), error.c (what the client is told). Everything belongs to one session, thus to one thread.
  */
 #ifndef PV_SESSION_INT_H
 #define PV_SESSION_INT_H
@@ -85,6 +85,8 @@ struct pv_named {
     bool is_portal;
     bool is_cursor; /* made by DECLARE */
     bool is_hold;
+    bool is_bound;  /* a shared server has it under this very name: the session keeps that server */
+    struct pv_prep *prep; /* statement of a session that shares servers: what a Parse of it says; NULL: it is bound */
     bool has_run;   /* portal: an Execute of it took what it takes from budgets */
     bool is_new;    /* portal: made in the transaction that runs */
     size_t depth;   /* portal: savepoints that stood when it was made */
@@ -93,6 +95,7 @@ struct pv_named {
 struct pv_name_table {
     struct pv_named **buckets;
     size_t bucket_count, count;
+    size_t bound_count; /* of which is_bound */
 };
 
 /* One statement on its way: a statement of a Query, an Execute, a Describe without Execute. */
@@ -145,6 +148,17 @@ struct pv_request {
     bool is_setup;    /* the first of all */
     bool is_reset;    /* a Query that ends in a reset: no message is taken until its end */
     bool may_move_path;
+    bool is_local;    /* nothing of it is sent; it is answered when its turn comes */
+    bool is_harvest;  /* ours: its row holds the session's settings */
+    bool is_checkout; /* ours: brings a shared server to what this session is */
+    bool is_replay;   /* ours, on behalf of the client: a Parse that this server has not seen; its error is the client's */
+    bool is_in_segment;      /* QUERY: behind extended messages without a Sync */
+    struct pv_named *statement; /* PARSE, BIND, DESCRIBE of a session that shares servers: whose name is written at sending */
+    size_t name_at;             /* offset of that name in `bytes` */
+    uint32_t side_number;       /* PARSE: the name's number on the server */
+    struct pv_named *bound;     /* is_replay: it is bound by this */
+    struct pv_named **binds;    /* must be on the server under their own names first; in the arena */
+    size_t bind_count;
     bool is_poison;
     struct pv_error error; /* of a poisoned one, in the arena */
     struct pv_named *named; /* PARSE and BIND define it, DESCRIBE and EXECUTE use it */
@@ -203,6 +217,8 @@ struct pv_gate {
 #define PV_X(name) +1
 enum { PV_REPORTED_COUNT = 0 PV_REPORTED_TABLE(PV_X) };
 #undef PV_X
+/* Where those stand under which constants of a statement are read. */
+enum { PV_REPORTED_DATESTYLE = 2, PV_REPORTED_INTERVALSTYLE = 6, PV_REPORTED_TIMEZONE = 12 };
 
 struct pv_session {
     const struct pv_session_env *env;
@@ -251,6 +267,19 @@ struct pv_session {
     bool has_server;
     uint32_t server_pid;
     struct pv_buf identity_key, identity_sql;
+    /* A session that shares servers (lease.c). */
+    bool is_pooled;
+    bool is_asking;           /* open_server is not answered yet */
+    struct pv_side *side;     /* of the server at hand; NULL: none, or the session's own */
+    struct pv_tag *tag;       /* who it asks for; NULL: to be made */
+    struct pv_values *values; /* its settings; NULL: as a fresh session's */
+    uint64_t segment;         /* counts Syncs and Queries that were sent */
+    bool is_dirty;            /* something that changes settings was sent since they were read */
+    bool has_local;           /* likewise, for the transaction */
+    bool is_pinned, is_pinned_by_settings;
+    bool has_answered;        /* something was answered without a server in this round */
+    bool wants_release;
+    bool must_have_server;    /* the message at hand can be written for a known server alone */
     bool is_identity_stale;
     char *reported[PV_REPORTED_COUNT]; /* owned */
 
@@ -377,6 +406,8 @@ struct pv_judged *pv_gate_judge(struct pv_session *s, struct pv_slice text, cons
  */
 enum pv_status pv_gate_trial(struct pv_session *s, struct pv_named *named, struct pv_arena *arena,
                              struct pv_error *error, struct pv_judged **fresh) PV_MUST_CHECK;
+/* Judges the request's statements anew, under today's policy: PV_OK, or PV_DENIED: it is another statement now. */
+enum pv_status pv_gate_retry(struct pv_session *s, struct pv_request *r) PV_MUST_CHECK;
 /* Fills what the run executes in truth: EXECUTE's statement, FETCH's cursor. PV_DENIED with *error. */
 enum pv_status pv_gate_effective(struct pv_session *s, struct pv_request *r, struct pv_run *run,
                                  struct pv_error *error) PV_MUST_CHECK;
@@ -443,6 +474,8 @@ struct pv_request *pv_request_running(const struct pv_session *s);
 bool pv_request_needs_flush(const struct pv_session *s, const struct pv_request *r);
 /* The time of what runs now, and its consent; after each step of the queue. */
 void pv_request_start_clock(struct pv_session *s);
+/* One that was sent just now takes its place before another, which may be NULL: at the end. Takes it. */
+void pv_request_insert_sent(struct pv_session *s, struct pv_request *before, struct pv_request *r);
 /* Drops what the server skips after an error: all requests before the next Sync. */
 void pv_request_skip(struct pv_session *s);
 void pv_pipeline_pump(struct pv_session *s);
@@ -450,6 +483,44 @@ void pv_pipeline_io_failed(struct pv_session *s, uint64_t ticket);
 bool pv_pipeline_is_running(struct pv_session *s); /* a client's statement is in flight at the server */
 void pv_pipeline_clear(struct pv_session *s);
 struct pv_run *pv_request_run(struct pv_request *r); /* the one that runs now, or NULL */
+
+/* ---- lease.c: a session that shares servers ---- */
+struct pv_tag;
+struct pv_values;
+struct pv_prep;
+/* A request waits for a server and none is at hand: asks for one, unless that is under way. */
+void pv_lease_ask(struct pv_session *s);
+void pv_lease_open(struct pv_session *s, const struct pv_server_facts *facts);
+/* The first request, unsent, with no server at hand: true when it was answered without one. */
+bool pv_lease_answer(struct pv_session *s, struct pv_request *r);
+/* What has to go before the request, and the names in it; false: the session has ended. */
+bool pv_lease_send(struct pv_session *s, struct pv_request *r);
+/* The end of an event: gives the server back when nothing keeps it. */
+void pv_lease_settle(struct pv_session *s);
+void pv_lease_clear(struct pv_session *s);
+void pv_lease_row(struct pv_session *s, struct pv_request *r, struct pv_slice body); /* of a harvest */
+void pv_lease_parsed(struct pv_session *s, struct pv_request *r);
+void pv_lease_failed(struct pv_session *s, struct pv_request *r);
+void pv_lease_ready(struct pv_session *s, struct pv_request *r);
+void pv_lease_command(struct pv_session *s, const struct pv_run *run);
+/* A ParameterStatus came: true when the client has to hear of it. */
+bool pv_lease_reported(struct pv_session *s, size_t i, struct pv_slice value);
+/* The Parse in r->bytes defines `named`, whose name for the wire it bears. */
+enum pv_status pv_lease_prepare(struct pv_session *s, struct pv_request *r, struct pv_named *named) PV_MUST_CHECK;
+/* A name as it is written before the server is known. */
+const char *pv_lease_name(const struct pv_session *s, const struct pv_named *named);
+/* EXECUTE and its like name a statement by SQL: it must be there under that name. PV_MORE: wait. */
+enum pv_status pv_lease_bind(struct pv_session *s, struct pv_request *r, const struct pv_decision *decision) PV_MUST_CHECK;
+/* Identity for the server at hand; false with the session ended. */
+bool pv_lease_identity(struct pv_session *s);
+/* The caller is another, or has other attributes. */
+void pv_lease_person(struct pv_session *s);
+/* A message that needs to know its server: true when it has to wait for one. */
+bool pv_lease_must_wait(struct pv_session *s);
+/* Another policy is in force: what waits for a server was judged by an older one. */
+void pv_lease_policy(struct pv_session *s);
+/* What waits for a server is cancelled; true when something did. */
+bool pv_lease_cancel(struct pv_session *s);
 
 /* ---- govern.c ---- */
 /* Another standing is in force: what is not sent is refused, what is sent is marked, what runs is cancelled. */
@@ -468,6 +539,8 @@ void pv_govern_spent(struct pv_session *s, uint64_t ticket, size_t spent);
 
 /* ---- result.c ---- */
 void pv_result_bytes(struct pv_session *s);
+/* Answers the first request, poisoned or local, without a server. */
+void pv_result_local(struct pv_session *s, struct pv_request *r);
 /* Hands rows over as they lie in `bytes`, where nothing stands against it; gives what is left of them. */
 struct pv_slice pv_result_pass_rows(struct pv_session *s, struct pv_slice bytes);
 /* Takes out what names physical schemas; in the arena. NULL: the text cannot be shown. */

@@ -4,7 +4,7 @@
  * "Canceling Requests in Progress", "SSL Session Encryption"; INTERFACE 4. A wrong
  * password, an unknown user and a certificate that does not serve are told apart in the log alone.
  */
-#include "proxy/session/session_int.h"
+#include "proxy/session/side_int.h"
 
 #include "policy/settings.h"
 
@@ -15,6 +15,8 @@
 /* What a mock exchange shows; real verifiers are made with as many. */
 #define MOCK_ITERATIONS 4096u
 #define CANCEL_KEY_BYTES_3_0 4u
+/* Process ids of sessions that share servers: far from those of real ones, and from the auditors'. */
+#define SHARED_PID_BASE 0x50000000u
 #define CANCEL_KEY_BYTES_3_2 32u
 
 /* ---- Refusals ---- */
@@ -566,12 +568,6 @@ pv_startup_packet(struct pv_session *s, struct pv_slice body, size_t total_len)
 
 /* ---- The server ---- */
 
-static const char *const reported_names[PV_REPORTED_COUNT] = {
-#define PV_X(name) name,
-    PV_REPORTED_TABLE(PV_X)
-#undef PV_X
-};
-
 static bool
 keep_reported(struct pv_session *s, const struct pv_server_facts *facts)
 {
@@ -579,11 +575,11 @@ keep_reported(struct pv_session *s, const struct pv_server_facts *facts)
         const char *value = NULL;
 
         for (size_t j = 0; j < facts->parameter_count; j++)
-            if (strcmp(facts->parameter_names[j], reported_names[i]) == 0)
+            if (strcmp(facts->parameter_names[j], pv_reported_names[i]) == 0)
                 value = facts->parameter_values[j];
-        if (strcmp(reported_names[i], "is_superuser") == 0)
+        if (strcmp(pv_reported_names[i], "is_superuser") == 0)
             value = "off";
-        else if (strcmp(reported_names[i], "session_authorization") == 0)
+        else if (strcmp(pv_reported_names[i], "session_authorization") == 0)
             value = s->user;
         if (value == NULL)
             continue;
@@ -608,6 +604,12 @@ pv_startup_server_open(struct pv_session *s, const struct pv_server_facts *facts
         return;
     }
     s->phase = PV_PHASE_SETUP;
+    if (facts->side != NULL) {
+        s->is_pooled = true;
+        s->server_pid = SHARED_PID_BASE + (uint32_t) (s->id & 0x0fffffffu);
+        pv_lease_open(s, facts);
+        return;
+    }
     pv_buf_put_slice(&s->identity_key, facts->identity_key);
     if (facts->identity_key.len > 0)
         status = pv_identity_sql(s->room, s->user, s->account->attributes, s->account->attribute_count, facts->pid,
@@ -649,7 +651,7 @@ pv_startup_finish(struct pv_session *s)
 
         if (s->reported[i] == NULL)
             continue;
-        parameter.name = pv_slice_cstr(reported_names[i]);
+        parameter.name = pv_slice_cstr(pv_reported_names[i]);
         parameter.value = pv_slice_cstr(s->reported[i]);
         status = pv_msg_parameter_status_write(&s->client_out, &parameter);
     }

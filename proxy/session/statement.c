@@ -3,7 +3,7 @@
  * Flush. Each is judged where it stands in the pipeline, written anew from what was judged, and queued. One that is
  * denied is poisoned, and what follows to the next Sync is dropped, as the server skips it too.
  */
-#include "proxy/session/session_int.h"
+#include "proxy/session/side_int.h"
 
 #include <string.h>
 
@@ -130,9 +130,18 @@ deny_parse(struct pv_session *s, struct pv_request *r, struct pv_judged *judged)
 static enum pv_step
 parse_named(struct pv_session *s, struct pv_request *r, const struct pv_msg_parse *parse)
 {
-    struct pv_judged *judged = pv_gate_judge(s, parse->text, parse->types, parse->type_count, true);
+    struct pv_judged *judged;
+    struct pv_named *same = NULL;
     enum pv_status status;
 
+    /* A shared server has it under another name, or not at all, and so cannot say this. */
+    status = s->is_pooled && r->name[0] != '\0' ? pv_names_statement(s, r->name, &same) : PV_NOTFOUND;
+    if (status == PV_MORE)
+        return stall(r);
+    if (status == PV_OK && same->prep != NULL && s->track.status != 'E')
+        return refuse_with(s, r, "42P05",
+                           pv_error_printf(r->arena, "prepared statement \"%s\" already exists", r->name));
+    judged = pv_gate_judge(s, parse->text, parse->types, parse->type_count, true);
     if (judged == NULL) {
         if (s->phase != PV_PHASE_CLOSED)
             return stall(r);
@@ -144,8 +153,15 @@ parse_named(struct pv_session *s, struct pv_request *r, const struct pv_msg_pars
     r->named = pv_named_new(r->name, strlen(r->name), judged, 0);
     r->is_verbatim = judged->decisions[0].forwarded != NULL &&
                      pv_slice_is(parse->text, judged->decisions[0].forwarded);
-    status = r->named == NULL ? PV_NOMEM : write_parse(r, r->name, judged, 0);
+    status = r->named == NULL ? PV_NOMEM
+                              : write_parse(r, s->is_pooled && r->name[0] != '\0' ? PV_SIDE_NAME_BLANK : r->name, judged, 0);
+    if (status == PV_OK && s->is_pooled)
+        status = pv_lease_prepare(s, r, r->named);
+    if (status == PV_OK)
+        status = pv_lease_bind(s, r, &judged->decisions[0]);
     pv_judged_unref(judged);
+    if (status == PV_MORE)
+        return stall(r);
     return push_written(s, r, status);
 }
 
@@ -182,6 +198,27 @@ pv_statement_parse(struct pv_session *s, const struct pv_frame *frame)
 }
 
 /* ---- Statements that an older snapshot judged (invariant 8) ---- */
+
+/* Of a session that shares servers: the text of today takes the old one's place, and goes to a server with its use. */
+static enum pv_status
+replace(struct pv_session *s, struct pv_named **named, struct pv_judged *fresh)
+{
+    struct pv_request *r = pv_request_new(s, PV_REQUEST_PARSE); /* for the writing alone */
+    struct pv_named *made = r == NULL ? NULL : pv_named_new((*named)->name, strlen((*named)->name), fresh, 0);
+    enum pv_status status = made == NULL ? PV_NOMEM : write_parse(r, pv_lease_name(s, *named), fresh, 0);
+
+    if (status == PV_OK)
+        status = pv_lease_prepare(s, r, made);
+    if (status == PV_OK)
+        status = pv_names_put(&s->statements, made);
+    if (status == PV_OK)
+        *named = made;
+    else
+        pv_session_fail(s, status);
+    pv_named_unref(made);
+    pv_request_free(r);
+    return status;
+}
 
 /* Brings the server the text of today under the old name: Close and Parse of ours, in the client's segment. */
 static enum pv_status
@@ -231,6 +268,8 @@ try_statement(struct pv_session *s, struct pv_request *r, struct pv_named **name
         pv_error_simple(error, "42501", "the clean room's policy has changed since the statement was made");
         error->hint = "Prepare the statement again.";
         status = PV_DENIED;
+    } else if ((*named)->prep != NULL) {
+        status = replace(s, named, fresh);
     } else {
         status = prepare_again(s, *named, fresh);
         if (status == PV_OK)
@@ -390,12 +429,19 @@ bind_statement(struct pv_session *s, struct pv_request *r, struct pv_named *stat
         status = make_portal(s, r, statement, &bound);
     pv_buf_clear(&bound.json);
     bind->portal = pv_slice_cstr(r->name);
-    bind->statement = pv_slice_cstr(statement->name);
+    bind->statement = pv_slice_cstr(pv_lease_name(s, statement));
     bind->format_count = bind->param_count;
     bind->formats = bound.formats;
     bind->params = bound.values;
     if (status == PV_OK)
         status = pv_msg_bind_write(&r->bytes, bind);
+    if (status == PV_OK && statement->prep != NULL) {
+        r->statement = pv_named_ref(statement);
+        r->name_at = 5 + strlen(r->name) + 1;
+        status = pv_lease_bind(s, r, &statement->judged->decisions[statement->index]);
+        if (status == PV_MORE)
+            return stall(r);
+    }
     return push_written(s, r, status);
 }
 
@@ -471,6 +517,11 @@ describe_named(struct pv_session *s, struct pv_request *r, struct pv_named *name
 {
     struct pv_msg_target target = {r->target, pv_slice_cstr(named->name)};
 
+    if (r->target == PV_TARGET_STATEMENT && named->prep != NULL) {
+        target.name = pv_slice_cstr(pv_lease_name(s, named));
+        r->statement = pv_named_ref(named);
+        r->name_at = 6;
+    }
     r->named = pv_named_ref(named);
     remember_described(s, named->judged);
     return push_written(s, r, pv_msg_target_write(&r->bytes, PV_CLIENT_DESCRIBE, &target));
@@ -527,6 +578,11 @@ execute_portal(struct pv_session *s, struct pv_request *r, struct pv_named *port
     pv_gate_run_init(s, run, portal->judged, portal->index);
     r->runs = run;
     r->run_count = 1;
+    if (!portal->is_cursor && pv_gate_is_reset(run->decision) && pv_lease_must_wait(s)) {
+        r->run_count = 0;
+        pv_judged_unref(run->judged);
+        return stall(r);
+    }
     if (portal->is_cursor)
         run->kind = PV_KIND_FETCH; /* DECLARE ran already; this fetches */
     run->is_continued = portal->has_run;
@@ -614,6 +670,19 @@ pv_statement_close(struct pv_session *s, const struct pv_frame *frame)
     if (r->name == NULL)
         return refuse(s, r, &error);
     target.name = pv_slice_cstr(r->name);
+    if (s->is_pooled && r->target == PV_TARGET_STATEMENT) {
+        struct pv_named *named = NULL;
+        enum pv_status status = pv_names_statement(s, r->name, &named);
+
+        if (status == PV_MORE)
+            return stall(r);
+        /* On the servers it stays, for whoever prepares the same. */
+        if (status != PV_OK || (named->prep != NULL && !named->is_bound)) {
+            r->is_local = true;
+            pv_request_push(s, r);
+            return PV_STEP_DONE;
+        }
+    }
     return push_written(s, r, pv_msg_target_write(&r->bytes, PV_CLIENT_CLOSE, &target));
 }
 

@@ -182,6 +182,7 @@ put_name(struct pv_session *s, struct pv_name_table *table, struct pv_named *nam
     if (named == NULL)
         return;
     named->is_new = true;
+    named->is_bound = s->is_pooled && !named->is_portal;
     named->depth = s->track.savepoint_count;
     if (pv_names_put(table, named) != PV_OK)
         pv_session_fail(s, PV_NOMEM);
@@ -210,6 +211,7 @@ pv_track_command(struct pv_session *s, const struct pv_run *run, struct pv_slice
     const char *name = run->decision == NULL ? NULL : run->decision->name;
 
     pv_person_confirm(s, run);
+    pv_lease_command(s, run);
     switch (run->kind) {
     case PV_KIND_BEGIN:
         s->track.is_in_block = true;

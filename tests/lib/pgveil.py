@@ -21,6 +21,10 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 BINARY = os.path.abspath(os.environ.get("PGVEIL_BIN", os.path.join(TOP, "build", "pgveil")))
 
 
+# How installations pool server connections unless a test says so itself; empty: as pgveil does by default.
+POOL_MODE = os.environ.get("PGVEIL_POOL_MODE", "")
+
+
 def run_binary(*args, stdin="", cwd=None, timeout=60):
     return subprocess.run([BINARY, *args], input=stdin, capture_output=True, text=True, cwd=cwd, timeout=timeout)
 
@@ -52,6 +56,8 @@ class Pgveil:
             "listen": ["127.0.0.1:%d" % self.port], "upstreams": {"main": dict(upstream)}, "users": "users.json",
             "rooms": "rooms", "state": "state/pgveil.db", "workers": 2,
         }
+        if POOL_MODE:
+            self.config["pool"] = {"mode": POOL_MODE}
         self.config.update(config or {})
         password = self.config["upstreams"]["main"].pop("password", None)
         if password is not None:

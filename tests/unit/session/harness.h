@@ -425,7 +425,7 @@ stage_close(void *context)
 
 static const struct pv_session_host stage_host = {
     stage_to_client, stage_to_server,    stage_start_tls,    stage_open_server, stage_cancel_server, stage_cancel_request,
-    stage_register_key, stage_record, stage_random, stage_pause, stage_close, NULL,
+    stage_register_key, stage_record, stage_random, stage_pause, stage_close, NULL, NULL, NULL,
 };
 
 static inline void
@@ -488,7 +488,7 @@ stage_server_open(struct stage *stage)
     static const char *const names[] = {"server_version", "client_encoding", "is_superuser", "secret_guc"};
     static const char *const values[] = {"15.20", "UTF8", "on", "hidden"};
     static const uint8_t key[32] = {1};
-    struct pv_server_facts facts = {4711, names, values, 4, {key, sizeof(key)}};
+    struct pv_server_facts facts = {4711, names, values, 4, {key, sizeof(key)}, NULL};
 
     pv_session_server_open(stage->session, stage->now_us, &facts);
 }
