@@ -24,6 +24,9 @@ override CFLAGS += -std=gnu17 -D_GNU_SOURCE -I. -isystem $(PG_SERVER_INCLUDE) -i
 override LDFLAGS += -pie -pthread -Wl,-z,relro,-z,now $(LDFLAGS_$(FLAVOR))
 LDLIBS := -lpg_query -levent -levent_openssl -levent_pthreads -lssl -lcrypto -ljansson -lsqlite3 -lpq -lm
 
+# The page's charting library goes into the binary; CHART_JS names another copy of it (Chart.js 3).
+CHART_JS ?= /usr/share/javascript/chart.js/chart.min.js
+
 MAIN_SRC := proxy/app/main.c
 folder_src = $(filter-out $(MAIN_SRC),$(wildcard $(1)/*.c))
 folder_obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(call folder_src,$(1)))
@@ -42,6 +45,9 @@ $(BUILD)/pgveil: $(patsubst %.c,$(BUILD)/obj/%.o,$(MAIN_SRC)) $(ALL_OBJ)
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -c -o $@ $<
+
+$(BUILD)/obj/proxy/console/assets.o: CFLAGS += -DPV_CHART_JS='"$(CHART_JS)"'
+$(BUILD)/obj/proxy/console/assets.o: $(wildcard proxy/console/page/*) $(wildcard $(CHART_JS))
 
 # Unit tests: tests/unit/<folder>/test_*.c, each a cmocka program. `make unit-wire` runs one folder.
 UNIT_FOLDERS := base crypto wire parser policy audit session net console app

@@ -5,6 +5,7 @@
  */
 #include "policy/load_int.h"
 
+#include <arpa/inet.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -78,6 +79,39 @@ pv_set_listen(struct pv_doc *doc, const struct pv_located *value, void *field, c
     else
         pv_load_fault(doc, value, "\"%s\" must be HOST:PORT or [V6]:PORT, not \"%s\"", value->key,
                       pv_located_string(value));
+}
+
+bool
+pv_listen_is_loopback(const struct pv_listen *listen)
+{
+    struct in_addr four;
+    struct in6_addr six;
+
+    if (listen->unix_dir != NULL)
+        return true;
+    if (listen->host == NULL)
+        return false;
+    if (inet_pton(AF_INET, listen->host, &four) == 1)
+        return ntohl(four.s_addr) >> 24 == 127;
+    if (inet_pton(AF_INET6, listen->host, &six) == 1)
+        return IN6_IS_ADDR_LOOPBACK(&six);
+    return strcmp(listen->host, "localhost") == 0;
+}
+
+/* Passwords and the log travel there in clear. */
+static void
+set_console(struct pv_doc *doc, const struct pv_located *value, void *field, const struct pv_key *key)
+{
+    const struct pv_listen **listen = field;
+
+    pv_set_listen(doc, value, field, key);
+    if (*listen == NULL || pv_listen_is_loopback(*listen))
+        return;
+    pv_load_fault(doc, value,
+                  "\"console\" must be a loopback address (127.0.0.1:PORT, [::1]:PORT or localhost:PORT), not \"%s\":"
+                  " it speaks HTTP without TLS; reach it through an SSH tunnel",
+                  pv_located_string(value));
+    *listen = NULL;
 }
 
 static void
@@ -364,7 +398,7 @@ pv_load_config(struct pv_doc *doc, struct pv_config *config)
         GROUP("audit", PV_J_OBJECT, false, set_audit),
         KEY(pv_config, metrics, "metrics", PV_J_STRING, false, pv_set_listen, 0, 0, NULL),
         KEY(pv_config, tokens, "tokens", PV_J_OBJECT, false, pv_set_tokens, 0, 0, NULL),
-        KEY(pv_config, console, "console", PV_J_STRING, false, pv_set_listen, 0, 0, NULL),
+        KEY(pv_config, console, "console", PV_J_STRING, false, set_console, 0, 0, NULL),
     };
 
     set_defaults(config);

@@ -109,6 +109,9 @@ struct pv_config {
     const struct pv_tokens *tokens;  /* NULL: nobody logs in by token */
 };
 
+/* A Unix socket, or an address that other machines cannot reach. */
+bool pv_listen_is_loopback(const struct pv_listen *listen);
+
 /* ---- users ------------------------------------------------------------- */
 
 enum pv_attribute_kind { PV_ATTRIBUTE_TEXT, PV_ATTRIBUTE_NUMBER, PV_ATTRIBUTE_BOOL };

@@ -1,32 +1,29 @@
 /*
  * `pgveil serve`: one thread here for signals, reload and metrics, the workers in
- * proxy/net for everything else.
+ * proxy/net for clients, the console's for its page.
  */
 #include "policy/token.h"
 #include "proxy/app/commands.h"
 #include "proxy/app/governance.h"
 #include "proxy/app/notify.h"
-#include "proxy/app/provision.h"
+#include "proxy/app/serve_int.h"
 #include "proxy/audit/journal.h"
 #include "proxy/audit/keeper.h"
 #include "proxy/audit/store.h"
 #include "proxy/base/bytes.h"
 #include "proxy/base/limits.h"
 #include "proxy/base/log.h"
+#include "proxy/console/console.h"
 #include "proxy/console/metrics.h"
 #include "proxy/crypto/mac.h"
 #include "proxy/net/loop.h"
 #include "proxy/net/net.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <malloc.h>
-#include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 /* How often snapshots that nobody uses any more are freed. */
@@ -37,24 +34,6 @@
 #define MOCK_SCOPE "$pgveil"
 #define MOCK_NAME "mock"
 #define MOCK_BYTES 32u
-
-struct serve {
-    const char *config_path;
-    const char *conformance_room;
-    struct pv_world *world; /* in force */
-    struct pv_journal *journal;
-    struct pv_keeper *keeper;
-    struct pv_store *store;
-    struct pv_loop *loop;
-    struct pv_net *net;
-    struct pv_metrics *metrics;
-    int64_t keys_time_ns; /* of the key set's file when it was last loaded for its change */
-    uint64_t changes; /* of the store, as of the standing in force */
-    struct pv_task *tasks[8];
-    size_t task_count;
-    struct pv_buf mock_secret;
-    bool is_stopping;
-};
 
 static const struct pv_config *
 config_of(const struct pv_world *world)
@@ -120,23 +99,6 @@ say_rooms(const struct pv_policy *policy)
 /* ---- Conformance ---- */
 
 static bool
-is_loopback(const struct pv_listen *listen)
-{
-    struct in_addr four;
-    struct in6_addr six;
-
-    if (listen->unix_dir != NULL)
-        return true;
-    if (listen->host == NULL)
-        return false;
-    if (inet_pton(AF_INET, listen->host, &four) == 1)
-        return ntohl(four.s_addr) >> 24 == 127;
-    if (inet_pton(AF_INET6, listen->host, &six) == 1)
-        return IN6_IS_ADDR_LOOPBACK(&six);
-    return strcmp(listen->host, "localhost") == 0;
-}
-
-static bool
 may_conform(const struct serve *serve, const struct pv_policy *policy)
 {
     const char *room = serve->conformance_room;
@@ -148,7 +110,7 @@ may_conform(const struct serve *serve, const struct pv_policy *policy)
         return false;
     }
     for (size_t i = 0; i < policy->config.listen_count; i++)
-        if (!is_loopback(&policy->config.listens[i])) {
+        if (!pv_listen_is_loopback(&policy->config.listens[i])) {
             pv_log(PV_LOG_ERROR,
                    "--conformance is for tests: every listen must be a loopback address or a Unix socket,"
                    " and %s is not",
@@ -162,143 +124,7 @@ may_conform(const struct serve *serve, const struct pv_policy *policy)
     return true;
 }
 
-/* ---- Events of our own ---- */
-
-static void
-put_json_text(struct pv_buf *out, const char *text)
-{
-    pv_buf_put_u8(out, '"');
-    for (; *text != '\0'; text++) {
-        if ((unsigned char) *text < 0x20)
-            pv_buf_printf(out, "\\u%04x", (unsigned) *text);
-        else if (*text == '"' || *text == '\\')
-            pv_buf_printf(out, "\\%c", *text);
-        else
-            pv_buf_put_u8(out, (uint8_t) *text);
-    }
-    pv_buf_put_u8(out, '"');
-}
-
-static void
-record_event(struct serve *serve, const char *name, struct pv_buf *detail)
-{
-    const char *text = pv_buf_text(detail);
-    const struct pv_event event = {.event = name, .detail = text};
-    const struct pv_record record = {.kind = PV_RECORD_EVENT, .event = &event, .is_kept = true};
-    uint64_t ticket;
-    enum pv_status status = pv_journal_put(serve->journal, &record, NULL, NULL, &ticket);
-
-    if (status != PV_OK)
-        pv_log(PV_LOG_WARNING, "event %s: %s", name, pv_status_words(status));
-    pv_buf_clear(detail);
-}
-
-static void
-record_loaded(struct serve *serve, const char *name)
-{
-    const struct pv_policy *policy = pv_world_policy(serve->world);
-    struct pv_buf detail = {0};
-
-    pv_buf_printf(&detail, "{\"version\":\"%s\",\"pid\":%ld,\"generation\":%llu,\"rooms\":%zu,\"users\":%zu",
-                  PV_VERSION, (long) getpid(), (unsigned long long) policy->generation, policy->room_count,
-                  policy->user_count);
-    if (serve->conformance_room != NULL) {
-        pv_buf_put_text(&detail, ",\"conformance\":");
-        put_json_text(&detail, serve->conformance_room);
-    }
-    pv_buf_put_text(&detail, "}");
-    record_event(serve, name, &detail);
-}
-
-static void
-record_faults(struct serve *serve, const struct pv_faults *faults)
-{
-    struct pv_buf detail = {0};
-    bool is_first = true;
-
-    pv_buf_put_text(&detail, "{\"faults\":[");
-    for (size_t i = 0; i < pv_faults_total(faults); i++) {
-        const struct pv_fault *fault = pv_faults_at(faults, i);
-        char place[32];
-
-        if (fault->is_warning)
-            continue;
-        if (!is_first)
-            pv_buf_put_text(&detail, ",");
-        is_first = false;
-        (void) snprintf(place, sizeof(place), ":%u:%u", fault->line, fault->column);
-        pv_buf_put_text(&detail, "{\"file\":");
-        put_json_text(&detail, fault->file);
-        pv_buf_printf(&detail, ",\"line\":%u,\"column\":%u,\"message\":", fault->line, fault->column);
-        put_json_text(&detail, fault->message);
-        pv_buf_put_text(&detail, "}");
-    }
-    pv_buf_put_text(&detail, "]}");
-    record_event(serve, "reload_failed", &detail);
-}
-
-/* ---- Warnings of the databases ---- */
-
-/* The thread below is at work: it uses libraries that the end of the process would clean up under it. */
-static _Atomic bool is_looking;
-
-static void
-say_warning(void *context, const char *words)
-{
-    (void) context;
-    pv_log(PV_LOG_WARNING, "%s", words);
-}
-
-/* Takes its world. A database that is away now will be missed soon enough by those who ask. */
-static void *
-look_at_databases(void *context)
-{
-    struct pv_world *world = context;
-    const struct pv_policy *policy = pv_world_policy(world);
-
-    for (size_t i = 0; i < policy->room_count; i++) {
-        const struct pv_room *room = &policy->rooms[i];
-        struct pv_arena *arena = pv_arena_new(0);
-        const char *words = "out of memory";
-        PGconn *conn = arena == NULL ? NULL : pv_provision_connect(arena, room->upstream, &words);
-
-        if (conn == NULL)
-            pv_log(PV_LOG_WARNING, "room \"%s\": its database could not be looked at: %s", room->name, words);
-        else if (pv_provision_warnings(conn, room, say_warning, NULL) != PV_OK)
-            pv_log(PV_LOG_WARNING, "room \"%s\": its database could not be looked at", room->name);
-        PQfinish(conn);
-        pv_arena_free(arena);
-    }
-    pv_world_unref(world);
-    atomic_store(&is_looking, false);
-    return NULL;
-}
-
-/* On a thread that nobody waits for: neither the start nor the end of serving hangs on a database. */
-static void
-start_looking(struct serve *serve)
-{
-    pthread_attr_t attributes;
-    pthread_t thread;
-    sigset_t all, before;
-    int failed;
-
-    (void) sigfillset(&all);
-    (void) pthread_sigmask(SIG_BLOCK, &all, &before);
-    (void) pthread_attr_init(&attributes);
-    (void) pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    /* What it looks at includes row filters, which it parses. */
-    (void) pthread_attr_setstacksize(&attributes, PV_PARSE_STACK_BYTES);
-    atomic_store(&is_looking, true);
-    failed = pthread_create(&thread, &attributes, look_at_databases, pv_world_ref(serve->world));
-    (void) pthread_attr_destroy(&attributes);
-    (void) pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failed != 0) {
-        atomic_store(&is_looking, false);
-        pv_world_unref(serve->world);
-        pv_log(PV_LOG_WARNING, "the databases are not looked at: %s", strerror(failed));
-    }
-}
+/* ---- The log's views ---- */
 
 /* The log's views tell granted from read; that they cannot is no reason not to serve. */
 static void
@@ -351,6 +177,7 @@ say_unchangeable(const struct pv_config *now, const struct pv_config *then)
         {"audit.ship",
          is_same_text(now->ship_file, then->ship_file) && is_same_text(now->ship_syslog, then->ship_syslog)},
         {"metrics", is_same_listen(now->metrics, then->metrics)},
+        {"console", is_same_listen(now->console, then->console)},
     };
 
     for (size_t i = 0; i < PV_COUNT_OF(settings); i++)
@@ -384,16 +211,17 @@ on_hup(void *context)
         say_unchangeable(config_of(serve->world), config_of(world));
         pv_world_unref(serve->world);
         serve->world = world;
+        pv_console_world(serve->console, world);
         refresh_usage(serve);
         say_rooms(pv_world_policy(world));
         pv_log(PV_LOG_INFO, "reloaded: generation %llu is in force",
                (unsigned long long) pv_world_policy(world)->generation);
-        record_loaded(serve, "reload");
+        pv_serve_record_loaded(serve, "reload");
     } else {
         pv_world_unref(world);
         pv_log(PV_LOG_ERROR, "reload failed (%s); what was in force stays in force", pv_status_words(status));
         if (faults != NULL)
-            record_faults(serve, faults);
+            pv_serve_record_faults(serve, faults);
     }
     pv_faults_free(faults);
     pv_notify("READY=1");
@@ -449,6 +277,7 @@ on_look(void *context)
     }
     pv_world_unref(serve->world);
     serve->world = world;
+    pv_console_world(serve->console, world);
     serve->changes = changes;
     pv_log(PV_LOG_INFO, "approvals or consent changed: in force");
 }
@@ -489,30 +318,6 @@ on_reap(void *context)
 }
 
 /* ---- The start ---- */
-
-static void
-raise_descriptors(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    (void) setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-/* Two descriptors a client, and some for ourselves. */
-static void
-warn_of_descriptors(const struct pv_config *config)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
-        limit.rlim_cur < 2 * (rlim_t) config->clients_max + 64)
-        pv_log(PV_LOG_WARNING, "limits.clients is %u, but %llu open files allow about %llu clients",
-               config->clients_max, (unsigned long long) limit.rlim_cur,
-               (unsigned long long) (limit.rlim_cur - 64) / 2);
-}
 
 static bool
 parse_options(struct serve *serve, int argc, char **argv)
@@ -620,6 +425,27 @@ open_net(struct serve *serve)
 }
 
 static bool
+open_console(struct serve *serve)
+{
+    const struct pv_config *config = config_of(serve->world);
+    const struct pv_console_options options = {
+        .listen = config->console,
+        .world = serve->world,
+        .net = serve->net,
+        .journal = serve->journal,
+        .state_path = config->state_path,
+        .version = PV_VERSION,
+        .mock_secret = pv_buf_slice(&serve->mock_secret),
+    };
+    char error[512] = "";
+
+    if (config->console == NULL || pv_console_open(&options, &serve->console, error, sizeof(error)) == PV_OK)
+        return true;
+    pv_log(PV_LOG_ERROR, "%s", error);
+    return false;
+}
+
+static bool
 add_task(struct serve *serve, struct pv_task *task)
 {
     if (task == NULL) {
@@ -646,7 +472,7 @@ open_all(struct serve *serve)
 {
     if (!load_first(serve) || !may_conform(serve, pv_world_policy(serve->world)))
         return false;
-    warn_of_descriptors(config_of(serve->world));
+    pv_serve_warn_of_descriptors(config_of(serve->world));
     if (!open_state(serve) || !take_standing(serve))
         return false;
     serve->loop = pv_loop_new();
@@ -654,7 +480,7 @@ open_all(struct serve *serve)
         pv_log(PV_LOG_ERROR, "%s", pv_status_words(PV_NOMEM));
         return false;
     }
-    return open_net(serve) && add_tasks(serve);
+    return open_net(serve) && open_console(serve) && add_tasks(serve);
 }
 
 static void
@@ -666,6 +492,9 @@ say_ready(struct serve *serve)
         pv_log(PV_LOG_INFO, "listening on %s", pv_net_listen_name(serve->net, i));
     if (config->metrics != NULL)
         pv_log(PV_LOG_INFO, "metrics on http://%s:%u/metrics", config->metrics->host, config->metrics->port);
+    if (config->console != NULL)
+        pv_log(PV_LOG_INFO, strchr(config->console->host, ':') == NULL ? "console on http://%s:%u/" : "console on http://[%s]:%u/",
+               config->console->host, config->console->port);
     say_rooms(pv_world_policy(serve->world));
     pv_log(PV_LOG_INFO, "ready: %u worker%s, query log %s, %s", pv_net_worker_count(serve->net),
            plural(pv_net_worker_count(serve->net)), config->state_path,
@@ -679,9 +508,11 @@ close_all(struct serve *serve)
     if (serve->net != NULL)
         pv_net_join(serve->net);
     pv_metrics_close(serve->metrics);
+    pv_console_stop(serve->console);
     pv_journal_close(serve->journal);
     pv_keeper_close(serve->keeper); /* the last records are there to ship and to sign */
     pv_net_free(serve->net);
+    pv_console_free(serve->console);
     for (size_t i = 0; i < serve->task_count; i++)
         pv_task_free(serve->tasks[i]);
     pv_loop_free(serve->loop);
@@ -701,28 +532,28 @@ pv_command_serve(const char *config_path, int argc, char **argv)
         return 2;
     (void) signal(SIGPIPE, SIG_IGN);
     (void) signal(SIGUSR2, SIG_IGN);
-    raise_descriptors();
+    pv_serve_raise_descriptors();
     /* Bursts of records come and go; giving their pages back each time costs more than keeping a few MiB. */
     (void) mallopt(M_TRIM_THRESHOLD, 4 * 1024 * 1024);
     pv_log(PV_LOG_INFO, "pgveil %s starting", PV_VERSION);
     if (open_all(&serve)) {
-        if (pv_net_start(serve.net) == PV_OK) {
+        if (pv_console_start(serve.console) == PV_OK && pv_net_start(serve.net) == PV_OK) {
             say_ready(&serve);
-            record_loaded(&serve, "start");
-            start_looking(&serve);
+            pv_serve_record_loaded(&serve, "start");
+            pv_serve_look_start(&serve);
             pv_notify("READY=1");
             pv_loop_run(serve.loop);
-            record_loaded(&serve, "stop");
+            pv_serve_record_loaded(&serve, "stop");
             exit_code = 0;
         } else {
-            pv_log(PV_LOG_ERROR, "cannot start the workers: %s", strerror(errno));
+            pv_log(PV_LOG_ERROR, "cannot start the threads: %s", strerror(errno));
         }
     }
     close_all(&serve);
     if (exit_code == 0)
         pv_log(PV_LOG_INFO, "stopped");
     /* Nothing is left to save, and nobody waits for a database that may be slow to answer. */
-    if (atomic_load(&is_looking))
+    if (pv_serve_is_looking())
         _exit(exit_code);
     return exit_code;
 }

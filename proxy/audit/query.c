@@ -342,6 +342,7 @@ set_up(struct pv_log_reader *reader, const char *path, const struct pv_log_reade
     if (status == PV_OK)
         status = pv_db_prepare(reader->sqlite, "SELECT json_valid(?1)", &reader->is_json);
     reader->timeout_ms = options->timeout_ms;
+    reader->cancel = options->cancel;
     sqlite3_progress_handler(reader->sqlite, PROGRESS_STEPS, is_overdue, reader);
     return status;
 }

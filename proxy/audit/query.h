@@ -12,12 +12,15 @@
 #include "proxy/base/base.h"
 #include "proxy/base/bytes.h"
 
+#include <stdatomic.h>
+
 struct pv_log_reader;
 
 struct pv_log_reader_options {
     const char *const *rooms; /* only rows of these; NULL: everything */
     size_t room_count;
     uint64_t timeout_ms; /* of one call; 0: none */
+    const atomic_bool *cancel; /* borrowed; true ends what runs, as the timeout does. NULL: nobody can */
     const char *auditor; /* who asks by way of the database pgveil: the helpers of desk.h; NULL: plain SQLite */
 };
 

@@ -252,6 +252,22 @@ pv_scram_verifier_make(struct pv_slice password, uint32_t iterations, struct pv_
     return status;
 }
 
+enum pv_status
+pv_scram_verifier_check(const struct pv_scram_verifier *verifier, struct pv_slice password)
+{
+    struct pv_scram_verifier made;
+    enum pv_status status = pv_scram_verifier_make(
+        password, verifier->iterations, pv_slice_of(verifier->salt, verifier->salt_len), &made);
+    bool is_equal;
+
+    if (status != PV_OK)
+        return status;
+    is_equal = pv_constant_time_equal(pv_slice_of(made.stored_key, sizeof(made.stored_key)),
+                                      pv_slice_of(verifier->stored_key, sizeof(verifier->stored_key)));
+    pv_wipe(&made, sizeof(made));
+    return is_equal && !verifier->is_mock ? PV_OK : PV_AUTH;
+}
+
 /* HMAC of a label, a NUL and the user's name, so that the three parts of a mock verifier are unlike each other. */
 static enum pv_status
 mock_part(struct pv_slice server_secret, const char *label, struct pv_slice user, uint8_t part[PV_SHA256_BYTES])

@@ -50,6 +50,11 @@ enum pv_status pv_scram_verifier_format(const struct pv_scram_verifier *verifier
 enum pv_status pv_scram_verifier_make(struct pv_slice password, uint32_t iterations, struct pv_slice salt,
                                       struct pv_scram_verifier *verifier) PV_MUST_CHECK;
 /*
+ * Whether a password that was sent in clear is the verifier's: PV_OK or PV_AUTH, after the same work for any password and
+ * for a mock; PV_INVALID as in pv_scram_verifier_make.
+ */
+enum pv_status pv_scram_verifier_check(const struct pv_scram_verifier *verifier, struct pv_slice password) PV_MUST_CHECK;
+/*
  * For a user who does not exist or may not log in: looks the same at every attempt,
  * since it is derived from a secret of the server and the name. The exchange with it
  * does the same work as any other and then fails. `iterations` should be what real

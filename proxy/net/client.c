@@ -45,6 +45,12 @@ pv_client_next(struct pv_client *client)
     return client->hooks.next;
 }
 
+void
+pv_client_look(const struct pv_client *client, struct pv_session_glance *glance)
+{
+    pv_session_look(client->session, glance);
+}
+
 static int64_t
 enter(struct pv_client *client)
 {

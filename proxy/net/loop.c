@@ -65,6 +65,12 @@ on_wake(evutil_socket_t fd, short what, void *context)
     deliver_queued(context);
 }
 
+void
+pv_loop_deliver(struct pv_loop *loop)
+{
+    deliver_queued(loop);
+}
+
 struct pv_loop *
 pv_loop_new(void)
 {

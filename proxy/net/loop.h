@@ -21,6 +21,8 @@ struct pv_message {
 struct pv_loop *pv_loop_new(void) PV_MUST_CHECK; /* NULL: out of memory or descriptors */
 /* Frees a loop that no thread runs; messages that are still queued are delivered first. NULL is fine. */
 void pv_loop_free(struct pv_loop *loop);
+/* Delivers what is queued on a loop that no thread runs. */
+void pv_loop_deliver(struct pv_loop *loop);
 /* Runs until pv_loop_stop. */
 void pv_loop_run(struct pv_loop *loop);
 

@@ -47,6 +47,28 @@ void pv_net_join(struct pv_net *net);
 /* After the journal was closed. NULL is fine. */
 void pv_net_free(struct pv_net *net);
 
+/* A session as of a moment, copied. Texts may be NULL but for `state`; see pv_session_look. */
+struct pv_net_session {
+    uint64_t id;
+    const char *room, *user, *party, *service, *client, *application, *state, *question, *query;
+    int64_t started_us, query_us;
+    bool is_query_cut; /* of `query` only the beginning is there */
+};
+
+/* The sessions that one answer holds, and the bytes of each one's query. */
+#define PV_NET_SESSIONS_MAX 2000u
+#define PV_NET_SESSION_QUERY_BYTES 500u
+
+/*
+ * Lists the sessions of these rooms, of every worker. Any thread. PV_OK: `done` follows, once the workers run, on
+ * the thread of `loop`, which must be there until the net is freed: a list that is asked for while the workers end may
+ * come as late as that. What `done` gets lasts until it returns; `is_cut`: there are more.
+ */
+enum pv_status pv_net_sessions(struct pv_net *net, const char *const *rooms, size_t room_count, struct pv_loop *loop,
+                               void (*done)(void *context, const struct pv_net_session *sessions, size_t count,
+                                            bool is_cut),
+                               void *context) PV_MUST_CHECK;
+
 /* Sums over the workers; statements in the arena. Any thread. `sum` was initialised by pv_counters_init. */
 enum pv_status pv_net_counters(struct pv_net *net, struct pv_counters *sum, struct pv_arena *arena) PV_MUST_CHECK;
 

@@ -76,6 +76,8 @@ void pv_client_drain(struct pv_client *client);
 void pv_client_kill(struct pv_client *client, const char *sqlstate, const char *words);
 struct pv_client *pv_client_next(struct pv_client *client);
 
+void pv_client_look(const struct pv_client *client, struct pv_session_glance *glance);
+
 /* ---- worker.c ---- */
 
 struct pv_client *pv_worker_find(struct pv_worker *worker, uint64_t session);

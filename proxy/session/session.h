@@ -138,4 +138,16 @@ bool pv_session_is_busy(const struct pv_session *session);
 const char *pv_session_user(const struct pv_session *session); /* "" before login */
 const char *pv_session_room(const struct pv_session *session);
 
+/* One look at a session, for a list of them; borrows from the session until its next event. */
+struct pv_session_glance {
+    uint64_t id;
+    const char *room, *user, *party, *service, *client, *application; /* NULL: none */
+    int64_t started_us;
+    const char *state;     /* starting, idle, running, in transaction, in failed transaction, closing */
+    const char *question;  /* asked by what runs now; NULL: none of its own */
+    struct pv_slice query; /* what runs now, as sent; empty: nothing does */
+    int64_t query_us;      /* since when */
+};
+void pv_session_look(const struct pv_session *session, struct pv_session_glance *glance);
+
 #endif

@@ -1,0 +1,56 @@
+/* Who is connected now. */
+#include "proxy/console/console_int.h"
+
+#include <string.h>
+
+static json_t *
+time_json(int64_t at_us)
+{
+    char text[PV_RECORD_TIME_SIZE];
+
+    if (at_us == 0)
+        return json_null();
+    pv_record_time_format(at_us, text);
+    return json_string(text);
+}
+
+static json_t *
+text_json(const char *text)
+{
+    return text == NULL ? json_null() : pv_console_text(pv_slice_cstr(text));
+}
+
+static json_t *
+session_json(const struct pv_net_session *session)
+{
+    return json_pack("{s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:s,s:o,s:o,s:b,s:o,s:o}", "session", (json_int_t) session->id,
+                     "room", text_json(session->room), "user", text_json(session->user), "party",
+                     text_json(session->party), "service", text_json(session->service), "client",
+                     text_json(session->client), "application", text_json(session->application), "state",
+                     session->state, "question", text_json(session->question), "query", text_json(session->query),
+                     "is_query_cut", session->is_query_cut, "since", time_json(session->started_us), "query_since",
+                     time_json(session->query_us));
+}
+
+static void
+on_listed(void *context, const struct pv_net_session *sessions, size_t count, bool is_cut)
+{
+    struct pv_call *call = context;
+    json_t *array = json_array();
+
+    for (size_t i = 0; i < count; i++)
+        (void) json_array_append_new(array, session_json(&sessions[i]));
+    pv_call_json(call, json_pack("{s:o,s:o,s:b}", "now", time_json(pv_record_now_us()), "sessions", array, "is_cut",
+                                 is_cut));
+    pv_call_finish(call);
+}
+
+void
+pv_api_sessions(struct pv_call *call)
+{
+    if (pv_net_sessions(call->console->net, call->rooms, call->room_count, call->console->loop, on_listed, call) ==
+        PV_OK)
+        return;
+    pv_call_error(call, 503, "out of memory");
+    pv_call_finish(call);
+}
