@@ -15,6 +15,8 @@
 #define SECOND_MS UINT64_C(1000)
 #define MINUTE_MS (60 * SECOND_MS)
 #define DAY_MS (24 * 60 * MINUTE_MS)
+#define KIB UINT64_C(1024)
+#define TIB (KIB * KIB * KIB * KIB)
 /* The longest name that libpq gives a socket in its directory. */
 #define SOCKET_NAME "/.s.PGSQL.65535"
 #define HOST_BYTES_MAX 255u
@@ -187,7 +189,9 @@ set_listens(struct pv_doc *doc, const struct pv_located *value, void *field, con
 /* ---- groups of keys ----------------------------------------------------- */
 
 #define KEY(type, field, name, kinds, is_required, set, ...) \
-    {name, kinds, is_required, set, offsetof(struct type, field), __VA_ARGS__}
+    { \
+        name, kinds, is_required, set, offsetof(struct type, field), __VA_ARGS__ \
+    }
 
 static void
 set_tls(struct pv_doc *doc, const struct pv_located *value, void *field, const struct pv_key *key)
@@ -276,10 +280,21 @@ set_audit(struct pv_doc *doc, const struct pv_located *value, void *field, const
         KEY(pv_config, is_logging_parameters, "parameters", PV_J_BOOL, false, pv_set_bool, 0, 0, NULL),
         KEY(pv_config, head_interval_ms, "head_interval", PV_J_STRING, false, pv_set_time, 1, 365 * DAY_MS, NULL),
         {"ship", PV_J_OBJECT, false, set_ship, 0, 0, 0, NULL},
+        KEY(pv_config, segment_bytes, "segment_bytes", PV_J_STRING, false, pv_set_size, 64 * KIB, TIB, NULL),
+        KEY(pv_config, segment_age_ms, "segment_age", PV_J_STRING, false, pv_set_time, SECOND_MS, 36500 * DAY_MS, NULL),
+        KEY(pv_config, retention_bytes, "retention_bytes", PV_J_STRING, false, pv_set_size, 64 * KIB, TIB, NULL),
+        KEY(pv_config, retention_age_ms, "retention_age", PV_J_STRING, false, pv_set_time, SECOND_MS, 36500 * DAY_MS,
+            NULL),
     };
+    const struct pv_config *config = field;
 
     (void) key;
-    (void) pv_load_object(doc, value, keys, PV_COUNT_OF(keys), field);
+    if (pv_load_object(doc, value, keys, PV_COUNT_OF(keys), field) &&
+        (config->retention_bytes > 0 || config->retention_age_ms > 0) && config->segment_bytes == 0 &&
+        config->segment_age_ms == 0)
+        pv_load_fault(doc, value,
+                      "retention deletes sealed segments: \"segment_bytes\" or \"segment_age\" must say when"
+                      " the log is sealed");
 }
 
 /* ---- upstreams ---------------------------------------------------------- */
@@ -380,7 +395,10 @@ set_defaults(struct pv_config *config)
 }
 
 /* A group's setter gets the whole config as its field. */
-#define GROUP(name, kinds, is_required, set) {name, kinds, is_required, set, 0, 0, 0, NULL}
+#define GROUP(name, kinds, is_required, set) \
+    { \
+        name, kinds, is_required, set, 0, 0, 0, NULL \
+    }
 
 void
 pv_load_config(struct pv_doc *doc, struct pv_config *config)

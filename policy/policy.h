@@ -102,6 +102,8 @@ struct pv_config {
     uint64_t client_idle_timeout_ms; /* 0: none */
     enum pv_durability durability;
     bool is_logging_parameters;
+    uint64_t segment_bytes, segment_age_ms;     /* of the query log: seal at this size, at this age; 0: not by it */
+    uint64_t retention_bytes, retention_age_ms; /* of its sealed segments; 0: keep */
     uint64_t head_interval_ms;           /* a signed head of the query log this often; 0: at the end alone */
     const char *ship_file, *ship_syslog; /* committed records go there too; absolute path; HOST:PORT or a socket's path */
     const struct pv_listen *metrics; /* NULL: off */

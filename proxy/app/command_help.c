@@ -44,7 +44,8 @@ static const struct page pages[] = {
      "  --room R  this room alone\n"
      "  --plan    print the SQL that it would run, and change nothing\n"
      "  --drop    remove all that it made, and nothing else\n"},
-    {"explain", "pgveil explain [-c FILE] --room R --user U [--json] SQL", "say what would be decided about a statement",
+    {"explain", "pgveil explain [-c FILE] --room R --user U [--json] SQL",
+     "say what would be decided about a statement",
      "Needs no database. SQL is one argument, or - to read it from standard input. Prints decision,\n"
      "question, reason, hint, the SQL that would be forwarded, data sets and columns.\n"
      "Exits 1 when the statement would be denied.\n"
@@ -52,13 +53,14 @@ static const struct page pages[] = {
      "  --room R  the room that is asked\n"
      "  --user U  the member who asks\n"
      "  --json    print one JSON object\n"},
-    {"audit", "pgveil audit [-c FILE] list|show|query|verify|head|export ...", "read the query log",
+    {"audit", "pgveil audit [-c FILE] list|show|query|verify|head|seal|export ...", "read the query log",
      "  list                  the newest records first\n"
      "    --room R --user U --decision allowed|denied --since TIME --limit N --json\n"
      "  show SEQ              one record whole\n"
      "  query SQL             read-only SQL over the view query_log\n"
      "  verify [--head FILE]  check the hash chain, and against a head that was kept elsewhere\n"
      "  head                  print the newest signed head\n"
+     "  seal                  move records into a sealed segment now\n"
      "  export --format jsonl|csv\n"
      "\n"
      "verify exits 1 when the log was tampered with.\n"},

@@ -54,7 +54,8 @@ say_faults(const struct pv_faults *faults)
     }
 }
 
-/* Everything that a world is made of, or faults. Without a store (it is named by the config) no approval is known yet. */
+/* Everything that a world is made of, or faults. Without a store (it is named by the config) no approval is known yet.
+ */
 static enum pv_status
 load_world(const char *config_path, struct pv_store *store, struct pv_faults *faults, struct pv_world **world)
 {
@@ -176,6 +177,10 @@ say_unchangeable(const struct pv_config *now, const struct pv_config *then)
         {"audit.head_interval", now->head_interval_ms == then->head_interval_ms},
         {"audit.ship",
          is_same_text(now->ship_file, then->ship_file) && is_same_text(now->ship_syslog, then->ship_syslog)},
+        {"audit.segment_bytes", now->segment_bytes == then->segment_bytes},
+        {"audit.segment_age", now->segment_age_ms == then->segment_age_ms},
+        {"audit.retention_bytes", now->retention_bytes == then->retention_bytes},
+        {"audit.retention_age", now->retention_age_ms == then->retention_age_ms},
         {"metrics", is_same_listen(now->metrics, then->metrics)},
         {"console", is_same_listen(now->console, then->console)},
     };
@@ -244,7 +249,8 @@ renew_standing(struct serve *serve, struct pv_world **world)
     return *world != NULL;
 }
 
-/* The issuer's keys are rotated by their file; one that cannot be loaded is tried once, and again when it changes again. */
+/* The issuer's keys are rotated by their file; one that cannot be loaded is tried once, and again when it changes
+ * again. */
 static void
 look_at_keys(struct serve *serve)
 {
@@ -355,7 +361,11 @@ open_keeper(struct serve *serve, const struct pv_config *config)
     const struct pv_keeper_options options = {.path = config->state_path,
                                               .head_interval_ms = config->head_interval_ms,
                                               .file = config->ship_file,
-                                              .syslog = config->ship_syslog};
+                                              .syslog = config->ship_syslog,
+                                              .seal = {.segment_bytes = config->segment_bytes,
+                                                       .segment_age_ms = config->segment_age_ms,
+                                                       .retention_bytes = config->retention_bytes,
+                                                       .retention_age_ms = config->retention_age_ms}};
 
     refresh_usage(serve);
     return pv_keeper_open(&options, &serve->keeper);

@@ -7,7 +7,9 @@
 
 #define PV_VERSION "0.1.0"
 
-int pv_command_audit(const char *state_path, int argc, char **argv);
+struct pv_config; /* policy/policy.h */
+
+int pv_command_audit(const struct pv_config *config, int argc, char **argv);
 /* argv: after `provision`: --room R, --plan, --drop. */
 int pv_command_provision(const char *config_path, int argc, char **argv);
 int pv_command_check(const char *config_path, int argc, char **argv);

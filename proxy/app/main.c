@@ -35,7 +35,7 @@ run_audit(const char *config_path, int argc, char **argv)
         }
         (void) fprintf(stderr, "pgveil audit: the config cannot be used, so it does not say where the log is\n");
     } else {
-        exit_code = pv_command_audit(policy->config.state_path, argc, argv);
+        exit_code = pv_command_audit(&policy->config, argc, argv);
         pv_policy_unref(policy);
     }
     pv_faults_free(faults);
@@ -46,10 +46,18 @@ static const struct {
     const char *name;
     int (*run)(const char *config_path, int argc, char **argv);
 } commands[] = {
-    {"serve", pv_command_serve},       {"check", pv_command_check}, {"provision", pv_command_provision},
-    {"explain", pv_command_explain},   {"audit", run_audit},        {"approve", pv_command_approve},
-    {"approvals", pv_command_approvals},      {"consent", pv_command_consent},    {"passwd", pv_command_passwd},
-    {"help", pv_command_help},         {"--help", pv_command_help}, {"-h", pv_command_help},
+    {"serve", pv_command_serve},
+    {"check", pv_command_check},
+    {"provision", pv_command_provision},
+    {"explain", pv_command_explain},
+    {"audit", run_audit},
+    {"approve", pv_command_approve},
+    {"approvals", pv_command_approvals},
+    {"consent", pv_command_consent},
+    {"passwd", pv_command_passwd},
+    {"help", pv_command_help},
+    {"--help", pv_command_help},
+    {"-h", pv_command_help},
     {"--version", pv_command_version},
 };
 

@@ -16,6 +16,8 @@ const char pv_db_head_sql[] = "SELECT seq, hash FROM (" NEWEST("statement") " UN
 static const char hash_at_sql[] = "SELECT hash FROM statement WHERE seq = ?1 UNION ALL SELECT hash FROM statement_end"
                                   " WHERE seq = ?1 UNION ALL SELECT hash FROM event WHERE seq = ?1";
 
+static const char sealed_at_sql[] = "SELECT last_seq, hash FROM segment WHERE first_seq <= ?1 AND last_seq >= ?1";
+
 static const char lost_sql[] =
     "SELECT s.id FROM statement AS s WHERE s.seq > (SELECT value FROM meta WHERE name = 'swept')"
     " AND s.outcome IS NULL AND NOT EXISTS (SELECT 1 FROM statement_end AS e WHERE e.id = s.id) ORDER BY s.seq";
@@ -150,6 +152,23 @@ read_head(struct pv_db *db, struct pv_db_head *head)
     return status;
 }
 
+/* What this connection saw committed may have moved into a segment since, which says where that ends. */
+static enum pv_status
+was_sealed(struct pv_db *db)
+{
+    bool is_sealed = false;
+    enum pv_status status;
+
+    (void) sqlite3_bind_int64(db->sealed_at, 1, (int64_t) db->committed.seq);
+    status = pv_db_step(db->sealed_at);
+    if (status == PV_OK)
+        is_sealed = (uint64_t) sqlite3_column_int64(db->sealed_at, 0) > db->committed.seq ||
+                    (sqlite3_column_bytes(db->sealed_at, 1) == (int) PV_SHA256_BYTES &&
+                     memcmp(sqlite3_column_blob(db->sealed_at, 1), db->committed.hash, PV_SHA256_BYTES) == 0);
+    (void) sqlite3_reset(db->sealed_at);
+    return status == PV_OK && is_sealed ? PV_OK : status == PV_OK || status == PV_NOTFOUND ? PV_CORRUPT : status;
+}
+
 /* What this connection saw committed must still be in the log: it may grow by others' records, and nothing else. */
 static enum pv_status
 check_grown(struct pv_db *db)
@@ -170,7 +189,9 @@ check_grown(struct pv_db *db)
     if (status == PV_OK)
         status = take_hash(db->hash_at, 0, hash);
     (void) sqlite3_reset(db->hash_at);
-    if (status == PV_NOTFOUND || (status == PV_OK && memcmp(hash, db->committed.hash, PV_SHA256_BYTES) != 0))
+    if (status == PV_NOTFOUND)
+        return was_sealed(db);
+    if (status == PV_OK && memcmp(hash, db->committed.hash, PV_SHA256_BYTES) != 0)
         return PV_CORRUPT;
     return status;
 }
@@ -221,7 +242,7 @@ set_up(sqlite3 *sqlite, const struct pv_db_options *options, char *error, size_t
         pv_db_error(error, error_size, "%s", sqlite3_errmsg(sqlite));
         return status;
     }
-    status = pv_schema_ensure(sqlite, options->is_creating, error, error_size);
+    status = pv_schema_ensure(sqlite, options->is_creating ? PV_SCHEMA_CREATE : PV_SCHEMA_WRITE, error, error_size);
     if (status == PV_OK) {
         status = pv_db_exec(sqlite, "COMMIT");
         if (status != PV_OK)
@@ -276,6 +297,7 @@ prepare_all(struct pv_db *db)
         {"BEGIN IMMEDIATE", &db->begin},     {"COMMIT", &db->commit},
         {"ROLLBACK", &db->rollback},         {hash_at_sql, &db->hash_at},
         {budget_used_sql, &db->budget_used}, {budget_add_sql, &db->budget_add},
+        {sealed_at_sql, &db->sealed_at},
     };
     enum pv_status status = PV_OK;
 
@@ -345,6 +367,7 @@ pv_db_close(struct pv_db *db)
     (void) sqlite3_finalize(db->commit);
     (void) sqlite3_finalize(db->rollback);
     (void) sqlite3_finalize(db->hash_at);
+    (void) sqlite3_finalize(db->sealed_at);
     (void) sqlite3_finalize(db->budget_used);
     (void) sqlite3_finalize(db->budget_add);
     for (int i = 0; i < PV_TABLE_COUNT; i++) {
@@ -401,6 +424,31 @@ open_reading(const char *path, bool is_immutable, sqlite3 **sqlite)
 }
 
 enum pv_status
+pv_db_open_sealed(const char *path, sqlite3 **sqlite)
+{
+    char *uri = pv_db_reading_uri(path, true);
+    sqlite3 *made = NULL;
+    int rc = SQLITE_NOMEM;
+
+    if (access(path, F_OK) != 0) {
+        sqlite3_free(uri);
+        return PV_NOTFOUND;
+    }
+    if (uri != NULL)
+        rc = sqlite3_open_v2(uri, &made, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_URI, NULL);
+    sqlite3_free(uri);
+    if (rc != SQLITE_OK) {
+        (void) sqlite3_close(made);
+        return pv_db_status(rc);
+    }
+    (void) sqlite3_extended_result_codes(made, 1);
+    (void) sqlite3_db_config(made, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+    (void) sqlite3_db_config(made, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    *sqlite = made;
+    return PV_OK;
+}
+
+enum pv_status
 pv_db_open_reading(const char *path, sqlite3 **sqlite, char *error, size_t error_size)
 {
     char words[256] = "";
@@ -425,7 +473,7 @@ pv_db_open_reading(const char *path, sqlite3 **sqlite, char *error, size_t error
         }
     }
     if (status == PV_OK)
-        status = pv_schema_ensure(made, false, words, sizeof(words));
+        status = pv_schema_ensure(made, PV_SCHEMA_READ, words, sizeof(words));
     if (status == PV_OK) {
         *sqlite = made;
         return PV_OK;
@@ -717,6 +765,7 @@ pv_db_id_max(struct pv_db *db, uint64_t *id)
                                           "SELECT max(coalesce((SELECT max(id) FROM statement WHERE seq > (SELECT value"
                                           " FROM meta WHERE name = 'swept')), 0),"
                                           " coalesce((SELECT max(id) FROM statement_end), 0),"
+                                          " coalesce((SELECT max(id_max) FROM segment), 0),"
                                           " (SELECT value FROM meta WHERE name = 'swept_id'))",
                                           &statement);
 

@@ -16,6 +16,11 @@
 /* "pgvl", in the file's header. */
 #define PV_DB_APPLICATION_ID 0x7067766c
 #define PV_DB_VERSION 3
+/* Whoever opens such a file for writing brings it to PV_DB_VERSION. */
+#define PV_DB_VERSION_OLDEST 2
+/* "pgvs": a sealed segment. */
+#define PV_SEGMENT_APPLICATION_ID 0x70677673
+#define PV_SEGMENT_VERSION 1
 
 struct pv_db_head {
     uint64_t seq; /* 0: nothing yet, hash zero */
@@ -25,7 +30,7 @@ struct pv_db_head {
 struct pv_db {
     sqlite3 *sqlite;
     sqlite3_stmt *begin, *commit, *rollback;
-    sqlite3_stmt *newest[PV_TABLE_COUNT], *hash_at;
+    sqlite3_stmt *newest[PV_TABLE_COUNT], *hash_at, *sealed_at;
     sqlite3_stmt *insert[PV_TABLE_COUNT];
     sqlite3_stmt *budget_used, *budget_add;
     struct pv_db_head committed; /* what this connection last saw on disk; the log may only grow from it */
@@ -79,6 +84,8 @@ extern const char pv_db_head_sql[];
 /* For reading alone; a copy on a read-only disk too. Begins a read transaction, so that all that follows sees one
  * state. */
 enum pv_status pv_db_open_reading(const char *path, sqlite3 **sqlite, char *error, size_t error_size) PV_MUST_CHECK;
+/* A sealed segment: nobody writes it, so it is read without locks. Begins no transaction. */
+enum pv_status pv_db_open_sealed(const char *path, sqlite3 **sqlite) PV_MUST_CHECK;
 /* The URI under which that opened it; freed with sqlite3_free. */
 char *pv_db_reading_uri(const char *path, bool is_immutable) PV_MUST_CHECK;
 /* Like every error text here: always terminated, NULL with size 0 for none. */
@@ -86,19 +93,35 @@ void pv_db_error(char *error, size_t error_size, const char *format, ...) PV_PRI
 
 /* ---- schema.c ---- */
 
-/* Inside a transaction: makes the schema in an empty file, refuses what is not ours. */
-enum pv_status pv_schema_ensure(sqlite3 *sqlite, bool is_creating, char *error, size_t error_size) PV_MUST_CHECK;
+enum pv_schema_use { PV_SCHEMA_READ, PV_SCHEMA_WRITE, PV_SCHEMA_CREATE };
+
+/*
+ * Inside a transaction: makes the schema in an empty file (CREATE), brings an older version to ours (WRITE, CREATE),
+ * refuses what is not ours.
+ */
+enum pv_status pv_schema_ensure(sqlite3 *sqlite, enum pv_schema_use use, char *error, size_t error_size) PV_MUST_CHECK;
+/* In an empty file. */
+enum pv_status pv_schema_make_segment(sqlite3 *sqlite) PV_MUST_CHECK;
+
+enum pv_schema_kind { PV_SCHEMA_LIVE, PV_SCHEMA_SEGMENT };
+
 /* PV_OK with an empty `name`: as made. Else the first object that is missing or changed. */
-enum pv_status pv_schema_compare(sqlite3 *sqlite, char *name, size_t name_size) PV_MUST_CHECK;
+enum pv_status pv_schema_compare(sqlite3 *sqlite, enum pv_schema_kind kind, char *name, size_t name_size) PV_MUST_CHECK;
 /* The views over query_log, granted_column and question that tell of usage. */
 struct pv_schema_view {
     const char *name, *select;
 };
 #define PV_SCHEMA_VIEW_COUNT 5u
 extern const struct pv_schema_view pv_schema_views[PV_SCHEMA_VIEW_COUNT];
-/* Definitions of the two views' SELECTs, with `@.` before each table and `@:` where a collation may stand. */
-extern const char pv_schema_query_log_select[];
-extern const char pv_schema_event_log_select[];
+/* The two views of the log, with `@.` before each table and `@:` where a collation may stand. */
+struct pv_schema_log {
+    const char *view;
+    const char *live;       /* SELECT without a WHERE */
+    const char *columns;    /* the same of a table with the view's columns: SELECT without a FROM */
+    const char *seq, *room; /* in `live` */
+};
+#define PV_SCHEMA_LOG_COUNT 2u
+extern const struct pv_schema_log pv_schema_logs[PV_SCHEMA_LOG_COUNT];
 
 /* ---- files.c ---- */
 
@@ -108,7 +131,13 @@ enum pv_status pv_file_ensure(const char *path, char *error, size_t error_size) 
 enum pv_status pv_keys_ensure(const char *path, char *error, size_t error_size) PV_MUST_CHECK;
 /* PV_BUSY: held by another process. *fd stays open as long as the lock shall hold. */
 enum pv_status pv_lock_take(const char *path, int *fd, char *error, size_t error_size) PV_MUST_CHECK;
+/* The same for who seals: serve, or a command beside it. */
+enum pv_status pv_seal_lock_take(const char *path, int *fd, char *error, size_t error_size) PV_MUST_CHECK;
 void pv_lock_release(int fd);
+/* Makes names in the folder of `path` durable. */
+enum pv_status pv_folder_sync(const char *path) PV_MUST_CHECK;
+/* `name` in the folder of `path`; freed with pv_free. */
+char *pv_path_beside(const char *path, const char *name) PV_MUST_CHECK;
 /* path with an ending; freed with pv_free. */
 char *pv_path_with(const char *path, const char *ending) PV_MUST_CHECK;
 

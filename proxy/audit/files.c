@@ -27,20 +27,46 @@ pv_path_with(const char *path, const char *ending)
 }
 
 /* A new file's name is on disk only when its folder is. */
-static void
-sync_folder_of(const char *path)
+enum pv_status
+pv_folder_sync(const char *path)
 {
     char *copy = pv_strdup(path);
+    enum pv_status status = PV_IO;
     int fd;
 
     if (copy == NULL)
-        return;
+        return PV_NOMEM;
     fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd >= 0) {
-        (void) fsync(fd);
+        status = fsync(fd) == 0 ? PV_OK : PV_IO;
         (void) close(fd);
     }
     pv_free(copy);
+    return status;
+}
+
+static void
+sync_folder_of(const char *path)
+{
+    enum pv_status status = pv_folder_sync(path);
+
+    if (status != PV_OK)
+        pv_log(PV_LOG_WARNING, "the folder of %s could not be synced: %s", path, pv_status_words(status));
+}
+
+char *
+pv_path_beside(const char *path, const char *name)
+{
+    const char *slash = strrchr(path, '/');
+    size_t folder_len = slash == NULL ? 0 : (size_t) (slash - path) + 1;
+    size_t name_len = strlen(name);
+    char *joined = pv_alloc(folder_len + name_len + 1);
+
+    if (joined != NULL) {
+        memcpy(joined, path, folder_len);
+        memcpy(joined + folder_len, name, name_len + 1);
+    }
+    return joined;
 }
 
 enum pv_status
@@ -135,22 +161,22 @@ done:
 }
 
 static enum pv_status
-refuse_held(int fd, const char *path, char *error, size_t error_size)
+refuse_held(int fd, const char *path, const char *verb, char *error, size_t error_size)
 {
     char pid[24];
     ssize_t len = pread(fd, pid, sizeof(pid) - 1, 0);
 
     pid[len > 0 ? len : 0] = '\0';
     pid[strspn(pid, "0123456789")] = '\0';
-    pv_db_error(error, error_size, "the state file %s is served by process %s", path,
+    pv_db_error(error, error_size, "the state file %s is %s by process %s", path, verb,
                 pid[0] == '\0' ? "(unknown)" : pid);
     return PV_BUSY;
 }
 
-enum pv_status
-pv_lock_take(const char *path, int *fd, char *error, size_t error_size)
+static enum pv_status
+take_lock(const char *path, const char *ending, const char *verb, int *fd, char *error, size_t error_size)
 {
-    char *lock_path = pv_path_with(path, ".lock");
+    char *lock_path = pv_path_with(path, ending);
     enum pv_status status = PV_IO;
     int lock = -1;
 
@@ -162,7 +188,7 @@ pv_lock_take(const char *path, int *fd, char *error, size_t error_size)
     if (lock < 0 || (flock(lock, LOCK_EX | LOCK_NB) != 0 && errno != EWOULDBLOCK))
         pv_db_error(error, error_size, "cannot lock %s: %s", lock_path, strerror(errno));
     else if (flock(lock, LOCK_EX | LOCK_NB) != 0)
-        status = refuse_held(lock, path, error, error_size);
+        status = refuse_held(lock, path, verb, error, error_size);
     else if (ftruncate(lock, 0) != 0 || dprintf(lock, "%ld\n", (long) getpid()) < 0)
         pv_db_error(error, error_size, "cannot write %s: %s", lock_path, strerror(errno));
     else {
@@ -174,6 +200,18 @@ pv_lock_take(const char *path, int *fd, char *error, size_t error_size)
         (void) close(lock);
     pv_free(lock_path);
     return status;
+}
+
+enum pv_status
+pv_lock_take(const char *path, int *fd, char *error, size_t error_size)
+{
+    return take_lock(path, ".lock", "served", fd, error, error_size);
+}
+
+enum pv_status
+pv_seal_lock_take(const char *path, int *fd, char *error, size_t error_size)
+{
+    return take_lock(path, ".seal", "being sealed", fd, error, error_size);
 }
 
 void

@@ -38,6 +38,8 @@ struct pv_keeper {
     pthread_mutex_t mutex;
     pthread_cond_t wake;
     bool is_closing;
+    struct pv_seal_options seal;
+    atomic_bool is_sealing_cancelled;
     /* The thread's own. */
     struct pv_db *db;
     int64_t head_ms;
@@ -45,6 +47,9 @@ struct pv_keeper {
     bool is_seq_known;
     int socket;
     bool has_complained[TARGET_COUNT];
+    int64_t seal_ms, retire_ms; /* when to look next */
+    int64_t clock_offset_ms;    /* between the time of day and a clock that nobody sets */
+    bool is_clock_distrusted;
 };
 
 static int64_t
@@ -369,6 +374,63 @@ sign_if_due(struct pv_keeper *keeper, bool is_last)
                error[0] != '\0' ? error : pv_status_words(status));
 }
 
+/* ---- Sealing ---- */
+
+static int64_t
+clock_offset_ms(void)
+{
+    struct timespec day, boot;
+
+    (void) clock_gettime(CLOCK_REALTIME, &day);
+    (void) clock_gettime(CLOCK_BOOTTIME, &boot);
+    return ((int64_t) day.tv_sec - (int64_t) boot.tv_sec) * 1000 + (day.tv_nsec - boot.tv_nsec) / 1000000;
+}
+
+/* Whoever sets the clock a year ahead would have a year's log retired at once. */
+static bool
+is_clock_set(struct pv_keeper *keeper)
+{
+    int64_t moved_ms = clock_offset_ms() - keeper->clock_offset_ms;
+
+    if (!keeper->is_clock_distrusted && (moved_ms > PV_KEEPER_CLOCK_MS || moved_ms < -PV_KEEPER_CLOCK_MS)) {
+        keeper->is_clock_distrusted = true;
+        pv_log(PV_LOG_WARNING, "the clock was set by %lld s: segments of the query log are not retired by age until the"
+                               " next start", (long long) (moved_ms / 1000));
+    }
+    return keeper->is_clock_distrusted;
+}
+
+static void
+seal_if_due(struct pv_keeper *keeper)
+{
+    struct pv_seal_options options = keeper->seal;
+    struct pv_seal_result result;
+    char error[512] = "";
+    int64_t now = now_ms();
+    enum pv_status status;
+
+    if ((options.segment_bytes == 0 && options.segment_age_ms == 0) || now < keeper->seal_ms)
+        return;
+    keeper->seal_ms = now + PV_KEEPER_SEAL_MS;
+    if (now < keeper->retire_ms && !pv_log_seal_is_due(keeper->path, &options))
+        return;
+    keeper->retire_ms = now + PV_KEEPER_RETIRE_MS;
+    if (options.retention_age_ms > 0 && is_clock_set(keeper))
+        options.retention_age_ms = 0;
+    options.cancel = &keeper->is_sealing_cancelled;
+    options.is_file_shipped = keeper->file != NULL;
+    options.is_syslog_shipped = keeper->syslog != NULL;
+    status = pv_log_seal(keeper->path, &options, &result, error, sizeof(error));
+    if (result.sealed > 0 || result.retired > 0)
+        pv_log(PV_LOG_INFO, "the query log: %llu segments sealed, %llu retired; sealed up to record %llu",
+               (unsigned long long) result.sealed, (unsigned long long) result.retired,
+               (unsigned long long) result.last_seq);
+    if (status == PV_OK || status == PV_LIMIT)
+        return;
+    pv_log(PV_LOG_WARNING, "the query log could not be sealed, nothing of it is lost: %s", error);
+    keeper->seal_ms = now + PV_KEEPER_SEAL_PAUSE_MS;
+}
+
 /* ---- The thread ---- */
 
 static void
@@ -381,6 +443,8 @@ look(struct pv_keeper *keeper, bool is_last)
     sign_if_due(keeper, is_last);
     for (int i = 0; i < TARGET_COUNT; i++)
         ship(keeper, (enum target) i);
+    if (!is_last)
+        seal_if_due(keeper);
 }
 
 static void *
@@ -432,6 +496,8 @@ pv_keeper_open(const struct pv_keeper_options *options, struct pv_keeper **keepe
         return PV_NOMEM;
     made->socket = -1;
     made->head_interval_ms = options->head_interval_ms;
+    made->seal = options->seal;
+    made->clock_offset_ms = clock_offset_ms();
     (void) pthread_mutex_init(&made->mutex, NULL);
     (void) pthread_cond_init(&made->wake, NULL);
     made->path = pv_strdup(options->path);
@@ -459,6 +525,7 @@ pv_keeper_close(struct pv_keeper *keeper)
         return;
     (void) pthread_mutex_lock(&keeper->mutex);
     keeper->is_closing = true;
+    atomic_store(&keeper->is_sealing_cancelled, true);
     (void) pthread_mutex_unlock(&keeper->mutex);
     (void) pthread_cond_signal(&keeper->wake);
     (void) pthread_join(keeper->thread, NULL);

@@ -1,5 +1,5 @@
 /*
- * How SQL is held to two views. The connection's main database is an empty one in
+ * How SQL is held to the views. The connection's main database is an empty one in
  * memory; the state file is attached read-only under a random name. Two temporary views, query_log and
  * event_log, read from it; temporary views under the names of the other tables stand
  * before those, since SQLite looks into the temporary schema first. So no SQL can name a
@@ -7,7 +7,7 @@
  */
 #include "proxy/audit/query_int.h"
 
-#include "proxy/audit/db_int.h"
+#include "proxy/audit/segment_int.h"
 #include "proxy/base/limits.h"
 
 #include <stdio.h>
@@ -108,14 +108,13 @@ static const char *const functions[] = {
 };
 
 /* Tables whose columns may be read: the views, what lies under them, and JSON arrays taken apart. */
-static const char *const readable[] = {"query_log",   "event_log",    "statement",   "statement_end",
-                                       "event",       "json_each",    "json_tree",   "granted_column",
-                                       "question",    "daily_usage",  "denials",     "column_usage",
-                                       "top_members", "unused_questions"};
+static const char *const readable[] = {"query_log", "event_log",    "statement",      "statement_end",    "event",
+                                       "json_each", "json_tree",    "granted_column", "question",         "daily_usage",
+                                       "denials",   "column_usage", "top_members",    "unused_questions", "segment"};
 
 /* Tables of which not even the number of rows is told. */
-static const char *const shadowed[] = {"statement", "statement_end", "event",  "meta", "secret",
-                                       "approval",  "consent",       "budget", "head", "shipped"};
+static const char *const shadowed[] = {"statement", "statement_end", "event", "meta",    "secret",  "approval",
+                                       "consent",   "budget",        "head",  "shipped", "segment", "retired"};
 
 static bool
 is_one_of(const char *name, const char *const *names, size_t count)
@@ -152,6 +151,8 @@ authorize(void *context, int action, const char *first, const char *second, cons
 
     (void) database;
     (void) view;
+    if (reader->is_trusted)
+        return SQLITE_OK;
     switch (action) {
     case SQLITE_SELECT:
     case SQLITE_RECURSIVE:
@@ -160,6 +161,9 @@ authorize(void *context, int action, const char *first, const char *second, cons
         if (second != NULL && second[0] == '\0' ? may_count(first) : is_one_of(first, readable, PV_COUNT_OF(readable)))
             return SQLITE_OK;
         if (reader->is_auditor && first != NULL && pv_helpers_is_table(first))
+            return SQLITE_OK;
+        /* The sealed records: under a name that nobody outside the views knows. */
+        if (first != NULL && strncmp(first, reader->schema, strlen(reader->schema)) == 0)
             return SQLITE_OK;
         return refuse(reader, "only query_log, event_log and their views can be read");
     case SQLITE_FUNCTION:
@@ -249,16 +253,24 @@ attach(struct pv_log_reader *reader, const char *path)
     return status;
 }
 
-/* The SELECT names its tables as @.X; here they are under the random name. */
-static enum pv_status
-make_view(struct pv_log_reader *reader, const char *name, const char *select, const char *room_column,
-          const struct pv_log_reader_options *options)
+static void
+put_rooms(sqlite3_str *sql, const char *room_column, const struct pv_log_reader *reader)
 {
-    sqlite3_str *sql = sqlite3_str_new(reader->sqlite);
+    if (!reader->has_rooms)
+        return;
+    sqlite3_str_appendf(sql, " AND %s IN (NULL", room_column);
+    for (size_t i = 0; i < reader->room_count; i++)
+        sqlite3_str_appendf(sql, ", %Q", reader->rooms[i]);
+    sqlite3_str_appendall(sql, ")");
+}
+
+/* The SELECT names its tables as @.X; here they are under the random name. */
+static void
+put_select(sqlite3_str *sql, const char *select, const struct pv_log_reader *reader)
+{
     const char *at = select;
     const char *found;
 
-    sqlite3_str_appendf(sql, "CREATE TEMP VIEW %s AS ", name);
     while ((found = strchr(at, '@')) != NULL) {
         sqlite3_str_append(sql, at, (int) (found - at));
         if (found[1] == '.')
@@ -268,13 +280,84 @@ make_view(struct pv_log_reader *reader, const char *name, const char *select, co
         at = found + 2;
     }
     sqlite3_str_appendall(sql, at);
-    if (options->rooms != NULL) {
-        sqlite3_str_appendf(sql, " WHERE %s IN (NULL", room_column);
-        for (size_t i = 0; i < options->room_count; i++)
-            sqlite3_str_appendf(sql, ", %Q", options->rooms[i]);
-        sqlite3_str_appendall(sql, ")");
+}
+
+static enum pv_status
+make_view(struct pv_log_reader *reader, const char *name, const char *select)
+{
+    sqlite3_str *sql = sqlite3_str_new(reader->sqlite);
+
+    sqlite3_str_appendf(sql, "CREATE TEMP VIEW %s AS ", name);
+    put_select(sql, select, reader);
+    sqlite3_str_appendall(sql, " WHERE 1");
+    put_rooms(sql, "room", reader);
+    return run_text(reader, sqlite3_str_finish(sql));
+}
+
+/*
+ * Live records and, where there are segments, sealed ones before them. Records that a segment holds may still be in
+ * the live file, which shows them no more.
+ */
+static enum pv_status
+make_log_view(struct pv_log_reader *reader, const struct pv_schema_log *log)
+{
+    sqlite3_str *sql = sqlite3_str_new(reader->sqlite);
+
+    sqlite3_str_appendf(sql, "CREATE TEMP VIEW %s AS ", log->view);
+    put_select(sql, log->live, reader);
+    if (reader->segment_count == 0)
+        sqlite3_str_appendall(sql, " WHERE 1");
+    else
+        sqlite3_str_appendf(sql, " WHERE %s > (SELECT coalesce(max(last_seq), 0) FROM %s.segment)", log->seq,
+                            reader->schema);
+    put_rooms(sql, log->room, reader);
+    if (reader->segment_count > 0) {
+        sqlite3_str_appendall(sql, " UNION ALL ");
+        put_select(sql, log->columns, reader);
+        sqlite3_str_appendf(sql, " FROM %s_%s WHERE 1", reader->schema, log->view);
+        put_rooms(sql, "room", reader);
     }
     return run_text(reader, sqlite3_str_finish(sql));
+}
+
+static enum pv_status
+count_segments(struct pv_log_reader *reader, uint64_t *count)
+{
+    char *sql = sqlite3_mprintf("SELECT count(*) FROM %s.segment", reader->schema);
+    sqlite3_stmt *statement = NULL;
+    enum pv_status status = sql == NULL ? PV_NOMEM : pv_db_prepare(reader->sqlite, sql, &statement);
+
+    *count = 0;
+    sqlite3_free(sql);
+    if (status == PV_OK)
+        status = pv_db_step(statement);
+    if (status == PV_OK)
+        *count = (uint64_t) sqlite3_column_int64(statement, 0);
+    (void) sqlite3_finalize(statement);
+    return status;
+}
+
+static enum pv_status
+make_log_views(struct pv_log_reader *reader)
+{
+    enum pv_status status = count_segments(reader, &reader->segment_count);
+
+    for (size_t i = 0; status == PV_OK && i < PV_SCHEMA_LOG_COUNT; i++)
+        status = make_log_view(reader, &pv_schema_logs[i]);
+    return status;
+}
+
+/* A first segment came since the views were made: they show the live file alone. */
+enum pv_status
+pv_reader_refresh(struct pv_log_reader *reader)
+{
+    uint64_t count = 0;
+    enum pv_status status = count_segments(reader, &count);
+
+    if (status != PV_OK || (count > 0) == (reader->segment_count > 0))
+        return status;
+    status = pv_db_exec(reader->sqlite, "DROP VIEW temp.query_log; DROP VIEW temp.event_log");
+    return status == PV_OK ? make_log_views(reader) : status;
 }
 
 static void
@@ -296,6 +379,24 @@ limit(sqlite3 *sqlite)
         (void) sqlite3_limit(sqlite, rows[i].id, rows[i].most);
 }
 
+/* Views are made anew when segments come. */
+static enum pv_status
+keep_rooms(struct pv_log_reader *reader, const struct pv_log_reader_options *options)
+{
+    reader->has_rooms = options->rooms != NULL;
+    if (!reader->has_rooms)
+        return PV_OK;
+    reader->rooms = pv_calloc(options->room_count + 1, sizeof(*reader->rooms));
+    if (reader->rooms == NULL)
+        return PV_NOMEM;
+    for (; reader->room_count < options->room_count; reader->room_count++) {
+        reader->rooms[reader->room_count] = pv_strdup(options->rooms[reader->room_count]);
+        if (reader->rooms[reader->room_count] == NULL)
+            return PV_NOMEM;
+    }
+    return PV_OK;
+}
+
 static enum pv_status
 set_up(struct pv_log_reader *reader, const char *path, const struct pv_log_reader_options *options)
 {
@@ -314,6 +415,8 @@ set_up(struct pv_log_reader *reader, const char *path, const struct pv_log_reade
     (void) sqlite3_db_config(reader->sqlite, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
     limit(reader->sqlite);
     status = pv_db_exec(reader->sqlite, "PRAGMA temp_store = MEMORY");
+    if (status == PV_OK)
+        status = keep_rooms(reader, options);
     reader->is_auditor = options->auditor != NULL;
     if (reader->is_auditor)
         (void) snprintf(reader->user, sizeof(reader->user), "%s", options->auditor);
@@ -326,16 +429,17 @@ set_up(struct pv_log_reader *reader, const char *path, const struct pv_log_reade
     for (size_t i = 0; status == PV_OK && i < PV_COUNT_OF(shadowed); i++)
         status = run_text(reader, sqlite3_mprintf("CREATE TEMP VIEW %s AS SELECT NULL AS hidden WHERE 0", shadowed[i]));
     if (status == PV_OK)
-        status = make_view(reader, "query_log", pv_schema_query_log_select, "s.room", options);
+        status = pv_sealed_add(reader->sqlite, path, reader->schema,
+                               &(struct pv_sealed_host){is_overdue, reader, PROGRESS_STEPS, &reader->is_trusted});
     if (status == PV_OK)
-        status = make_view(reader, "event_log", pv_schema_event_log_select, "room", options);
+        status = make_log_views(reader);
     if (status == PV_OK)
-        status = make_view(reader, "granted_column", "SELECT room, column_name FROM @.granted_column", "room", options);
+        status = make_view(reader, "granted_column", "SELECT room, column_name FROM @.granted_column");
     if (status == PV_OK)
-        status = make_view(reader, "question", "SELECT room, question FROM @.question", "room", options);
+        status = make_view(reader, "question", "SELECT room, question FROM @.question");
     for (size_t i = 0; status == PV_OK && i < PV_SCHEMA_VIEW_COUNT; i++)
-        status = run_text(reader, sqlite3_mprintf("CREATE TEMP VIEW %s AS %s", pv_schema_views[i].name,
-                                                  pv_schema_views[i].select));
+        status = run_text(
+            reader, sqlite3_mprintf("CREATE TEMP VIEW %s AS %s", pv_schema_views[i].name, pv_schema_views[i].select));
     /* SQLite declares these two on their first use, which the authorizer could not tell from a CREATE TABLE. */
     if (status == PV_OK)
         status = pv_db_exec(reader->sqlite, "SELECT 1 FROM json_each('[]'), json_tree('[]')");
@@ -381,7 +485,16 @@ pv_log_reader_close(struct pv_log_reader *reader)
         return;
     (void) sqlite3_finalize(reader->is_json);
     (void) sqlite3_close(reader->sqlite);
+    for (size_t i = 0; i < reader->room_count; i++)
+        pv_free(reader->rooms[i]);
+    pv_free(reader->rooms);
     pv_free(reader);
+}
+
+const char *
+pv_log_reader_words(const struct pv_log_reader *reader)
+{
+    return sqlite3_errmsg(reader->sqlite);
 }
 
 /* ---- Rows ---- */
@@ -512,7 +625,9 @@ pv_log_list(struct pv_log_reader *reader, const struct pv_log_filter *filter, pv
                     filter->decision == NULL ? ""
                     : is_denied              ? " AND decision = 'denied'"
                                              : " AND decision = 'allowed'");
-    status = pv_db_prepare(reader->sqlite, sql, &statement);
+    status = pv_reader_refresh(reader);
+    if (status == PV_OK)
+        status = pv_db_prepare(reader->sqlite, sql, &statement);
     if (status != PV_OK)
         return status;
     if (filter->room != NULL)
@@ -554,13 +669,17 @@ pv_log_show(struct pv_log_reader *reader, uint64_t seq, pv_row_take take, void *
 
     if (seq > INT64_MAX)
         return PV_NOTFOUND;
-    for (int i = 0; status == PV_OK && counted.count == 0 && i < 3; i++) {
+    status = pv_reader_refresh(reader);
+    for (int i = 0; status == PV_OK && counted.count == 0 && i < (reader->segment_count > 0 ? 4 : 3); i++) {
         sqlite3_stmt *statement = NULL;
         char *sql = i == 0   ? sqlite3_mprintf("SELECT * FROM query_log WHERE seq = ?1")
                     : i == 1 ? sqlite3_mprintf("SELECT * FROM event_log WHERE seq = ?1")
-                             : sqlite3_mprintf("SELECT * FROM query_log WHERE seq = (SELECT s.seq FROM %s.statement_end"
+                    : i == 2 ? sqlite3_mprintf("SELECT * FROM query_log WHERE seq = (SELECT s.seq FROM %s.statement_end"
                                                " AS e JOIN %s.statement AS s ON s.id = e.id WHERE e.seq = ?1)",
-                                               reader->schema, reader->schema);
+                                               reader->schema, reader->schema)
+                             : sqlite3_mprintf("SELECT * FROM query_log WHERE seq = (SELECT seq FROM %s_query_log"
+                                               " WHERE end_seq = ?1)",
+                                               reader->schema);
 
         status = sql == NULL ? PV_NOMEM : pv_db_prepare(reader->sqlite, sql, &statement);
         sqlite3_free(sql);
@@ -577,8 +696,10 @@ enum pv_status
 pv_log_export(struct pv_log_reader *reader, pv_row_take take, void *context)
 {
     sqlite3_stmt *statement = NULL;
-    enum pv_status status = pv_db_prepare(reader->sqlite, "SELECT * FROM query_log ORDER BY seq", &statement);
+    enum pv_status status = pv_reader_refresh(reader);
 
+    if (status == PV_OK)
+        status = pv_db_prepare(reader->sqlite, "SELECT * FROM query_log ORDER BY seq", &statement);
     if (status == PV_OK)
         status = read_rows(reader, statement, true, take, context);
     (void) sqlite3_finalize(statement);
@@ -611,11 +732,17 @@ pv_reader_release(struct pv_log_reader *reader)
 }
 
 enum pv_status
-pv_reader_prepare(struct pv_log_reader *reader, const char *sql, sqlite3_stmt **statement, char *error, size_t error_size)
+pv_reader_prepare(struct pv_log_reader *reader, const char *sql, sqlite3_stmt **statement, char *error,
+                  size_t error_size)
 {
     const char *rest = sql;
     int rc;
+    enum pv_status refreshed = pv_reader_refresh(reader);
 
+    if (refreshed != PV_OK) {
+        pv_db_error(error, error_size, "%s", sqlite3_errmsg(reader->sqlite));
+        return refreshed;
+    }
     reader->refused = NULL;
     (void) sqlite3_set_authorizer(reader->sqlite, authorize, reader);
     rc = sqlite3_prepare_v3(reader->sqlite, sql, -1, 0, statement, &rest);

@@ -28,6 +28,8 @@ struct pv_log_reader_options {
 enum pv_status pv_log_reader_open(const char *path, const struct pv_log_reader_options *options,
                                   struct pv_log_reader **reader, char *error, size_t error_size) PV_MUST_CHECK;
 void pv_log_reader_close(struct pv_log_reader *reader); /* NULL is fine */
+/* After a call that gave PV_IO or PV_CORRUPT: what could not be read. Borrows until the next call. */
+const char *pv_log_reader_words(const struct pv_log_reader *reader);
 
 /* ---- Rows ---- */
 

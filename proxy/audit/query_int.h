@@ -13,11 +13,16 @@
 struct pv_log_reader {
     sqlite3 *sqlite;
     sqlite3_stmt *is_json;
-    char schema[40]; /* the random name */
+    char schema[40]; /* the random name; tables of sealed records begin with it too */
+    bool has_rooms;
+    char **rooms;
+    size_t room_count;
+    uint64_t segment_count; /* when the views were made; these differ where it is 0 */
     uint64_t timeout_ms;
     int64_t deadline_ms;
     const atomic_bool *cancel; /* NULL: nobody can; true ends what runs */
     const char *refused;       /* what the authorizer said no to, static words */
+    bool is_trusted;           /* what is prepared now is of sealed.c, not of whoever asks */
     bool is_auditor;           /* helpers of helpers.c are there and allowed */
     char user[64];             /* auditor: who asks */
 };
@@ -25,6 +30,8 @@ struct pv_log_reader {
 /* Prepares one SELECT under the authorizer, which stays in force until pv_reader_release. */
 enum pv_status pv_reader_prepare(struct pv_log_reader *reader, const char *sql, sqlite3_stmt **statement, char *error,
                                  size_t error_size) PV_MUST_CHECK;
+/* Before each use: the views as the segments are now. */
+enum pv_status pv_reader_refresh(struct pv_log_reader *reader) PV_MUST_CHECK;
 void pv_reader_release(struct pv_log_reader *reader);
 struct pv_cell pv_reader_cell(struct pv_log_reader *reader, sqlite3_stmt *statement, int column, const char *name);
 void pv_reader_start_clock(struct pv_log_reader *reader);

@@ -17,8 +17,16 @@
 #define SELECT_EVENT_LOG(schema, collate) \
     "SELECT seq, at" collate " AS at, session, room, user, client, event, detail FROM " schema "event"
 
-const char pv_schema_query_log_select[] = SELECT_QUERY_LOG("@.", "@:");
-const char pv_schema_event_log_select[] = SELECT_EVENT_LOG("@.", "@:");
+#define VIEW_COLUMNS \
+    "SELECT seq, at@: AS at, session, room, user, party, client, application, protocol, question, question_type," \
+    " decision, reason, query, parameters, forwarded, datasets, columns, rows, suppressed, bytes, duration_us, outcome," \
+    " sqlstate, service"
+#define EVENT_COLUMNS "SELECT seq, at@: AS at, session, room, user, client, event, detail"
+
+const struct pv_schema_log pv_schema_logs[PV_SCHEMA_LOG_COUNT] = {
+    {"query_log", SELECT_QUERY_LOG("@.", "@:"), VIEW_COLUMNS, "s.seq", "s.room"},
+    {"event_log", SELECT_EVENT_LOG("@.", "@:"), EVENT_COLUMNS, "seq", "room"},
+};
 
 const struct pv_schema_view pv_schema_views[PV_SCHEMA_VIEW_COUNT] = {
     {"daily_usage", "SELECT substr(at, 1, 10) AS day, room, question, count(*) AS statements,"
@@ -41,6 +49,14 @@ const struct pv_schema_view pv_schema_views[PV_SCHEMA_VIEW_COUNT] = {
                          " WHERE q.room = g.room AND q.question = g.question AND q.decision = 'allowed')"},
 };
 
+/* What a sealed segment holds may leave the live file. */
+#define APPEND_ONLY_LIVE(table) \
+    "CREATE TRIGGER " table "_no_update BEFORE UPDATE ON " table \
+    " BEGIN SELECT RAISE(ABORT, 'the query log is append-only'); END;" \
+    "CREATE TRIGGER " table "_no_delete BEFORE DELETE ON " table \
+    " WHEN old.seq > (SELECT coalesce(max(last_seq), 0) FROM segment)" \
+    " BEGIN SELECT RAISE(ABORT, 'the query log is append-only'); END;"
+
 #define APPEND_ONLY(table, words) \
     "CREATE TRIGGER " table "_no_update BEFORE UPDATE ON " table " BEGIN SELECT RAISE(ABORT, '" words "'); END;" \
     "CREATE TRIGGER " table "_no_delete BEFORE DELETE ON " table " BEGIN SELECT RAISE(ABORT, '" words "'); END;"
@@ -55,27 +71,30 @@ const struct pv_schema_view pv_schema_views[PV_SCHEMA_VIEW_COUNT] = {
  * at each of a million rows takes a fifth of a second: so there is none by room, user or time, which goes along with seq.
  * A statement that was over when it was written has its end in its row, any other in statement_end.
  */
+#define STATEMENT_TABLE \
+    "CREATE TABLE statement (seq INTEGER PRIMARY KEY NOT NULL, id INTEGER NOT NULL, at TEXT NOT NULL," \
+    " session INTEGER, room TEXT, user TEXT, party TEXT, client TEXT, application TEXT, protocol TEXT NOT NULL," \
+    " question TEXT, question_type TEXT, decision TEXT NOT NULL, reason TEXT, query ANY, parameters TEXT," \
+    " forwarded TEXT, datasets TEXT NOT NULL, columns TEXT NOT NULL, service TEXT, rows INTEGER, suppressed TEXT," \
+    " bytes INTEGER, duration_us INTEGER, outcome TEXT, sqlstate TEXT, end_reason TEXT, hash BLOB NOT NULL) STRICT;" \
+    "CREATE INDEX statement_denied ON statement (decision) WHERE decision = 'denied';"
+#define OTHER_TABLES \
+    "CREATE TABLE statement_end (seq INTEGER PRIMARY KEY NOT NULL, id INTEGER NOT NULL UNIQUE, at TEXT NOT NULL," \
+    " rows INTEGER, suppressed TEXT, bytes INTEGER, duration_us INTEGER, outcome TEXT NOT NULL, sqlstate TEXT," \
+    " reason TEXT, hash BLOB NOT NULL) STRICT;" \
+    "CREATE TABLE event (seq INTEGER PRIMARY KEY NOT NULL, at TEXT NOT NULL, session INTEGER, room TEXT, user TEXT," \
+    " client TEXT, event TEXT NOT NULL, detail TEXT, hash BLOB NOT NULL) STRICT;" \
+    "CREATE INDEX event_at ON event (at);" \
+    "CREATE INDEX event_room ON event (room);"
+#define LOG_VIEWS \
+    "CREATE VIEW query_log AS " SELECT_QUERY_LOG("", "") ";" \
+    "CREATE VIEW event_log AS " SELECT_EVENT_LOG("", "") ";"
+#define LOG_TRIGGERS APPEND_ONLY_LIVE("statement") APPEND_ONLY_LIVE("statement_end") APPEND_ONLY_LIVE("event")
+
 static const char schema_sql[] =
     "CREATE TABLE meta (name TEXT PRIMARY KEY NOT NULL, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
     "INSERT INTO meta VALUES ('changes', 0), ('swept', 0), ('swept_id', 0);"
-    "CREATE TABLE statement (seq INTEGER PRIMARY KEY NOT NULL, id INTEGER NOT NULL, at TEXT NOT NULL,"
-    " session INTEGER, room TEXT, user TEXT, party TEXT, client TEXT, application TEXT, protocol TEXT NOT NULL,"
-    " question TEXT, question_type TEXT, decision TEXT NOT NULL, reason TEXT, query ANY, parameters TEXT,"
-    " forwarded TEXT, datasets TEXT NOT NULL, columns TEXT NOT NULL, service TEXT, rows INTEGER, suppressed TEXT,"
-    " bytes INTEGER, duration_us INTEGER, outcome TEXT, sqlstate TEXT, end_reason TEXT, hash BLOB NOT NULL) STRICT;"
-    "CREATE INDEX statement_denied ON statement (decision) WHERE decision = 'denied';"
-    "CREATE TABLE statement_end (seq INTEGER PRIMARY KEY NOT NULL, id INTEGER NOT NULL UNIQUE, at TEXT NOT NULL,"
-    " rows INTEGER, suppressed TEXT, bytes INTEGER, duration_us INTEGER, outcome TEXT NOT NULL, sqlstate TEXT,"
-    " reason TEXT, hash BLOB NOT NULL) STRICT;"
-    "CREATE TABLE event (seq INTEGER PRIMARY KEY NOT NULL, at TEXT NOT NULL, session INTEGER, room TEXT, user TEXT,"
-    " client TEXT, event TEXT NOT NULL, detail TEXT, hash BLOB NOT NULL) STRICT;"
-    "CREATE INDEX event_at ON event (at);"
-    "CREATE INDEX event_room ON event (room);"
-    "CREATE VIEW query_log AS " SELECT_QUERY_LOG("", "") ";"
-                                                     "CREATE VIEW event_log AS " SELECT_EVENT_LOG("", "") ";" APPEND_ONLY(
-                                                         "statement", "the query log is append-only")
-                                                         APPEND_ONLY("statement_end", "the query log is append-only")
-                                                             APPEND_ONLY("event", "the query log is append-only")
+    STATEMENT_TABLE OTHER_TABLES LOG_VIEWS
     /* Beside the log. */
     "CREATE TABLE secret (scope TEXT NOT NULL, name TEXT NOT NULL, secret BLOB NOT NULL, PRIMARY KEY (scope, name))"
     " STRICT, WITHOUT ROWID;"
@@ -92,7 +111,7 @@ static const char schema_sql[] =
         APPEND_ONLY("consent", "consent is only ever added") COUNTED("secret", "INSERT") COUNTED("secret", "UPDATE")
             COUNTED("secret", "DELETE") COUNTED("approval", "INSERT") COUNTED("consent", "INSERT");
 
-/* What version 2 added: the policy in force as far as views tell of it, kept heads, and how far the log was shipped. */
+/* The policy in force as far as views tell of it, kept heads, and how far the log was shipped. */
 static const char schema_2_sql[] =
     "CREATE TABLE granted_column (room TEXT NOT NULL, column_name TEXT NOT NULL, PRIMARY KEY (room, column_name))"
     " STRICT, WITHOUT ROWID;"
@@ -103,10 +122,85 @@ static const char schema_2_sql[] =
     "CREATE TABLE shipped (target TEXT PRIMARY KEY NOT NULL, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
     APPEND_ONLY("head", "heads are only ever added");
 
-static enum pv_status
-make_2(sqlite3 *sqlite)
+#define MANIFEST_COLUMNS \
+    " (number INTEGER PRIMARY KEY NOT NULL, file TEXT NOT NULL, first_seq INTEGER NOT NULL," \
+    " last_seq INTEGER NOT NULL, before BLOB NOT NULL, hash BLOB NOT NULL, records INTEGER NOT NULL," \
+    " id_max INTEGER NOT NULL, first_at TEXT NOT NULL, last_at TEXT NOT NULL, at INTEGER NOT NULL, key TEXT NOT NULL," \
+    " signature BLOB NOT NULL) STRICT;"
+
+/* Version 3: the segments that were sealed, and the tombstones of those that were retired (segment.h). */
+static const char schema_3_sql[] =
+    "CREATE TABLE segment" MANIFEST_COLUMNS
+    "CREATE TABLE retired (number INTEGER PRIMARY KEY NOT NULL, last_seq INTEGER NOT NULL, hash BLOB NOT NULL,"
+    " at INTEGER NOT NULL, policy TEXT NOT NULL, key TEXT NOT NULL, signature BLOB NOT NULL) STRICT;"
+    APPEND_ONLY("segment", "segments are only ever added") APPEND_ONLY("retired", "tombstones are only ever added")
+    LOG_TRIGGERS;
+
+/*
+ * From version 2, which had a statement's end in statement_end alone, and more indexes. Rows keep their numbers and
+ * their hashes, which cover no column that is new.
+ */
+static const char leave_2_sql[] =
+    "DROP VIEW unused_questions; DROP VIEW top_members; DROP VIEW column_usage; DROP VIEW denials; DROP VIEW daily_usage;"
+    "DROP VIEW query_log; DROP VIEW event_log;"
+    "DROP TRIGGER statement_no_update; DROP TRIGGER statement_no_delete; DROP TRIGGER statement_end_no_update;"
+    "DROP TRIGGER statement_end_no_delete; DROP TRIGGER event_no_update; DROP TRIGGER event_no_delete;"
+    "DROP INDEX statement_at; DROP INDEX statement_room; DROP INDEX statement_user; DROP INDEX statement_denied;"
+    "ALTER TABLE statement RENAME TO statement_2;" STATEMENT_TABLE
+    "INSERT INTO statement (seq, id, at, session, room, user, party, client, application, protocol, question,"
+    " question_type, decision, reason, query, parameters, forwarded, datasets, columns, service, hash) SELECT seq, id,"
+    " at, session, room, user, party, client, application, protocol, question, question_type, decision, reason, query,"
+    " parameters, forwarded, datasets, columns, service, hash FROM statement_2 ORDER BY seq;"
+    "DROP TABLE statement_2;"
+    "INSERT INTO meta SELECT 'swept_id', coalesce(max(id), 0) FROM statement;" LOG_VIEWS;
+
+/*
+ * A segment's own file. The end of a statement may lie beyond the segment's last record: then a copy of it is in late_end,
+ * so that the file tells of its statements whole; the record itself is in the chain where it was written. Nobody waits
+ * for its indexes.
+ */
+static const char segment_sql[] =
+    STATEMENT_TABLE OTHER_TABLES
+    "CREATE INDEX statement_id ON statement (id);"
+    "CREATE INDEX statement_at ON statement (at);"
+    "CREATE INDEX statement_room ON statement (room);"
+    "CREATE INDEX statement_user ON statement (user);"
+    "CREATE INDEX statement_question ON statement (question);"
+    "CREATE TABLE late_end (seq INTEGER PRIMARY KEY NOT NULL, id INTEGER NOT NULL UNIQUE, at TEXT NOT NULL,"
+    " rows INTEGER, suppressed TEXT, bytes INTEGER, duration_us INTEGER, outcome TEXT NOT NULL, sqlstate TEXT,"
+    " reason TEXT, hash BLOB NOT NULL) STRICT;"
+    "CREATE TABLE manifest" MANIFEST_COLUMNS
+    "CREATE VIEW query_log AS SELECT s.seq AS seq, s.at AS at, s.session AS session, s.room AS room, s.user AS user,"
+    " s.party AS party, s.client AS client, s.application AS application, s.protocol AS protocol,"
+    " s.question AS question, s.question_type AS question_type, s.decision AS decision,"
+    " coalesce(s.reason, s.end_reason, e.reason, l.reason) AS reason, s.query AS query, s.parameters AS parameters,"
+    " s.forwarded AS forwarded, s.datasets AS datasets, s.columns AS columns, coalesce(s.rows, e.rows, l.rows) AS rows,"
+    " coalesce(s.suppressed, e.suppressed, l.suppressed) AS suppressed, coalesce(s.bytes, e.bytes, l.bytes) AS bytes,"
+    " coalesce(s.duration_us, e.duration_us, l.duration_us) AS duration_us,"
+    " coalesce(s.outcome, e.outcome, l.outcome) AS outcome, coalesce(s.sqlstate, e.sqlstate, l.sqlstate) AS sqlstate,"
+    " s.service AS service, coalesce(e.seq, l.seq) AS end_seq"
+    " FROM statement AS s LEFT JOIN statement_end AS e ON e.id = s.id AND s.outcome IS NULL"
+    " LEFT JOIN late_end AS l ON l.id = s.id AND s.outcome IS NULL;"
+    "CREATE VIEW event_log AS " SELECT_EVENT_LOG("", "") ";";
+
+enum pv_status
+pv_schema_make_segment(sqlite3 *sqlite)
 {
-    enum pv_status status = pv_db_exec(sqlite, schema_2_sql);
+    char sql[96];
+    enum pv_status status = pv_db_exec(sqlite, segment_sql);
+
+    if (status != PV_OK)
+        return status;
+    (void) snprintf(sql, sizeof(sql), "PRAGMA application_id = %d; PRAGMA user_version = %d", PV_SEGMENT_APPLICATION_ID,
+                    PV_SEGMENT_VERSION);
+    return pv_db_exec(sqlite, sql);
+}
+
+/* Views over the views, and what came with version 3. */
+static enum pv_status
+make_rest(sqlite3 *sqlite)
+{
+    enum pv_status status = pv_db_exec(sqlite, schema_3_sql);
 
     for (size_t i = 0; status == PV_OK && i < PV_SCHEMA_VIEW_COUNT; i++) {
         char *sql = sqlite3_mprintf("CREATE VIEW %s AS %s", pv_schema_views[i].name, pv_schema_views[i].select);
@@ -138,7 +232,9 @@ make(sqlite3 *sqlite)
     enum pv_status status = pv_db_exec(sqlite, schema_sql);
 
     if (status == PV_OK)
-        status = make_2(sqlite);
+        status = pv_db_exec(sqlite, schema_2_sql);
+    if (status == PV_OK)
+        status = make_rest(sqlite);
     if (status != PV_OK)
         return status;
     (void) snprintf(sql, sizeof(sql), "PRAGMA application_id = %d; PRAGMA user_version = %d", PV_DB_APPLICATION_ID,
@@ -146,8 +242,22 @@ make(sqlite3 *sqlite)
     return pv_db_exec(sqlite, sql);
 }
 
+static enum pv_status
+bring_forward(sqlite3 *sqlite)
+{
+    char sql[40];
+    enum pv_status status = pv_db_exec(sqlite, leave_2_sql);
+
+    if (status == PV_OK)
+        status = make_rest(sqlite);
+    if (status != PV_OK)
+        return status;
+    (void) snprintf(sql, sizeof(sql), "PRAGMA user_version = %d", PV_DB_VERSION);
+    return pv_db_exec(sqlite, sql);
+}
+
 enum pv_status
-pv_schema_ensure(sqlite3 *sqlite, bool is_creating, char *error, size_t error_size)
+pv_schema_ensure(sqlite3 *sqlite, enum pv_schema_use use, char *error, size_t error_size)
 {
     int64_t objects = 0, version = 0, application = 0;
     enum pv_status status = read_number(sqlite, "SELECT count(*) FROM sqlite_schema", &objects);
@@ -156,13 +266,19 @@ pv_schema_ensure(sqlite3 *sqlite, bool is_creating, char *error, size_t error_si
         status = read_number(sqlite, "PRAGMA user_version", &version);
     if (status == PV_OK)
         status = read_number(sqlite, "PRAGMA application_id", &application);
-    if (status == PV_OK && objects == 0 && version == 0 && is_creating)
+    if (status == PV_OK && objects == 0 && version == 0 && use == PV_SCHEMA_CREATE)
         status = make(sqlite);
     else if (status == PV_OK && objects == 0 && version == 0 && application == 0) {
         pv_db_error(error, error_size, "the file is empty, no log was begun in it");
         return PV_NOTFOUND;
     } else if (status == PV_OK && application != PV_DB_APPLICATION_ID) {
         pv_db_error(error, error_size, "the file is not a pgveil state file");
+        return PV_CORRUPT;
+    } else if (status == PV_OK && version == PV_DB_VERSION_OLDEST && use != PV_SCHEMA_READ) {
+        status = bring_forward(sqlite);
+    } else if (status == PV_OK && version == PV_DB_VERSION_OLDEST) {
+        pv_db_error(error, error_size, "the state file has version %lld; pgveil serve brings it to version %d",
+                    (long long) version, PV_DB_VERSION);
         return PV_CORRUPT;
     } else if (status == PV_OK && version != PV_DB_VERSION) {
         pv_db_error(error, error_size, "the state file has version %lld, this pgveil knows version %d",
@@ -217,7 +333,7 @@ compare_objects(sqlite3_stmt *expected, sqlite3_stmt *actual, char *name, size_t
 }
 
 enum pv_status
-pv_schema_compare(sqlite3 *sqlite, char *name, size_t name_size)
+pv_schema_compare(sqlite3 *sqlite, enum pv_schema_kind kind, char *name, size_t name_size)
 {
     sqlite3 *model = NULL;
     sqlite3_stmt *expected = NULL, *actual = NULL;
@@ -226,7 +342,7 @@ pv_schema_compare(sqlite3 *sqlite, char *name, size_t name_size)
     pv_assert(name_size > 0);
     name[0] = '\0';
     if (status == PV_OK)
-        status = make(model);
+        status = kind == PV_SCHEMA_LIVE ? make(model) : pv_schema_make_segment(model);
     if (status == PV_OK)
         status = pv_db_prepare(model, OBJECTS_SQL, &expected);
     if (status == PV_OK)

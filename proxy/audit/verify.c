@@ -1,672 +1,476 @@
 #include "proxy/audit/verify.h"
 
-#include "proxy/audit/db_int.h"
+#include "proxy/audit/chain_int.h"
+#include "proxy/audit/segment_int.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-/* How far from a broken place its record is looked for. */
-#define WINDOW 32u
-
-/* A cursor on one of the chained tables, at the row not yet checked. */
-struct cursor {
-    const struct pv_table *table;
-    sqlite3_stmt *statement;
-    bool is_done;
-    uint64_t seq;
-};
-
 struct check {
+    const char *path;
     sqlite3 *sqlite;
-    struct cursor cursors[PV_TABLE_COUNT];
-    const struct pv_log_head *head;
+    struct pv_chain chain;
     struct pv_verdict *verdict;
-    struct pv_buf canonical;
-    uint8_t hash[PV_SHA256_BYTES]; /* of the last good record */
-    uint64_t seq;
-    bool is_head_seen;
+    struct pv_sign_key *key; /* NULL: there is none beside the log */
+    struct pv_segment *segments;
+    size_t segment_count;
+    struct pv_log_head *heads; /* kept in the log, by seq */
+    size_t head_count;
 };
 
-static void
-find_fault(struct check *check, enum pv_fault fault, uint64_t seq, const char *words)
-{
-    check->verdict->fault = fault;
-    check->verdict->seq = seq;
-    (void) snprintf(check->verdict->words, sizeof(check->verdict->words), "%s", words);
-}
-
-/* ---- Cursors ---- */
-
-static enum pv_status
-cursor_next(struct cursor *cursor)
-{
-    enum pv_status status = pv_db_step(cursor->statement);
-
-    cursor->is_done = status == PV_NOTFOUND;
-    if (status == PV_OK)
-        cursor->seq = (uint64_t) sqlite3_column_int64(cursor->statement, 0);
-    return cursor->is_done ? PV_OK : status;
-}
-
-static enum pv_status
-cursor_open(struct cursor *cursor, sqlite3 *sqlite, enum pv_table_id id)
-{
-    char *sql =
-        sqlite3_mprintf("SELECT seq, %s, hash FROM main.%s ORDER BY seq", pv_tables[id].columns, pv_tables[id].name);
-    enum pv_status status = sql == NULL ? PV_NOMEM : pv_db_prepare(sqlite, sql, &cursor->statement);
-
-    sqlite3_free(sql);
-    cursor->table = &pv_tables[id];
-    return status == PV_OK ? cursor_next(cursor) : status;
-}
-
-/* The cursor with the lowest seq; NULL at the end. */
-static struct cursor *
-cursor_lowest(struct check *check)
-{
-    struct cursor *lowest = NULL;
-
-    for (int i = 0; i < PV_TABLE_COUNT; i++) {
-        struct cursor *cursor = &check->cursors[i];
-
-        if (!cursor->is_done && (lowest == NULL || cursor->seq < lowest->seq))
-            lowest = cursor;
-    }
-    return lowest;
-}
-
-/* The row's values as they are stored, whatever type somebody gave them. False: of a type that no record has. */
 static bool
-read_values(const struct cursor *cursor, struct pv_value values[PV_TABLE_COLUMNS_MAX])
+is_fine(const struct check *check)
 {
-    for (size_t i = 0; i < cursor->table->column_count; i++) {
-        int column = (int) i + 1;
-        struct pv_value value = {.kind = PV_VALUE_NULL};
-
-        switch (sqlite3_column_type(cursor->statement, column)) {
-        case SQLITE_NULL:
-            break;
-        case SQLITE_INTEGER:
-            value.kind = PV_VALUE_INT;
-            value.number = sqlite3_column_int64(cursor->statement, column);
-            break;
-        case SQLITE_TEXT:
-            value.kind = PV_VALUE_TEXT;
-            value.data = sqlite3_column_text(cursor->statement, column);
-            value.len = (size_t) sqlite3_column_bytes(cursor->statement, column);
-            break;
-        case SQLITE_BLOB:
-            value.kind = PV_VALUE_BLOB;
-            value.data = sqlite3_column_blob(cursor->statement, column);
-            value.len = (size_t) sqlite3_column_bytes(cursor->statement, column);
-            break;
-        default:
-            return false;
-        }
-        values[i] = value;
-    }
-    return true;
+    return check->verdict->fault == PV_FAULT_NONE;
 }
 
-/* ---- What happened to a record that does not fit ---- */
-
-struct hashes {
-    uint64_t count;
-    uint8_t hash[3 * (2 * WINDOW + 2)][PV_SHA256_BYTES];
-};
-
-/* Hashes stored near a place, in any order: after a swap they stand with the wrong records. */
-static enum pv_status
-read_hashes(struct check *check, uint64_t seq, struct hashes *hashes)
-{
-    sqlite3_stmt *statement = NULL;
-    enum pv_status status =
-        pv_db_prepare(check->sqlite,
-                      "SELECT hash FROM main.statement WHERE seq BETWEEN ?1 AND ?2 UNION ALL SELECT hash FROM"
-                      " main.statement_end WHERE seq BETWEEN ?1 AND ?2 UNION ALL SELECT hash FROM main.event WHERE seq"
-                      " BETWEEN ?1 AND ?2",
-                      &statement);
-
-    hashes->count = 0;
-    if (status == PV_OK) {
-        (void) sqlite3_bind_int64(statement, 1, seq > WINDOW + 1 ? (int64_t) (seq - WINDOW - 1) : 0);
-        (void) sqlite3_bind_int64(statement, 2, (int64_t) (seq + WINDOW));
-    }
-    while (status == PV_OK) {
-        status = pv_db_step(statement);
-        if (status != PV_OK || hashes->count >= PV_COUNT_OF(hashes->hash))
-            break;
-        if (sqlite3_column_bytes(statement, 0) == (int) PV_SHA256_BYTES)
-            memcpy(hashes->hash[hashes->count++], sqlite3_column_blob(statement, 0), PV_SHA256_BYTES);
-    }
-    (void) sqlite3_finalize(statement);
-    return status == PV_NOTFOUND ? PV_OK : status;
-}
-
-static bool
-has_hash(const struct hashes *hashes, const uint8_t hash[PV_SHA256_BYTES])
-{
-    for (uint64_t i = 0; i < hashes->count; i++)
-        if (memcmp(hashes->hash[i], hash, PV_SHA256_BYTES) == 0)
-            return true;
-    return false;
-}
-
-/* Whether these values make a known hash under another number: then the record was moved, not changed. */
-static enum pv_status
-find_origin(struct check *check, const struct cursor *cursor, const struct pv_value *values, uint64_t *origin)
-{
-    struct hashes *hashes = pv_alloc(sizeof(*hashes));
-    struct pv_row_shape shape;
-    bool is_shaped = pv_row_shape(cursor->table, values, &shape);
-    enum pv_status status = hashes == NULL ? PV_NOMEM : read_hashes(check, cursor->seq, hashes);
-    uint64_t first = cursor->seq > WINDOW ? cursor->seq - WINDOW : 1;
-    uint8_t hash[PV_SHA256_BYTES];
-
-    *origin = 0;
-    for (uint64_t seq = first; status == PV_OK && is_shaped && *origin == 0 && seq <= cursor->seq + WINDOW; seq++) {
-        for (uint64_t i = 0; status == PV_OK && *origin == 0 && i <= hashes->count; i++) {
-            const uint8_t *before = i == hashes->count ? check->hash : hashes->hash[i];
-
-            status = pv_canonical(&check->canonical, before, shape.tag, seq, values, shape.count);
-            if (status == PV_OK)
-                status = pv_sha256(pv_buf_slice(&check->canonical), hash);
-            if (status == PV_OK && has_hash(hashes, hash))
-                *origin = seq;
-        }
-    }
-    pv_free(hashes);
-    return status;
-}
+/* ---- The head that was given, and those that were kept ---- */
 
 static enum pv_status
-name_break(struct check *check, const struct cursor *cursor, const struct pv_value *values)
+load_key(struct check *check, bool is_needed, char *error, size_t error_size)
 {
-    char words[128];
-    uint64_t origin = 0;
-    enum pv_status status = values == NULL ? PV_OK : find_origin(check, cursor, values, &origin);
+    char *path = pv_path_with(check->path, ".pub");
+    enum pv_status status = path == NULL ? PV_NOMEM : PV_OK;
 
-    if (status != PV_OK)
-        return status;
-    if (origin != 0 && origin != cursor->seq) {
-        (void) snprintf(words, sizeof(words), "reordered: at record %" PRIu64 " stands what was record %" PRIu64,
-                        cursor->seq, origin);
-        find_fault(check, PV_FAULT_REORDERED, cursor->seq, words);
-    } else {
-        (void) snprintf(words, sizeof(words), "changed: record %" PRIu64 " (%s) does not match its hash", cursor->seq,
-                        cursor->table->name);
-        find_fault(check, PV_FAULT_CHANGED, cursor->seq, words);
-    }
-    return PV_OK;
-}
-
-/* ---- The chain ---- */
-
-static enum pv_status
-check_row(struct check *check, struct cursor *cursor)
-{
-    struct pv_value values[PV_TABLE_COLUMNS_MAX];
-    struct pv_row_shape shape;
-    int hash_column = (int) cursor->table->column_count + 1;
-    uint8_t hash[PV_SHA256_BYTES];
-    char words[128];
-    enum pv_status status;
-
-    if (cursor->seq > check->seq + 1) {
-        (void) snprintf(words, sizeof(words), "missing: record %" PRIu64 " is not there, record %" PRIu64 " is next",
-                        check->seq + 1, cursor->seq);
-        find_fault(check, PV_FAULT_MISSING, check->seq + 1, words);
-        return PV_OK;
-    }
-    if (cursor->seq <= check->seq) {
-        (void) snprintf(words, sizeof(words), "changed: two records bear the number %" PRIu64, cursor->seq);
-        find_fault(check, PV_FAULT_CHANGED, cursor->seq, words);
-        return PV_OK;
-    }
-    if (!read_values(cursor, values) || !pv_row_shape(cursor->table, values, &shape))
-        return name_break(check, cursor, NULL);
-    status = pv_canonical(&check->canonical, check->hash, shape.tag, cursor->seq, values, shape.count);
-    if (status == PV_OK)
-        status = pv_sha256(pv_buf_slice(&check->canonical), hash);
-    if (status != PV_OK)
-        return status;
-    if (sqlite3_column_bytes(cursor->statement, hash_column) != (int) PV_SHA256_BYTES ||
-        memcmp(sqlite3_column_blob(cursor->statement, hash_column), hash, PV_SHA256_BYTES) != 0)
-        return name_break(check, cursor, values);
-    check->seq = cursor->seq;
-    memcpy(check->hash, hash, PV_SHA256_BYTES);
-    check->verdict->records++;
-    if (check->head != NULL && check->head->seq == check->seq)
-        check->is_head_seen = memcmp(check->head->hash, hash, PV_SHA256_BYTES) == 0;
-    return PV_OK;
-}
-
-static enum pv_status
-check_chain(struct check *check)
-{
-    enum pv_status status = PV_OK;
-    struct cursor *cursor;
-
-    for (int i = 0; status == PV_OK && i < PV_TABLE_COUNT; i++)
-        status = cursor_open(&check->cursors[i], check->sqlite, (enum pv_table_id) i);
-    while (status == PV_OK && check->verdict->fault == PV_FAULT_NONE && (cursor = cursor_lowest(check)) != NULL) {
-        status = check_row(check, cursor);
-        if (status == PV_OK && check->verdict->fault == PV_FAULT_NONE)
-            status = cursor_next(cursor);
-    }
-    check->verdict->head_seq = check->seq;
-    memcpy(check->verdict->head_hash, check->hash, PV_SHA256_BYTES);
+    if (status == PV_OK && (is_needed || access(path, R_OK) == 0))
+        status = pv_sign_public_load(path, &check->key, error, error_size);
+    else if (status != PV_OK)
+        pv_db_error(error, error_size, "%s", pv_status_words(status));
+    pv_free(path);
+    check->verdict->has_key = check->key != NULL;
     return status;
 }
 
 static void
 check_head(struct check *check)
 {
-    char words[160];
+    const struct pv_log_head *head = check->chain.head;
 
-    if (check->head == NULL || check->verdict->fault != PV_FAULT_NONE)
+    if (head == NULL || !is_fine(check) || head->seq == 0 || check->chain.is_head_seen)
         return;
-    if (check->head->seq == 0 || check->is_head_seen)
-        return;
-    if (check->seq < check->head->seq) {
-        (void) snprintf(words, sizeof(words),
-                        "head mismatch: the signed head is record %" PRIu64 ", the log ends at %" PRIu64
-                        ": its tail was cut",
-                        check->head->seq, check->seq);
-        find_fault(check, PV_FAULT_HEAD, check->seq + 1, words);
-    } else {
-        (void) snprintf(words, sizeof(words),
-                        "head mismatch: record %" PRIu64
-                        " has another hash than the signed head: the log was rewritten",
-                        check->head->seq);
-        find_fault(check, PV_FAULT_HEAD, check->head->seq, words);
-    }
+    if (head->seq < check->verdict->first_seq - 1)
+        check->verdict->is_head_unreachable = true;
+    else if (check->chain.seq < head->seq)
+        pv_chain_fault(&check->chain, PV_FAULT_HEAD, check->chain.seq + 1,
+                       "head mismatch: the signed head is record %" PRIu64 ", the log ends at %" PRIu64
+                       ": its tail was cut",
+                       head->seq, check->chain.seq);
+    else
+        pv_chain_fault(&check->chain, PV_FAULT_HEAD, head->seq,
+                       "head mismatch: record %" PRIu64 " has another hash than the signed head: the log was rewritten",
+                       head->seq);
 }
 
 static enum pv_status
-check_schema(struct check *check)
+load_heads(struct check *check)
+{
+    sqlite3_stmt *rows = NULL;
+    size_t room = 0;
+    enum pv_status status =
+        pv_db_prepare(check->sqlite, "SELECT seq, hash, at, key, signature FROM main.head ORDER BY seq", &rows);
+
+    while (status == PV_OK && (status = pv_db_step(rows)) == PV_OK) {
+        struct pv_log_head *head;
+
+        if (check->head_count == room) {
+            struct pv_log_head *more;
+
+            room = room == 0 ? 64 : room * 2;
+            more = pv_realloc(check->heads, room * sizeof(*more));
+            if (more == NULL) {
+                status = PV_NOMEM;
+                break;
+            }
+            check->heads = more;
+        }
+        head = &check->heads[check->head_count];
+        *head = (struct pv_log_head){.seq = (uint64_t) sqlite3_column_int64(rows, 0),
+                                     .at_us = sqlite3_column_int64(rows, 2)};
+        if (sqlite3_column_bytes(rows, 1) != PV_SHA256_BYTES || sqlite3_column_bytes(rows, 4) != PV_SIGNATURE_BYTES) {
+            pv_chain_fault(&check->chain, PV_FAULT_SIGNATURE, head->seq, "signature: a kept head is damaged");
+            break;
+        }
+        memcpy(head->hash, sqlite3_column_blob(rows, 1), PV_SHA256_BYTES);
+        memcpy(head->signature, sqlite3_column_blob(rows, 4), PV_SIGNATURE_BYTES);
+        (void) snprintf(head->fingerprint, sizeof(head->fingerprint), "%s",
+                        (const char *) sqlite3_column_text(rows, 3));
+        check->head_count++;
+    }
+    (void) sqlite3_finalize(rows);
+    return status == PV_NOTFOUND ? PV_OK : status;
+}
+
+/* After the chain, which is the first to be asked what is wrong. */
+static enum pv_status
+check_heads(struct check *check)
+{
+    enum pv_status status = PV_OK;
+
+    for (size_t i = 0; status == PV_OK && is_fine(check) && i < check->head_count; i++) {
+        if (check->heads[i].seq > check->chain.seq)
+            pv_chain_fault(&check->chain, PV_FAULT_HEAD, check->heads[i].seq,
+                           "head: the kept head of seq %" PRIu64 " is not in the log", check->heads[i].seq);
+        else if (check->key != NULL)
+            status = pv_head_check(&check->chain, check->key, &check->heads[i]);
+    }
+    return status;
+}
+
+/* ---- Pages and schema ---- */
+
+static enum pv_status
+check_schema(struct check *check, sqlite3 *sqlite, enum pv_schema_kind kind)
 {
     char name[96];
-    char words[160];
     enum pv_status status;
 
-    if (check->verdict->fault != PV_FAULT_NONE)
+    if (!is_fine(check))
         return PV_OK;
-    status = pv_schema_compare(check->sqlite, name, sizeof(name));
-    if (status == PV_OK && name[0] != '\0') {
-        (void) snprintf(words, sizeof(words), "schema: %s is missing, added or changed", name);
-        find_fault(check, PV_FAULT_SCHEMA, 0, words);
-    }
+    status = pv_schema_compare(sqlite, kind, name, sizeof(name));
+    if (status == PV_OK && name[0] != '\0')
+        pv_chain_fault(&check->chain, PV_FAULT_SCHEMA, 0, "schema: %s is missing, added or changed", name);
     return status;
 }
 
 /* Indexes too: one that leaves rows out would hide them from searches, and the chain would still hold. */
 static enum pv_status
-check_pages(struct check *check)
+check_pages(struct check *check, sqlite3 *sqlite)
 {
     sqlite3_stmt *statement = NULL;
-    char words[200];
     enum pv_status status;
 
-    if (check->verdict->fault != PV_FAULT_NONE)
+    if (!is_fine(check))
         return PV_OK;
-    status = pv_db_prepare(check->sqlite, "PRAGMA integrity_check(1)", &statement);
+    status = pv_db_prepare(sqlite, "PRAGMA main.integrity_check(1)", &statement);
     if (status == PV_OK)
         status = pv_db_step(statement);
-    if (status == PV_OK && strcmp((const char *) sqlite3_column_text(statement, 0), "ok") != 0) {
-        (void) snprintf(words, sizeof(words), "damaged: %s", (const char *) sqlite3_column_text(statement, 0));
-        find_fault(check, PV_FAULT_DAMAGED, 0, words);
-    }
+    if (status == PV_OK && strcmp((const char *) sqlite3_column_text(statement, 0), "ok") != 0)
+        pv_chain_fault(&check->chain, PV_FAULT_DAMAGED, 0, "damaged: %s",
+                       (const char *) sqlite3_column_text(statement, 0));
     (void) sqlite3_finalize(statement);
     return status;
 }
 
-/* ---- Heads ---- */
+/* ---- Segments ---- */
 
-/* What is signed: one form, so that a signature says one thing. */
+/* Where it stands in the chain, and that it is ours. */
 static enum pv_status
-head_text(const struct pv_log_head *head, struct pv_buf *out)
+check_manifest(struct check *check, const struct pv_segment *segment)
 {
-    char at[PV_RECORD_TIME_SIZE];
-    enum pv_status status;
+    enum pv_status status = PV_OK;
 
-    pv_record_time_format(head->at_us, at);
-    pv_buf_printf(out, "pgveil query log head\nseq %" PRIu64 "\nhash ", head->seq);
-    status = pv_hex_encode(pv_slice_of(head->hash, PV_SHA256_BYTES), out);
-    pv_buf_printf(out, "\nat %s\n", at);
-    return status == PV_OK && !pv_buf_ok(out) ? PV_NOMEM : status;
-}
-
-static enum pv_status
-check_signature(struct check *check, const char *path, char *error, size_t error_size)
-{
-    char *key_path = pv_path_with(path, ".pub");
-    char fingerprint[PV_FINGERPRINT_SIZE] = "";
-    char words[200];
-    struct pv_sign_key *key = NULL;
-    struct pv_buf text = {0};
-    enum pv_status status = PV_NOMEM;
-
-    if (key_path != NULL)
-        status = pv_sign_public_load(key_path, &key, error, error_size);
-    if (status == PV_OK)
-        status = pv_sign_fingerprint(key, fingerprint);
-    if (status == PV_OK)
-        status = head_text(check->head, &text);
-    if (status == PV_OK)
-        status = pv_sign_verify(key, pv_buf_slice(&text), pv_slice_of(check->head->signature, PV_SIGNATURE_BYTES));
-    if (status == PV_DENIED || (status == PV_OK && strcmp(fingerprint, check->head->fingerprint) != 0)) {
-        (void) snprintf(words, sizeof(words), "signature: the head is not signed by this log's key %.64s", fingerprint);
-        find_fault(check, PV_FAULT_SIGNATURE, 0, words);
-        status = PV_OK;
-    } else if (status == PV_NOMEM)
-        pv_db_error(error, error_size, "%s", pv_status_words(status));
-    pv_buf_clear(&text);
-    pv_sign_key_free(key);
-    pv_free(key_path);
-    return status;
-}
-
-/* A head that serve kept: its hash must be in the log, its signature by the key beside the log, where that is there. */
-static enum pv_status
-check_kept(struct check *check, const struct pv_log_head *kept, sqlite3_stmt *hash_at, const char *path)
-{
-    char words[200];
-    enum pv_status status;
-
-    (void) sqlite3_bind_int64(hash_at, 1, (sqlite3_int64) kept->seq);
-    status = pv_db_step(hash_at);
-    if (status == PV_NOTFOUND || (status == PV_OK && (sqlite3_column_bytes(hash_at, 0) != PV_SHA256_BYTES ||
-                                                      memcmp(sqlite3_column_blob(hash_at, 0), kept->hash,
-                                                             PV_SHA256_BYTES) != 0))) {
-        (void) snprintf(words, sizeof(words), "head: the kept head of seq %" PRIu64 " is not in the log", kept->seq);
-        find_fault(check, PV_FAULT_HEAD, kept->seq, words);
-        status = PV_OK;
+    if (segment->first_seq != check->chain.seq + 1 || segment->last_seq < segment->first_seq) {
+        pv_chain_fault(&check->chain, PV_FAULT_MISSING, check->chain.seq + 1,
+                       "missing: record %" PRIu64 " is not there, the segment begins with record %" PRIu64,
+                       check->chain.seq + 1, segment->first_seq);
+        return PV_OK;
     }
-    (void) sqlite3_reset(hash_at);
-    if (status == PV_OK && check->verdict->fault == PV_FAULT_NONE) {
-        const struct pv_log_head *given = check->head;
-
-        check->head = kept;
-        status = check_signature(check, path, NULL, 0);
-        check->head = given;
+    if (memcmp(segment->before, check->chain.hash, PV_SHA256_BYTES) != 0) {
+        pv_chain_fault(&check->chain, PV_FAULT_SEGMENT, segment->first_seq,
+                       "segment: it does not go on where record %" PRIu64 " ends", check->chain.seq);
+        return PV_OK;
+    }
+    if (check->key != NULL)
+        status = pv_segment_check(check->key, segment);
+    if (status == PV_OK && check->key != NULL && segment->is_retired)
+        status = pv_segment_check_retired(check->key, segment);
+    if (status == PV_DENIED) {
+        pv_chain_fault(&check->chain, PV_FAULT_SIGNATURE, segment->first_seq,
+                       "signature: its manifest or tombstone is not signed by this log's key");
+        status = PV_OK;
     }
     return status;
 }
 
 static enum pv_status
-check_kept_heads(struct check *check, const char *path)
+check_records(struct check *check, const struct pv_segment *segment, sqlite3 *sqlite)
 {
-    char *key_path = pv_path_with(path, ".pub");
-    bool has_key = key_path != NULL && access(key_path, R_OK) == 0;
-    sqlite3_stmt *heads = NULL, *hash_at = NULL;
-    enum pv_status status = key_path == NULL ? PV_NOMEM : PV_OK;
+    struct pv_segment own;
+    enum pv_status status = pv_segment_manifest(sqlite, &own);
 
-    pv_free(key_path);
-    if (!has_key || check->verdict->fault != PV_FAULT_NONE)
-        return status;
-    status = pv_db_prepare(check->sqlite, "SELECT seq, hash, at, key, signature FROM head ORDER BY seq", &heads);
+    if (status == PV_OK && !pv_segment_equal(&own, segment)) {
+        pv_chain_fault(&check->chain, PV_FAULT_SEGMENT, segment->first_seq,
+                       "segment: the file is not the one that was sealed");
+        return PV_OK;
+    }
     if (status == PV_OK)
-        status = pv_db_prepare(check->sqlite, "SELECT hash FROM statement WHERE seq = ?1 UNION ALL SELECT hash FROM"
-                                              " statement_end WHERE seq = ?1 UNION ALL SELECT hash FROM event"
-                                              " WHERE seq = ?1", &hash_at);
-    while (status == PV_OK && check->verdict->fault == PV_FAULT_NONE && (status = pv_db_step(heads)) == PV_OK) {
-        struct pv_log_head kept = {.seq = (uint64_t) sqlite3_column_int64(heads, 0),
-                                   .at_us = sqlite3_column_int64(heads, 2)};
-        bool is_shaped = sqlite3_column_bytes(heads, 1) == PV_SHA256_BYTES &&
-                         sqlite3_column_bytes(heads, 4) == PV_SIGNATURE_BYTES;
+        status = pv_chain_walk(&check->chain, sqlite, INT64_MIN);
+    if (status == PV_OK && is_fine(check) &&
+        (check->chain.seq != segment->last_seq || memcmp(check->chain.hash, segment->hash, PV_SHA256_BYTES) != 0))
+        pv_chain_fault(&check->chain, PV_FAULT_SEGMENT, check->chain.seq,
+                       "segment: it ends with record %" PRIu64 ", its manifest says %" PRIu64, check->chain.seq,
+                       segment->last_seq);
+    if (status == PV_OK)
+        status = check_schema(check, sqlite, PV_SCHEMA_SEGMENT);
+    if (status == PV_OK)
+        status = check_pages(check, sqlite);
+    return status;
+}
 
-        if (is_shaped) {
-            memcpy(kept.hash, sqlite3_column_blob(heads, 1), PV_SHA256_BYTES);
-            memcpy(kept.signature, sqlite3_column_blob(heads, 4), PV_SIGNATURE_BYTES);
-            (void) snprintf(kept.fingerprint, sizeof(kept.fingerprint), "%s",
-                            (const char *) sqlite3_column_text(heads, 3));
-            status = check_kept(check, &kept, hash_at, path);
-        } else {
-            find_fault(check, PV_FAULT_SIGNATURE, kept.seq, "signature: a kept head is damaged");
+/* Retention may have come by since this log was opened. */
+static bool
+is_retired_by_now(const struct check *check, const struct pv_segment *segment)
+{
+    struct pv_segment *segments = NULL;
+    sqlite3 *sqlite = NULL;
+    size_t count = 0;
+    bool is_retired = false;
+    enum pv_status status = pv_db_open_reading(check->path, &sqlite, NULL, 0);
+
+    if (status == PV_OK)
+        status = pv_segments_load(sqlite, "main", &segments, &count);
+    for (size_t i = 0; status == PV_OK && i < count; i++)
+        is_retired = is_retired || (segments[i].number == segment->number && segments[i].is_retired);
+    (void) sqlite3_close(sqlite);
+    pv_free(segments);
+    return is_retired;
+}
+
+static enum pv_status
+check_sealed(struct check *check, const struct pv_segment *segment)
+{
+    char *path = pv_path_beside(check->path, segment->file);
+    sqlite3 *sqlite = NULL;
+    enum pv_status status = path == NULL ? PV_NOMEM : pv_db_open_sealed(path, &sqlite);
+
+    if (status == PV_NOTFOUND && is_retired_by_now(check, segment))
+        status = PV_BUSY;
+    else if (status == PV_NOTFOUND) {
+        pv_chain_fault(&check->chain, PV_FAULT_SEGMENT, segment->first_seq,
+                       "missing: its file %s is gone, with records %" PRIu64 " to %" PRIu64
+                       ", and no tombstone says that it was retired",
+                       segment->file, segment->first_seq, segment->last_seq);
+        status = PV_OK;
+    } else if (status == PV_OK)
+        status = check_records(check, segment, sqlite);
+    if (status == PV_CORRUPT) {
+        pv_chain_fault(&check->chain, PV_FAULT_DAMAGED, check->chain.seq + 1,
+                       "damaged: its file %s cannot be read on from record %" PRIu64, segment->file,
+                       check->chain.seq + 1);
+        status = PV_OK;
+    }
+    (void) sqlite3_close(sqlite);
+    pv_free(path);
+    check->verdict->segments++;
+    return status;
+}
+
+static enum pv_status
+check_segments(struct check *check)
+{
+    enum pv_status status = PV_OK;
+    char where[48];
+
+    check->chain.where = where;
+    for (size_t i = 0; status == PV_OK && is_fine(check) && i < check->segment_count; i++) {
+        const struct pv_segment *segment = &check->segments[i];
+
+        (void) snprintf(where, sizeof(where), "segment %" PRIu64 ": ", segment->number);
+        status = check_manifest(check, segment);
+        if (status != PV_OK || !is_fine(check))
+            break;
+        if (!segment->is_retired) {
+            status = check_sealed(check, segment);
+            continue;
         }
+        if (check->verdict->segments > 0) {
+            pv_chain_fault(&check->chain, PV_FAULT_SEGMENT, segment->first_seq,
+                           "segment: it is retired and an older"
+                           " one is not");
+            break;
+        }
+        check->chain.seq = segment->last_seq;
+        memcpy(check->chain.hash, segment->hash, PV_SHA256_BYTES);
+        check->verdict->retired++;
+        check->verdict->retired_us = segment->retired_us;
+        (void) snprintf(check->verdict->policy, sizeof(check->verdict->policy), "%s", segment->policy);
+        check->verdict->first_seq = segment->last_seq + 1;
+        if (check->chain.head != NULL && check->chain.head->seq == segment->last_seq)
+            check->chain.is_head_seen = memcmp(check->chain.head->hash, segment->hash, PV_SHA256_BYTES) == 0;
     }
-    (void) sqlite3_finalize(heads);
-    (void) sqlite3_finalize(hash_at);
+    check->chain.where = NULL;
+    return status;
+}
+
+/* ---- Ends that a segment holds copies of ---- */
+
+/* The same row, as the chain has it, in the file that holds it. */
+static enum pv_status
+find_original(struct check *check, uint64_t seq, const struct pv_value *values, struct pv_slice hash, bool *is_same)
+{
+    const struct pv_table *table = &pv_tables[PV_TABLE_STATEMENT_END];
+    struct pv_value own[PV_TABLE_COLUMNS_MAX];
+    struct pv_buf copy = {0};
+    sqlite3_stmt *row = NULL;
+    sqlite3 *opened = NULL;
+    enum pv_status status = PV_OK;
+    char *sql = sqlite3_mprintf("SELECT seq, %s, hash FROM main.statement_end WHERE seq = %lld", table->columns,
+                                (long long) seq);
+
+    *is_same = false;
+    for (size_t i = 0; status == PV_OK && i < check->segment_count; i++) {
+        const struct pv_segment *segment = &check->segments[i];
+        char *path;
+
+        if (seq < segment->first_seq || seq > segment->last_seq)
+            continue;
+        path = pv_path_beside(check->path, segment->file);
+        status = path == NULL ? PV_NOMEM : pv_db_open_sealed(path, &opened);
+        pv_free(path);
+    }
+    if (status == PV_OK)
+        status = sql == NULL ? PV_NOMEM : pv_db_prepare(opened == NULL ? check->sqlite : opened, sql, &row);
+    if (status == PV_OK)
+        status = pv_db_step(row);
+    if (status == PV_OK && pv_chain_values(row, table, own) && hash.len == PV_SHA256_BYTES &&
+        sqlite3_column_bytes(row, (int) table->column_count + 1) == PV_SHA256_BYTES &&
+        memcmp(hash.data, sqlite3_column_blob(row, (int) table->column_count + 1), PV_SHA256_BYTES) == 0) {
+        status = pv_canonical(&copy, check->chain.hash, table->tag, seq, own, table->column_count);
+        if (status == PV_OK)
+            status =
+                pv_canonical(&check->chain.canonical, check->chain.hash, table->tag, seq, values, table->column_count);
+        *is_same = status == PV_OK && pv_slice_equal(pv_buf_slice(&copy), pv_buf_slice(&check->chain.canonical));
+    }
+    (void) sqlite3_finalize(row);
+    (void) sqlite3_close(opened);
+    sqlite3_free(sql);
+    pv_buf_clear(&copy);
     return status == PV_NOTFOUND ? PV_OK : status;
+}
+
+static enum pv_status
+check_late(struct check *check, const struct pv_segment *segment)
+{
+    const struct pv_table *table = &pv_tables[PV_TABLE_STATEMENT_END];
+    char *path = pv_path_beside(check->path, segment->file);
+    char *sql = sqlite3_mprintf("SELECT seq, %s, hash FROM main.late_end", table->columns);
+    sqlite3 *sqlite = NULL;
+    sqlite3_stmt *row = NULL;
+    enum pv_status status = path == NULL || sql == NULL ? PV_NOMEM : pv_db_open_sealed(path, &sqlite);
+
+    if (status == PV_OK)
+        status = pv_db_prepare(sqlite, sql, &row);
+    while (status == PV_OK && is_fine(check) && (status = pv_db_step(row)) == PV_OK) {
+        struct pv_value values[PV_TABLE_COLUMNS_MAX];
+        uint64_t seq = (uint64_t) sqlite3_column_int64(row, 0);
+        int hash = (int) table->column_count + 1;
+        bool is_same = false;
+
+        if (pv_chain_values(row, table, values))
+            status = find_original(
+                check, seq, values,
+                pv_slice_of(sqlite3_column_blob(row, hash), (size_t) sqlite3_column_bytes(row, hash)), &is_same);
+        if (status == PV_OK && !is_same)
+            pv_chain_fault(&check->chain, PV_FAULT_CHANGED, seq,
+                           "changed: the copy of record %" PRIu64 " in segment %" PRIu64 " is not what the chain holds",
+                           seq, segment->number);
+    }
+    (void) sqlite3_finalize(row);
+    (void) sqlite3_close(sqlite);
+    sqlite3_free(sql);
+    pv_free(path);
+    return status == PV_NOTFOUND ? PV_OK : status;
+}
+
+static enum pv_status
+check_all_late(struct check *check)
+{
+    enum pv_status status = PV_OK;
+
+    for (size_t i = 0; status == PV_OK && is_fine(check) && i < check->segment_count; i++)
+        if (!check->segments[i].is_retired)
+            status = check_late(check, &check->segments[i]);
+    return status;
+}
+
+/* ---- The whole ---- */
+
+/* Records that a segment holds may not be out of the live file yet; nothing below them may be there. */
+static enum pv_status
+check_live(struct check *check)
+{
+    sqlite3_stmt *statement = NULL;
+    enum pv_status status;
+
+    if (!is_fine(check))
+        return PV_OK;
+    if (check->segment_count == 0)
+        return pv_chain_walk(&check->chain, check->sqlite, INT64_MIN);
+    status = pv_db_prepare(check->sqlite,
+                           "SELECT (SELECT count(*) FROM main.statement WHERE seq < 1) + (SELECT count(*) FROM"
+                           " main.statement_end WHERE seq < 1) + (SELECT count(*) FROM main.event WHERE seq < 1)",
+                           &statement);
+    if (status == PV_OK)
+        status = pv_db_step(statement);
+    if (status == PV_OK && sqlite3_column_int64(statement, 0) > 0)
+        pv_chain_fault(&check->chain, PV_FAULT_CHANGED, 0, "changed: there are records before the first one");
+    (void) sqlite3_finalize(statement);
+    if (status == PV_OK && is_fine(check))
+        status = pv_chain_walk(&check->chain, check->sqlite, (int64_t) check->chain.seq);
+    return status;
+}
+
+static enum pv_status
+check_all(struct check *check)
+{
+    enum pv_status status = pv_segments_load(check->sqlite, "main", &check->segments, &check->segment_count);
+
+    if (status == PV_OK)
+        status = load_heads(check);
+    check->chain.heads = check->heads;
+    check->chain.head_count = check->head_count;
+    if (status == PV_OK)
+        status = check_segments(check);
+    if (status == PV_OK)
+        status = check_live(check);
+    check->verdict->head_seq = check->chain.seq;
+    memcpy(check->verdict->head_hash, check->chain.hash, PV_SHA256_BYTES);
+    check_head(check);
+    if (status == PV_OK)
+        status = check_schema(check, check->sqlite, PV_SCHEMA_LIVE);
+    if (status == PV_OK)
+        status = check_heads(check);
+    if (status == PV_OK)
+        status = check_all_late(check);
+    if (status == PV_OK)
+        status = check_pages(check, check->sqlite);
+    return status;
 }
 
 enum pv_status
 pv_log_verify(const char *path, const struct pv_log_head *head, struct pv_verdict *verdict, char *error,
               size_t error_size)
 {
-    struct check check = {.head = head, .verdict = verdict};
+    struct check check = {.path = path, .verdict = verdict, .chain = {.verdict = verdict, .head = head}};
     enum pv_status status;
 
-    *verdict = (struct pv_verdict){0};
+    *verdict = (struct pv_verdict){.first_seq = 1};
     pv_db_error(error, error_size, "%s", "");
     status = pv_db_open_reading(path, &check.sqlite, error, error_size);
-    if (status == PV_OK && head != NULL)
-        status = check_signature(&check, path, error, error_size);
+    if (status == PV_OK)
+        status = load_key(&check, head != NULL, error, error_size);
     if (check.sqlite == NULL || status != PV_OK)
         goto done;
-    if (verdict->fault == PV_FAULT_NONE)
-        status = check_chain(&check);
-    check_head(&check);
-    if (status == PV_OK)
-        status = check_schema(&check);
-    if (status == PV_OK)
-        status = check_kept_heads(&check, path);
-    if (status == PV_OK)
-        status = check_pages(&check);
+    if (head != NULL)
+        status = pv_head_check(&check.chain, check.key, head);
+    if (status == PV_OK && is_fine(&check))
+        status = check_all(&check);
     if (status == PV_CORRUPT) {
-        find_fault(&check, PV_FAULT_DAMAGED, check.seq + 1, "damaged: the file cannot be read on from here");
+        pv_chain_fault(&check.chain, PV_FAULT_DAMAGED, check.chain.seq + 1,
+                       "damaged: the file cannot be read on from here");
         status = PV_OK;
     }
-    if (status != PV_OK)
+    if (status == PV_BUSY)
+        pv_db_error(error, error_size, "a segment was retired while the log was verified; verify it once more");
+    else if (status != PV_OK)
         pv_db_error(error, error_size, "cannot read the query log %s: %s", path, sqlite3_errmsg(check.sqlite));
 done:
-    for (int i = 0; i < PV_TABLE_COUNT; i++)
-        (void) sqlite3_finalize(check.cursors[i].statement);
     (void) sqlite3_close(check.sqlite);
-    pv_buf_clear(&check.canonical);
+    pv_sign_key_free(check.key);
+    pv_free(check.segments);
+    pv_free(check.heads);
+    pv_chain_clear(&check.chain);
     return status;
-}
-
-static enum pv_status
-read_head(const char *path, struct pv_db_head *head, char *error, size_t error_size)
-{
-    sqlite3 *sqlite = NULL;
-    sqlite3_stmt *statement = NULL;
-    enum pv_status status = pv_db_open_reading(path, &sqlite, error, error_size);
-
-    if (status != PV_OK)
-        return status;
-    status = pv_db_prepare(sqlite, pv_db_head_sql, &statement);
-    if (status == PV_OK)
-        status = pv_db_head_read(statement, head);
-    if (status != PV_OK)
-        pv_db_error(error, error_size, "cannot read the query log %s: %s", path, sqlite3_errmsg(sqlite));
-    (void) sqlite3_finalize(statement);
-    (void) sqlite3_close(sqlite);
-    return status;
-}
-
-enum pv_status
-pv_log_head_sign(const char *path, struct pv_log_head *head, char *error, size_t error_size)
-{
-    char *key_path = pv_path_with(path, ".key");
-    struct pv_sign_key *key = NULL;
-    struct pv_db_head newest = {0};
-    struct pv_log_head made = {0};
-    struct pv_buf text = {0};
-    enum pv_status status = key_path == NULL ? PV_NOMEM : PV_OK;
-
-    pv_db_error(error, error_size, "%s", key_path == NULL ? pv_status_words(PV_NOMEM) : "");
-    if (status == PV_OK)
-        status = read_head(path, &newest, error, error_size);
-    if (status == PV_OK)
-        status = pv_sign_private_load(key_path, &key, error, error_size);
-    if (status != PV_OK)
-        goto done;
-    made.seq = newest.seq;
-    memcpy(made.hash, newest.hash, PV_SHA256_BYTES);
-    made.at_us = pv_record_now_us();
-    status = pv_sign_fingerprint(key, made.fingerprint);
-    if (status == PV_OK)
-        status = head_text(&made, &text);
-    if (status == PV_OK)
-        status = pv_sign(key, pv_buf_slice(&text), made.signature);
-    if (status == PV_OK)
-        *head = made;
-    else
-        pv_db_error(error, error_size, "cannot sign the head: %s", pv_status_words(status));
-done:
-    pv_buf_clear(&text);
-    pv_sign_key_free(key);
-    pv_free(key_path);
-    return status;
-}
-
-void
-pv_log_head_format(const struct pv_log_head *head, struct pv_buf *out)
-{
-    char at[PV_RECORD_TIME_SIZE];
-    enum pv_status status;
-
-    pv_record_time_format(head->at_us, at);
-    pv_buf_printf(out, "{\"seq\": %" PRIu64 ", \"hash\": \"", head->seq);
-    status = pv_hex_encode(pv_slice_of(head->hash, PV_SHA256_BYTES), out);
-    pv_buf_printf(out, "\", \"at\": \"%s\", \"key\": \"%s\", \"signature\": \"", at, head->fingerprint);
-    if (status == PV_OK)
-        status = pv_base64_encode(pv_slice_of(head->signature, PV_SIGNATURE_BYTES), out);
-    pv_buf_put_text(out, "\"}\n");
-    out->failed = out->failed || status != PV_OK;
-}
-
-/* ---- Reading a head: a flat JSON object of one number and texts without escapes, keys in any order ---- */
-
-static void
-skip_space(struct pv_reader *reader)
-{
-    while (reader->left > 0 && strchr(" \t\r\n", *reader->at) != NULL && *reader->at != '\0') {
-        reader->at++;
-        reader->left--;
-    }
-}
-
-static bool
-take_char(struct pv_reader *reader, char want)
-{
-    skip_space(reader);
-    if (reader->left == 0 || *reader->at != (uint8_t) want)
-        return false;
-    reader->at++;
-    reader->left--;
-    return true;
-}
-
-static bool
-take_text(struct pv_reader *reader, struct pv_slice *text)
-{
-    const uint8_t *start;
-
-    if (!take_char(reader, '"'))
-        return false;
-    start = reader->at;
-    while (reader->left > 0 && *reader->at != '"' && *reader->at != '\\' && *reader->at >= 0x20) {
-        reader->at++;
-        reader->left--;
-    }
-    *text = pv_slice_of(start, (size_t) (reader->at - start));
-    return take_char(reader, '"');
-}
-
-static bool
-take_number(struct pv_reader *reader, uint64_t *number)
-{
-    uint64_t value = 0;
-    size_t digits = 0;
-
-    skip_space(reader);
-    for (; reader->left > 0 && *reader->at >= '0' && *reader->at <= '9'; reader->at++, reader->left--) {
-        value = value * 10 + (uint64_t) (*reader->at - '0');
-        if (++digits > 18)
-            return false;
-    }
-    *number = value;
-    return digits > 0;
-}
-
-static bool
-take_bytes(enum pv_status (*decode)(struct pv_slice, struct pv_buf *), struct pv_slice text, uint8_t *out, size_t len)
-{
-    struct pv_buf bytes = {0};
-    bool is_right = decode(text, &bytes) == PV_OK && pv_buf_len(&bytes) == len;
-
-    if (is_right)
-        memcpy(out, pv_buf_slice(&bytes).data, len);
-    pv_buf_clear(&bytes);
-    return is_right;
-}
-
-static bool
-take_value(struct pv_slice key, struct pv_slice text, struct pv_log_head *head, unsigned *seen)
-{
-    char at[40];
-
-    if (pv_slice_is(key, "hash")) {
-        *seen |= 2u;
-        return take_bytes(pv_hex_decode, text, head->hash, PV_SHA256_BYTES);
-    }
-    if (pv_slice_is(key, "signature")) {
-        *seen |= 4u;
-        return take_bytes(pv_base64_decode, text, head->signature, PV_SIGNATURE_BYTES);
-    }
-    if (pv_slice_is(key, "key")) {
-        *seen |= 8u;
-        if (text.len != PV_FINGERPRINT_SIZE - 1)
-            return false;
-        memcpy(head->fingerprint, text.data, text.len);
-        head->fingerprint[text.len] = '\0';
-        return true;
-    }
-    if (!pv_slice_is(key, "at") || text.len >= sizeof(at))
-        return false;
-    *seen |= 16u;
-    memcpy(at, text.data, text.len);
-    at[text.len] = '\0';
-    return pv_record_time_parse(at, &head->at_us) == PV_OK;
-}
-
-enum pv_status
-pv_log_head_parse(struct pv_slice text, struct pv_log_head *head)
-{
-    struct pv_reader reader = pv_reader_of(text);
-    struct pv_log_head made = {0};
-    unsigned seen = 0;
-
-    if (!take_char(&reader, '{'))
-        return PV_INVALID;
-    do {
-        struct pv_slice key, value;
-        unsigned before = seen;
-
-        if (!take_text(&reader, &key) || !take_char(&reader, ':'))
-            return PV_INVALID;
-        if (pv_slice_is(key, "seq")) {
-            if (!take_number(&reader, &made.seq))
-                return PV_INVALID;
-            seen |= 1u;
-        } else if (!take_text(&reader, &value) || !take_value(key, value, &made, &seen))
-            return PV_INVALID;
-        /* A key that stands twice could say two things. */
-        if (seen == before)
-            return PV_INVALID;
-    } while (take_char(&reader, ','));
-    if (!take_char(&reader, '}') || seen != 31u)
-        return PV_INVALID;
-    skip_space(&reader);
-    if (reader.left > 0)
-        return PV_INVALID;
-    *head = made;
-    return PV_OK;
 }

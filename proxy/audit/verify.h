@@ -19,7 +19,7 @@ struct pv_log_head {
     uint8_t signature[PV_SIGNATURE_BYTES];
 };
 
-enum pv_fault {
+enum pv_log_fault {
     PV_FAULT_NONE,
     PV_FAULT_CHANGED,   /* the record does not have its hash */
     PV_FAULT_MISSING,   /* a record was taken out */
@@ -28,15 +28,23 @@ enum pv_fault {
     PV_FAULT_SIGNATURE, /* the head's signature is not by this installation's key */
     PV_FAULT_SCHEMA,    /* a table, view or trigger is not as pgveil made it */
     PV_FAULT_DAMAGED,   /* SQLite itself finds the file damaged */
+    PV_FAULT_SEGMENT,   /* a sealed segment is gone without a tombstone, or is another one */
 };
 
 struct pv_verdict {
-    enum pv_fault fault; /* the first one */
-    uint64_t seq;        /* where; 0 where no single record is meant */
-    uint64_t records;    /* checked */
-    uint64_t head_seq;   /* newest */
+    enum pv_log_fault fault; /* the first one */
+    uint64_t seq;            /* where; 0 where no single record is meant */
+    uint64_t records;        /* checked */
+    uint64_t head_seq;       /* newest */
     uint8_t head_hash[PV_SHA256_BYTES];
-    char words[256]; /* one line for people */
+    char words[256];    /* one line for people */
+    uint64_t first_seq; /* the first record that was checked: those before it are retired */
+    uint64_t segments;  /* sealed ones that were checked */
+    uint64_t retired;   /* segments that are gone by policy, as their tombstones say */
+    int64_t retired_us; /* when the newest of these went */
+    char policy[96];
+    bool has_key;             /* signatures of heads, segments and tombstones were checked */
+    bool is_head_unreachable; /* the given head is of a retired record: it could not be compared */
 };
 
 /* PV_OK: the verdict is filled, with or without a fault. Reads a copy too; `head` may be NULL, else `path`.pub must be

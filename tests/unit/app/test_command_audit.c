@@ -1,5 +1,6 @@
 #include "tests/unit/audit/audit_test.h"
 
+#include "policy/policy.h"
 #include "proxy/app/commands.h"
 
 #include <fcntl.h>
@@ -23,6 +24,7 @@ read_back(int fd, char *text, size_t size)
 static struct run
 run_audit(const char *state_path, const char *const *words)
 {
+    const struct pv_config config = {.state_path = state_path};
     char out_path[] = "/tmp/pgveil-out-XXXXXX";
     char err_path[] = "/tmp/pgveil-err-XXXXXX";
     int out = mkstemp(out_path), err = mkstemp(err_path);
@@ -43,7 +45,7 @@ run_audit(const char *state_path, const char *const *words)
     argv[argc] = NULL;
     (void) dup2(out, STDOUT_FILENO);
     (void) dup2(err, STDERR_FILENO);
-    run.status = pv_command_audit(state_path, argc, argv);
+    run.status = pv_command_audit(&config, argc, argv);
     (void) fflush(stdout);
     (void) fflush(stderr);
     (void) dup2(old_out, STDOUT_FILENO);

@@ -49,12 +49,16 @@ place_make(void **state)
 static UNUSED int
 place_remove(void **state)
 {
-    static const char *const endings[] = {"", "-wal", "-shm", ".key", ".pub", ".lock", ".moved", ".copy"};
+    static const char *const endings[] = {"", "-wal", "-shm", ".key", ".pub", ".lock", ".moved", ".copy", ".seal"};
     struct place *place = *state;
-    char path[128];
+    char path[160];
 
     for (size_t i = 0; i < PV_COUNT_OF(endings); i++) {
         (void) snprintf(path, sizeof(path), "%s%s", place->path, endings[i]);
+        (void) unlink(path);
+    }
+    for (int number = 1; number < 100; number++) {
+        (void) snprintf(path, sizeof(path), "%s.segment-%06d", place->path, number);
         (void) unlink(path);
     }
     /* Nothing else may lie about. */

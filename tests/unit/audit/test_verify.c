@@ -33,7 +33,7 @@ log_make(void **state)
 /* Seqs: 1 login; begins 2 4 .. 20, ends 3 5 .. 21; denied 22; logout 23. */
 static const struct {
     const char *sql;
-    enum pv_fault fault;
+    enum pv_log_fault fault;
     uint64_t seq;
 } tampers[] = {
     {"SELECT 1", PV_FAULT_NONE, 0},
@@ -153,9 +153,10 @@ cut_tail_is_found_by_the_head(void **state)
     assert_int_equal(verdict.seq, 22);
     /* Put back in its place the trigger leaves no trace; the head alone tells. */
     raw(*state,
-        "CREATE TRIGGER event_no_delete BEFORE DELETE ON event BEGIN SELECT RAISE(ABORT, 'the query log is "
-        "append-only'); END; CREATE TRIGGER statement_no_delete BEFORE DELETE ON statement BEGIN SELECT "
-        "RAISE(ABORT, 'the query log is append-only'); END;");
+        "CREATE TRIGGER event_no_delete BEFORE DELETE ON event WHEN old.seq > (SELECT coalesce(max(last_seq), 0) FROM "
+        "segment) BEGIN SELECT RAISE(ABORT, 'the query log is append-only'); END; CREATE TRIGGER "
+        "statement_no_delete BEFORE DELETE ON statement WHEN old.seq > (SELECT coalesce(max(last_seq), 0) FROM "
+        "segment) BEGIN SELECT RAISE(ABORT, 'the query log is append-only'); END;");
     assert_int_equal(verify(*state, NULL).fault, PV_FAULT_NONE);
     assert_int_equal(verify(*state, &head).fault, PV_FAULT_HEAD);
 }
