@@ -110,7 +110,7 @@ shows_one(void **state)
     assert_non_null(strstr(run.out, "query          SELECT region, count(*) FROM public.customers GROUP BY 1\n"));
     run = RUN(*state, "show", "--json", "1");
     assert_non_null(strstr(run.out, "\"parameters\": [\"2024-01-01\", null]"));
-    run = RUN(*state, "show", "5");
+    run = RUN(*state, "show", "4");
     assert_non_null(strstr(run.out, "logout"));
     run = RUN(*state, "show", "99");
     assert_int_equal(run.status, 1);
@@ -156,7 +156,7 @@ verifies_with_a_head(void **state)
     FILE *file;
 
     assert_int_equal(run.status, 0);
-    assert_memory_equal(run.out, "ok: 5 records", 13);
+    assert_memory_equal(run.out, "ok: 4 records", 13);
     run = RUN(*state, "head");
     assert_int_equal(run.status, 0);
     assert_memory_equal(run.out, "{\"seq\": 5, \"hash\": \"", 20);
