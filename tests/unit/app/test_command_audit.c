@@ -159,7 +159,7 @@ verifies_with_a_head(void **state)
     assert_memory_equal(run.out, "ok: 4 records", 13);
     run = RUN(*state, "head");
     assert_int_equal(run.status, 0);
-    assert_memory_equal(run.out, "{\"seq\": 5, \"hash\": \"", 20);
+    assert_memory_equal(run.out, "{\"seq\": 4, \"hash\": \"", 20);
     (void) snprintf(head_path, sizeof(head_path), "%s.copy", place->path);
     file = fopen(head_path, "w");
     assert_non_null(file);
