@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from tests.lib import data  # noqa: E402
+from tests.lib import data, openroom  # noqa: E402
 from tests.lib.cluster import STRAIGHT, Cluster  # noqa: E402
 from tests.lib.pgveil import Pgveil, write_private  # noqa: E402
 from tests.lib.tap import Tap  # noqa: E402
@@ -40,6 +40,21 @@ def make_veil(cluster, rooms=None, users=None, config=None, sslmode="verify-full
     for room in rooms if rooms is not None else [data.retail_room(), data.other_room()]:
         veil.write_room(room)
     return veil
+
+
+@pytest.fixture(scope="session")
+def lab(cluster):
+    """The room of open questions of tests/lib/openroom.py, for all who ask there: its tables are only read."""
+    cluster.psql(openroom.DATA)
+    veil = make_veil(cluster, [openroom.room()])
+    veil.provision()
+    veil.start()
+    yield veil
+    status = veil.stop()
+    veil.provision("--drop")
+    veil.close()
+    cluster.psql("DROP SCHEMA lab_bare, lab CASCADE")
+    assert status == 0
 
 
 class Guard:

@@ -10,7 +10,6 @@ import random
 import psycopg
 import pytest
 
-from tests.integration.conftest import make_veil
 from tests.lib import openroom
 
 COUNT = int(os.environ.get("BRUTE_FORCE", "600"))
@@ -173,20 +172,6 @@ def wrapped(rng, ctes, sql):
     if style == "limited":
         return head + "SELECT * FROM (%s) x LIMIT 1000000" % sql
     return head + sql
-
-
-@pytest.fixture(scope="module")
-def lab(cluster):
-    cluster.psql(openroom.DATA)
-    veil = make_veil(cluster, [openroom.room()])
-    veil.provision()
-    veil.start()
-    yield veil
-    status = veil.stop()
-    veil.provision("--drop")
-    veil.close()
-    cluster.psql("DROP SCHEMA lab_bare CASCADE; ALTER SCHEMA lab RENAME TO lab_brute")
-    assert status == 0
 
 
 def canonical(rows):

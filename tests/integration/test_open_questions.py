@@ -7,25 +7,10 @@ import time
 import psycopg
 import pytest
 
-from tests.integration.conftest import make_veil
 from tests.lib import openroom
 
 PASSES = "count(DISTINCT p.id) >= %d" % openroom.PEOPLE_K
 SEEN = "count(DISTINCT v.id) >= %d" % openroom.VISITS_K
-
-
-@pytest.fixture(scope="module")
-def lab(cluster):
-    cluster.psql(openroom.DATA)
-    veil = make_veil(cluster, [openroom.room()])
-    veil.provision()
-    veil.start()
-    yield veil
-    status = veil.stop()
-    veil.provision("--drop")
-    veil.close()
-    cluster.psql("DROP SCHEMA lab_bare CASCADE; ALTER SCHEMA lab RENAME TO lab_done")
-    assert status == 0
 
 
 @pytest.fixture(scope="module")

@@ -5,22 +5,7 @@ shows no group below the threshold and no number that only such a group explains
 import psycopg
 import pytest
 
-from tests.integration.conftest import make_veil
 from tests.lib import openroom
-
-
-@pytest.fixture(scope="module")
-def lab(cluster):
-    cluster.psql(openroom.DATA)
-    veil = make_veil(cluster, [openroom.room()])
-    veil.provision()
-    veil.start()
-    yield veil
-    status = veil.stop()
-    veil.provision("--drop")
-    veil.close()
-    cluster.psql("DROP SCHEMA lab_bare CASCADE; ALTER SCHEMA lab RENAME TO lab_attacked")
-    assert status == 0
 
 
 @pytest.fixture
