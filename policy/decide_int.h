@@ -20,7 +20,7 @@ struct pv_trial {
     uint32_t *parameter_oids;
     size_t parameter_count, parameter_size;
     bool has_parameters; /* $n may stand in the statement */
-    bool has_typed_parameters; /* PREPARE that names types */
+    const List *prepared_types; /* PREPARE that names types: TypeNames */
     struct pv_names names_read; /* data sets */
 };
 

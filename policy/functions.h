@@ -48,4 +48,15 @@ bool pv_type_is_declarable(uint32_t oid);
 /* Columns of a set-returning function as a relation of kind CATALOG (static); NULL when it gives one column. */
 const struct pv_relation *pv_function_relation(const struct pv_function *function);
 
+/* Types that parameters are declared to be, by their OIDs of pg_type.dat. */
+#define PV_OID_NUMERIC 1700u
+#define PV_OID_FLOAT4 700u
+#define PV_OID_FLOAT8 701u
+#define PV_OID_FLOAT4_ARRAY 1021u
+#define PV_OID_FLOAT8_ARRAY 1022u
+#define PV_OID_DATE 1082u
+#define PV_OID_TIMESTAMP 1114u
+#define PV_OID_TIMESTAMPTZ 1184u
+#define PV_OID_NUMERIC_ARRAY 1231u
+
 #endif

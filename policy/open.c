@@ -586,35 +586,17 @@ judge(struct pv_rule_trial *rule)
     return status;
 }
 
-static bool
-covers(const struct pv_question *question, const struct pv_resolution *resolution)
-{
-    for (size_t i = 0; i < resolution->relation_count; i++) {
-        const struct pv_dataset *dataset = pv_rte_dataset(resolution->relations[i]);
-        bool is_listed = false;
-
-        for (size_t k = 0; k < question->dataset_count && !is_listed; k++)
-            is_listed = question->datasets[k] == dataset;
-        if (!is_listed && dataset != NULL)
-            return false;
-    }
-    return true;
-}
-
 enum pv_status
 pv_ask_open(struct pv_trial *trial, const struct pv_resolution *resolution, Node **select)
 {
-    const struct pv_room *room = trial->caller->room;
     struct pv_rule_trial rule = {.trial = trial, .resolution = resolution};
+    const struct pv_question **questions = NULL;
     struct pv_walk_result walk = {0};
-    enum pv_status status;
+    size_t count = 0;
+    enum pv_status status = pv_open_questions(trial, resolution, &questions, &count);
 
-    for (size_t i = 0; i < room->question_count && rule.question == NULL; i++)
-        if (room->questions[i].is_open && covers(&room->questions[i], resolution) &&
-            pv_question_admits(&room->questions[i], trial->caller->member))
-            rule.question = &room->questions[i];
-    if (rule.question == NULL)
-        return PV_NOTFOUND;
+    if (status != PV_OK || count == 0)
+        return status == PV_OK ? PV_NOTFOUND : status;
     trial->decision->hint = NULL;
     rule.classes = pv_arena_alloc(trial->arena, (resolution->level_count + 1) * sizeof(*rule.classes));
     rule.is_visiting = pv_arena_alloc(trial->arena, (resolution->level_count + 1) * sizeof(*rule.is_visiting));
@@ -630,7 +612,7 @@ pv_ask_open(struct pv_trial *trial, const struct pv_resolution *resolution, Node
     if (status == PV_DEPTH || status == PV_LIMIT)
         status = pv_deny(trial, PV_REASON_TOO_DEEP, "54001", -1, "statement is nested too deeply");
     if (status == PV_OK)
-        status = pv_ask_standing(trial, rule.question);
+        status = pv_open_choose(trial, questions, count, &rule.question);
     if (status == PV_OK)
         status = pv_substitute(trial, resolution, select);
     return status == PV_OK ? pv_rule_enforce(&rule, select) : status;

@@ -288,7 +288,7 @@ run(void *context)
     enforce->is_traced = palloc0((resolution->level_count + 1) * sizeof(*enforce->is_traced));
     for (size_t i = 0; i < resolution->level_count; i++)
         if (rule->classes[i] != PV_LEVEL_CONSTANT && trace(enforce, resolution->levels[i]) != NULL)
-            pv_rule_guard(resolution->levels[i]);
+            pv_rule_guard(rule, resolution->levels[i]);
     for (size_t i = 0; i < resolution->level_count; i++)
         if (rule->classes[i] == PV_LEVEL_RELEASED && pv_level_aggregates(resolution->levels[i]))
             enforce_level(enforce, resolution->levels[i]);

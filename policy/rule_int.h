@@ -27,6 +27,7 @@ enum pv_use {
 /* Nodes of a statement over data, and of all that its judgement looks at by way of derived tables. */
 #define PV_RULE_NODES_MAX 10000u
 #define PV_RULE_WORK_MAX 2000000u
+#define PV_RULE_PATTERN_MAX 1000 /* bytes of a pattern for LIKE, which takes stack for each % */
 
 struct pv_rule_trial {
     struct pv_trial *trial;
@@ -49,6 +50,13 @@ enum pv_status pv_rule_deny(struct pv_rule_trial *rule, const struct pv_dataset 
 
 /* A denial that is no data set's own rule. */
 enum pv_status pv_rule_deny_clause(struct pv_rule_trial *rule, const char *words);
+
+/* open_choose.c: the open questions that cover the statement and admit its asker, the strictest first. */
+enum pv_status pv_open_questions(struct pv_trial *trial, const struct pv_resolution *resolution,
+                                 const struct pv_question ***questions, size_t *count) PV_MUST_CHECK;
+/* The first that stands; where none does PV_DENIED for what the first one wants. */
+enum pv_status pv_open_choose(struct pv_trial *trial, const struct pv_question **questions, size_t count,
+                              const struct pv_question **chosen) PV_MUST_CHECK;
 
 /* rule_flow.c: rules about the statement as a whole, after every level was judged by itself. */
 enum pv_status pv_rule_flow(struct pv_rule_trial *rule) PV_MUST_CHECK;
@@ -87,8 +95,11 @@ enum pv_status pv_rule_constant(struct pv_rule_trial *rule, Node *expr) PV_MUST_
 /* rule_join.c: joins and WHERE of a level that draws rows. */
 enum pv_status pv_rule_joins(struct pv_rule_trial *rule, struct pv_level *level) PV_MUST_CHECK;
 
-/* rule_guard.c: no value fails in the level's own clauses. Throws: inside pv_sql_guard. */
-void pv_rule_guard(const struct pv_level *level);
+/* rule_guard.c: the type that a parameter was declared to be by Parse or PREPARE; 0: none. OTHER: none of functions.h. */
+#define PV_RULE_OID_OTHER UINT32_MAX
+uint32_t pv_rule_declared(const struct pv_trial *trial, const ParamRef *param);
+/* No value fails in the level's own clauses. Throws: inside pv_sql_guard. */
+void pv_rule_guard(struct pv_rule_trial *rule, const struct pv_level *level);
 
 /*
  * rule_remainder.c: a level's groups that are not `enough` (an expression over its FROM, grouped) become one. Before

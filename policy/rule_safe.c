@@ -267,7 +267,7 @@ is_pattern(Node *node)
         return !IsA(node, A_Const) && pv_rule_is_constant(node) && !pv_rule_is_escape(node); /* pv_rule_guard sees to it */
     for (length = strlen(text); backslashes < length && text[length - 1 - backslashes] == '\\';)
         backslashes++;
-    return backslashes % 2 == 0;
+    return backslashes % 2 == 0 && length <= PV_RULE_PATTERN_MAX;
 }
 
 bool
@@ -306,7 +306,7 @@ pv_rule_is_comparison(const A_Expr *expr, const char **why)
         return true;
     }
     if (!is_pattern(expr->rexpr)) {
-        *why = "LIKE over data wants a constant pattern that does not end in a backslash, without ESCAPE";
+        *why = "LIKE over data wants a constant pattern of at most 1000 bytes that does not end in a backslash, without ESCAPE";
         return false;
     }
     return true;
@@ -492,9 +492,7 @@ is_steady_call(struct pv_rule_trial *rule, const FuncCall *call)
 static bool
 is_typed_param(const struct pv_trial *trial, const Node *node)
 {
-    size_t number = (size_t) ((const ParamRef *) node)->number;
-
-    return IsA(node, ParamRef) && !trial->has_typed_parameters && (number > trial->declared_count || trial->declared_oids[number - 1] == 0);
+    return IsA(node, ParamRef) && pv_rule_declared(trial, (const ParamRef *) node) == 0;
 }
 
 static bool
@@ -543,8 +541,10 @@ is_steady(struct pv_rule_trial *rule, Node *node)
         return pv_rule_is_comparison((A_Expr *) node, &why) ||
                strcmp(pv_rule_operator((A_Expr *) node), "||") == 0 ||
                (pv_rule_is_shift(rule, (A_Expr *) node) && is_date_value(((A_Expr *) node)->lexpr));
-    case T_A_Const:
     case T_ParamRef:
+        /* Beside a float each element would be made one, where there is a row. */
+        return pv_rule_declared(rule->trial, (ParamRef *) node) != PV_OID_NUMERIC_ARRAY;
+    case T_A_Const:
     case T_TypeName:
     case T_Integer:
     case T_List:

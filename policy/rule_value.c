@@ -256,6 +256,30 @@ deny_could_fail(struct value_check *check, int location, const char *what, const
                             "%s \"%s\" could fail on a value of a data column, or with these constants.", what, name);
 }
 
+struct bases {
+    const struct pv_rte *first;
+    bool are_several;
+};
+
+static void
+visit_base(void *context, struct pv_column_at base)
+{
+    struct bases *bases = context;
+
+    if (bases->first == NULL)
+        bases->first = base.rte;
+    else if (bases->first != base.rte)
+        bases->are_several = true;
+}
+
+static enum pv_status
+deny_meeting(struct value_check *check, int location)
+{
+    return pv_deny_question(check->rule->trial, PV_REASON_RULE, location,
+                            "Columns of two data sets meet in join conditions only: column = column, of join_columns, "
+                            "combined by AND.");
+}
+
 /*
  * A function over columns is on the list of each data set whose columns it gets, and no value makes it fail. One
  * that compares has its columns meet whatever else it gets.
@@ -264,6 +288,7 @@ static enum pv_status
 check_scalar(struct value_check *check, Node *call, const char *name, const List *args, int location)
 {
     struct scalar_need need = {name, false, NULL};
+    struct bases bases = {NULL, false};
     enum pv_status status = pv_expression_origins(check->rule->resolution, call, need_scalar, &need);
     ListCell *cell;
 
@@ -274,8 +299,13 @@ check_scalar(struct value_check *check, Node *call, const char *name, const List
                             name);
     if (!pv_rule_call_is_safe(check->rule->trial, name, args) || !pv_rule_call_is_short(check->rule, name, args))
         return deny_could_fail(check, location, "Function", name);
-    if (!pv_rule_call_meets(name) || check->use == PV_USE_CONDITION)
+    if (!pv_rule_call_meets(name))
         return PV_OK;
+    status = pv_expression_origins(check->rule->resolution, call, visit_base, &bases);
+    if (status == PV_OK && bases.are_several)
+        return deny_meeting(check, location);
+    if (check->use == PV_USE_CONDITION)
+        return status;
     foreach (cell, args)
         if (status == PV_OK && !pv_rule_is_constant(lfirst(cell)))
             status = pv_rule_value(check->rule, lfirst(cell), PV_USE_CONDITION, NULL);
@@ -304,22 +334,6 @@ check_condition_within(struct value_check *check, Node *node)
         return pv_deny_question(check->rule->trial, PV_REASON_RULE, pv_node_location(node),
                                 "A condition cannot stand under an aggregate; put it in WHERE or FILTER.");
     return pv_rule_value(check->rule, node, PV_USE_CONDITION, NULL);
-}
-
-struct bases {
-    const struct pv_rte *first;
-    bool are_several;
-};
-
-static void
-visit_base(void *context, struct pv_column_at base)
-{
-    struct bases *bases = context;
-
-    if (bases->first == NULL)
-        bases->first = base.rte;
-    else if (bases->first != base.rte)
-        bases->are_several = true;
 }
 
 static enum pv_status
@@ -354,9 +368,7 @@ check_operator(struct value_check *check, A_Expr *expr)
         return check_condition_within(check, (Node *) expr);
     status = pv_expression_origins(check->rule->resolution, (Node *) expr, visit_base, &bases);
     if (status == PV_OK && bases.are_several)
-        return pv_deny_question(check->rule->trial, PV_REASON_RULE, expr->location,
-                                "Columns of two data sets meet in join conditions only: column = column, of "
-                                "join_columns, combined by AND.");
+        return deny_meeting(check, expr->location);
     return status;
 }
 
@@ -382,8 +394,7 @@ check_case(struct value_check *check, CaseExpr *expr)
                 status = pv_expression_origins(check->rule->resolution, (Node *) ((CaseWhen *) lfirst(cell))->expr,
                                                visit_base, &bases);
         if (status == PV_OK && bases.are_several)
-            return pv_deny_question(check->rule->trial, PV_REASON_RULE, expr->location,
-                                    "Columns of two data sets meet in join conditions only.");
+            return deny_meeting(check, expr->location);
     }
     foreach (cell, expr->args) {
         CaseWhen *branch = lfirst(cell);
@@ -467,8 +478,10 @@ check_node(struct value_check *check, Node *node, bool *is_entered)
     case T_SubLink:
         return pv_deny_question(check->rule->trial, PV_REASON_RULE, ((SubLink *) node)->location,
                                 "A sub-query in an expression over data is not allowed; join the data sets instead.");
-    case T_TypeName:
     case T_A_ArrayExpr:
+        return pv_deny_question(check->rule->trial, PV_REASON_RULE, ((A_ArrayExpr *) node)->location,
+                                "ARRAY[...] of data columns could fail on a value; use the columns themselves.");
+    case T_TypeName:
     case T_CollateClause:
     case T_NamedArgExpr:
     case T_List:

@@ -339,7 +339,7 @@ judge_prepare(struct pv_trial *trial, PrepareStmt *stmt)
                                strVal(llast(type->names)));
         }
     }
-    trial->has_typed_parameters = stmt->argtypes != NIL;
+    trial->prepared_types = stmt->argtypes;
     status = pv_judge_select(trial, &stmt->query);
     return status == PV_OK ? pv_type_prepare(trial, stmt) : status;
 }

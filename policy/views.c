@@ -387,6 +387,10 @@ make_objects(struct pv_arena *arena, const struct pv_room *room, const struct pv
                           "pg_catalog, pg_temp AS $body$BEGIN RAISE EXCEPTION USING MESSAGE = 'more rows than the question "
                           "allows', DETAIL = 'The question allows ' || $1 || ' rows.', ERRCODE = '54000'; END$body$");
     status = pv_made_finish(arena, made++, &sql);
+    if (status == PV_OK && pv_views_need_tame(room)) {
+        status = pv_views_make_tame(arena, list[1].schema, made);
+        made += pv_views_tame_count();
+    }
     *count = (size_t) (made - list);
     return status;
 }
@@ -395,8 +399,8 @@ enum pv_status
 pv_views_private(struct pv_arena *arena, const struct pv_room *room, const struct pv_mask_context *context,
                  struct pv_made **made, size_t *count)
 {
-    /* Two schemas of ours, one a published schema at most, four other objects. */
-    struct pv_made *list = pv_arena_alloc(arena, (room->dataset_count + 8) * sizeof(*list));
+    /* Two schemas of ours, one a published schema at most, four other objects, the functions of open questions. */
+    struct pv_made *list = pv_arena_alloc(arena, (room->dataset_count + 8 + pv_views_tame_count()) * sizeof(*list));
     enum pv_status status;
     size_t found = 0;
 

@@ -41,6 +41,23 @@ void pv_views_relation(const char *room, const struct pv_dataset *dataset, char 
 #define PV_VIEWS_SUPPRESSED_SQLSTATE "PV001"
 
 /*
+ * In rooms with analysis rules: a value as one that makes no function, cast, sum or comparison fail, which would tell of
+ * the row. Overloaded by type; a type that none of them takes is refused before any row is read.
+ *   TAME         most types: a text is cut to 100,000 characters; numbers beyond 1e37 (numeric), 1e140 (float8), 1e28
+ *                (float4) become infinite; dates beyond 4000 BC to 200,000 AD too; intervals beyond 100 years and money
+ *                beyond 1,000,000,000 NULL;
+ *   TAME_DATE    dates and timestamps, _MOMENT those and intervals;
+ *   TAME_CLOCK   as _DATE, _HOUR as _MOMENT; a date becomes a timestamp;
+ *   TAME_ABS     numbers that have an opposite: the least integer becomes the one after it.
+ */
+#define PV_VIEWS_TAME "pgveil_tame"
+#define PV_VIEWS_TAME_DATE "pgveil_tame_date"
+#define PV_VIEWS_TAME_MOMENT "pgveil_tame_moment"
+#define PV_VIEWS_TAME_CLOCK "pgveil_tame_clock"
+#define PV_VIEWS_TAME_HOUR "pgveil_tame_hour"
+#define PV_VIEWS_TAME_ABS "pgveil_tame_abs"
+
+/*
  * Appends the search_path of the room's server sessions, quoted, as SET and a startup packet take it:
  * pg_catalog, then the schemas of views (`public` first), then that of questions.
  */

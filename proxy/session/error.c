@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "policy/views.h"
+
 void
 pv_error_simple(struct pv_error *error, const char *sqlstate, const char *message)
 {
@@ -129,6 +131,41 @@ is_of_the_text(struct pv_slice sqlstate)
     return false;
 }
 
+/*
+ * A type that no value of open questions' functions may have: PostgreSQL says that one of ours takes none of it, as
+ * `function S.pgveil_tame(TYPE) does not exist`. False: another error.
+ */
+static bool
+tell_refused_type(struct pv_session *s, enum pv_server_tag tag, const struct pv_msg_notice *notice)
+{
+    struct pv_slice message = notice->fields[PV_NOTICE_MESSAGE];
+    struct pv_msg_notice out;
+    const char *at, *type;
+    char text[1024], words[256];
+
+    if (!pv_slice_is(notice->fields[PV_NOTICE_SQLSTATE], "42883") || message.data == NULL || message.len >= sizeof(text))
+        return false;
+    memcpy(text, message.data, message.len);
+    text[message.len] = '\0';
+    at = strstr(text, PV_VIEWS_TAME);
+    type = at == NULL ? NULL : strchr(at, '(');
+    if (type == NULL || strrchr(type, ')') == NULL)
+        return false;
+    (void) snprintf(words, sizeof(words), "a value of type %.*s cannot be used so in a question over data",
+                    (int) (strrchr(type, ')') - type - 1), type + 1);
+    memset(&out, 0, sizeof(out));
+    out.fields[PV_NOTICE_SEVERITY] = notice->fields[PV_NOTICE_SEVERITY];
+    out.fields[PV_NOTICE_SEVERITY_PLAIN] = notice->fields[PV_NOTICE_SEVERITY_PLAIN];
+    out.fields[PV_NOTICE_SQLSTATE] = notice->fields[PV_NOTICE_SQLSTATE];
+    pv_msg_notice_set(&out, PV_NOTICE_MESSAGE, words);
+    pv_msg_notice_set(&out, PV_NOTICE_HINT,
+                      strstr(at, PV_VIEWS_TAME "(") == at || strstr(at, PV_VIEWS_TAME_ABS) == at
+                          ? "Functions, casts, sums and || take texts, numbers, dates and times; group by the column itself."
+                          : "Here stands a date or a timestamp.");
+    write_notice(s, tag, &out);
+    return true;
+}
+
 static void
 copy_shown(struct pv_msg_notice *out, const struct pv_msg_notice *in, struct pv_arena *arena,
            enum pv_msg_notice_field field)
@@ -160,6 +197,8 @@ pv_error_relay(struct pv_session *s, enum pv_server_tag tag, const struct pv_msg
         return;
     }
     if (is_redacted && tag == PV_SERVER_NOTICE_RESPONSE)
+        return;
+    if (tell_refused_type(s, tag, notice))
         return;
     memset(&out, 0, sizeof(out));
     out.fields[PV_NOTICE_SEVERITY] = notice->fields[PV_NOTICE_SEVERITY];

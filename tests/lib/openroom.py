@@ -4,7 +4,7 @@ segments (a list), and the same people under other rules. Region 'Lonely' holds 
 region, some rows no id.
 """
 ROOM = "open_lab"
-PEOPLE_K, VISITS_K = 10, 5
+PEOPLE_K, VISITS_K, CAREFUL_ROWS = 10, 5, 4
 
 DATA = """
 CREATE SCHEMA lab;
@@ -79,6 +79,13 @@ def room():
         "questions": {
             "explore": {"type": "analytical", "open": True,
                         "datasets": ["public.people", "public.visits", "public.joiners", "public.peers", "public.segments"]},
+            # For one member several open questions: the strictest that is signed is the one.
+            "careful": {"type": "analytical", "open": True, "datasets": ["public.people", "public.peers"], "members": ["user:bi_service"],
+                        "output": {"max_rows": CAREFUL_ROWS}},
+            "unsigned": {"type": "analytical", "open": True, "datasets": ["public.people"], "members": ["user:bi_service"],
+                         "output": {"max_rows": 1}, "approvals": ["acme"]},
+            "lax": {"type": "analytical", "open": True, "datasets": ["public.people"], "members": ["user:bi_service"],
+                    "output": {"max_rows": 100000}},
             "by_region": {"type": "analytical", "sql": "SELECT p.region, count(*) AS n FROM public.people p GROUP BY p.region",
                           "output": {"entity": "p.id", "minimum_entities": PEOPLE_K}}},
     }
