@@ -163,6 +163,9 @@ USES = [
 ]
 
 
+tried = []  # of each case: was it answered, not refused
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_no_value_is_told_by_failing(answer, case):
     outcomes = []
@@ -172,10 +175,7 @@ def test_no_value_is_told_by_failing(answer, case):
         assert there == none, (there, none)
         outcomes.append(there and there[0])
     assert all(outcome in (None, "42501", "42883", "42804", "42725", "42846") for outcome in outcomes), outcomes
-    test_no_value_is_told_by_failing.answered += None in outcomes
-
-
-test_no_value_is_told_by_failing.answered = 0
+    tried.append(None in outcomes)
 
 
 @pytest.mark.parametrize("column", SUMS)
@@ -279,5 +279,5 @@ def test_every_function_is_tried():
     assert listed == set(FUNCTIONS), listed ^ set(FUNCTIONS)
 
 
-def test_most_of_them_were_answered():
-    assert test_no_value_is_told_by_failing.answered > 250
+def test_enough_of_them_were_answered():
+    assert not tried or sum(tried) > 40 + len(tried) / 3, (sum(tried), len(tried))
