@@ -448,8 +448,10 @@ leave(struct pv_client *client)
     }
     if (client->wants_close)
         finish(client);
-    else
+    else {
+        pv_session_rest(client->session);
         set_timer(client, now_us);
+    }
 }
 
 /* ---- Birth ---- */

@@ -133,7 +133,7 @@ pv_link_break(struct pv_link *link, const char *words)
     if (link->is_broken)
         return;
     link->is_broken = true;
-    (void) snprintf(link->words, sizeof(link->words), "%s", words);
+    link->words = pv_strdup(words);
     pv_buf_clear(&link->held);
     poke(link);
 }
@@ -152,7 +152,7 @@ tell_eof(struct pv_link *link)
     if (link->is_told || link->is_finishing)
         return;
     link->is_told = true;
-    link->events->eof(link->context, link->is_broken ? link->words : NULL);
+    link->events->eof(link->context, !link->is_broken ? NULL : link->words != NULL ? link->words : "out of memory");
 }
 
 static size_t
@@ -282,6 +282,7 @@ release(struct pv_link *link)
     pv_tls_free(link->tls);
     (void) close(link->fd);
     pv_buf_clear(&link->held);
+    pv_free(link->words);
     link->thread->link_count--;
     pv_free(link);
 }

@@ -58,7 +58,7 @@ struct pv_link {
     bool is_dead; /* freed inside a callback */
     bool read_wants_write, write_wants_read, handshake_wants_write;
     bool is_read_armed, is_write_armed;
-    char words[160];
+    char *words; /* why it is broken; NULL: no memory to say */
     struct event read_event, write_event;
 };
 

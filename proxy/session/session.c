@@ -352,16 +352,22 @@ finish_event(struct pv_session *s)
     }
 }
 
+void
+pv_session_rest(struct pv_session *s)
+{
+    forget_given(&s->client_out, &s->client_given);
+    forget_given(&s->server_out, &s->server_given);
+    if (s->row_given.size > 0)
+        pv_buf_clear(&s->row_given);
+}
+
 static bool
 start_event(struct pv_session *s, int64_t now_us)
 {
     if (s->phase == PV_PHASE_CLOSED)
         return false;
     s->now_us = now_us;
-    forget_given(&s->client_out, &s->client_given);
-    forget_given(&s->server_out, &s->server_given);
-    if (s->row_given.size > 0)
-        pv_buf_clear(&s->row_given);
+    pv_session_rest(s);
     return true;
 }
 
@@ -386,7 +392,7 @@ pv_session_new(const struct pv_session_env *env, struct pv_policy *policy, struc
     s->track.status = 'I';
     s->policy = pv_policy_ref(policy);
     s->standing = pv_standing_ref(standing);
-    s->arena = pv_arena_new(1024);
+    s->arena = pv_arena_new(512);
     s->client = pv_strdup(client);
     if (s->arena == NULL || s->client == NULL) {
         pv_session_free(s);

@@ -113,6 +113,8 @@ void pv_session_spent(struct pv_session *session, int64_t now_us, uint64_t ticke
 
 /* The ask that audit_ask was given is answered. */
 void pv_session_audit_answer(struct pv_session *session, int64_t now_us, struct pv_ask *ask);
+/* What the host was given has gone out or was copied: the session lets go of it, so that an idle one holds no buffer. */
+void pv_session_rest(struct pv_session *session);
 /* Rows of an auditor's answer wait until the client has taken what was sent; then pv_session_more. */
 bool pv_session_has_more(const struct pv_session *session);
 void pv_session_more(struct pv_session *session, int64_t now_us);
