@@ -173,6 +173,20 @@ pv_buf_truncate(struct pv_buf *buf, size_t len)
     buf->end = buf->start + len;
 }
 
+void
+pv_buf_fit(struct pv_buf *buf)
+{
+    uint8_t *fitting;
+
+    if (buf->end == 0 || buf->end == buf->size)
+        return;
+    fitting = pv_realloc(buf->data, buf->end);
+    if (fitting == NULL)
+        return;
+    buf->data = fitting;
+    buf->size = buf->end;
+}
+
 uint8_t *
 pv_buf_reserve(struct pv_buf *buf, size_t len)
 {

@@ -48,6 +48,7 @@ bool pv_buf_ok(const struct pv_buf *buf);
 size_t pv_buf_len(const struct pv_buf *buf);
 struct pv_slice pv_buf_slice(const struct pv_buf *buf); /* borrows until the next change */
 void pv_buf_consume(struct pv_buf *buf, size_t len);    /* len at most pv_buf_len; frees nothing */
+void pv_buf_fit(struct pv_buf *buf);                    /* gives back room behind the bytes; nothing more will come */
 void pv_buf_truncate(struct pv_buf *buf, size_t len);   /* keeps the first len bytes */
 
 /* Room for `len` more bytes; NULL (and failed) when out of memory. The caller fills and then commits. */

@@ -96,6 +96,35 @@ arm_one(struct event *event, bool is_wanted, bool *is_armed, const struct timeva
     }
 }
 
+static void on_writable(evutil_socket_t fd, short what, void *context);
+
+/* Few links ever wait to write. */
+static enum pv_status
+make_write_event(struct pv_link *link)
+{
+    struct event *made = pv_alloc(sizeof(*made));
+
+    if (made == NULL)
+        return PV_NOMEM;
+    if (event_assign(made, pv_loop_base(link->thread->loop), link->fd, EV_WRITE | EV_PERSIST, on_writable, link) != 0) {
+        pv_free(made);
+        return PV_NOMEM;
+    }
+    link->write_event = made;
+    return PV_OK;
+}
+
+static void
+forget_write_event(struct pv_link *link)
+{
+    if (link->write_event == NULL)
+        return;
+    (void) event_del(link->write_event);
+    pv_free(link->write_event);
+    link->write_event = NULL;
+    link->is_write_armed = false;
+}
+
 void
 pv_link_arm(struct pv_link *link)
 {
@@ -115,9 +144,14 @@ pv_link_arm(struct pv_link *link)
         wants_read = false;
     if (link->is_broken)
         wants_read = wants_write = false;
+    if (wants_write && link->write_event == NULL && make_write_event(link) != PV_OK) {
+        pv_link_break(link, "out of memory");
+        wants_read = wants_write = false;
+    }
     arm_one(&link->read_event, wants_read, &link->is_read_armed, link->is_finishing ? &timeout : NULL);
-    arm_one(&link->write_event, wants_write, &link->is_write_armed,
-            link->is_finishing && link->is_eof ? &timeout : NULL);
+    if (link->write_event != NULL)
+        arm_one(link->write_event, wants_write, &link->is_write_armed,
+                link->is_finishing && link->is_eof ? &timeout : NULL);
 }
 
 /* Makes the loop look at this link again although its socket has no news. */
@@ -277,7 +311,7 @@ static void
 release(struct pv_link *link)
 {
     (void) event_del(&link->read_event);
-    (void) event_del(&link->write_event);
+    forget_write_event(link);
     pv_link_give_gather(link);
     pv_tls_free(link->tls);
     (void) close(link->fd);
@@ -365,8 +399,7 @@ assign(struct pv_link *link)
 {
     struct event_base *base = pv_loop_base(link->thread->loop);
 
-    if (event_assign(&link->read_event, base, link->fd, EV_READ | EV_PERSIST, on_readable, link) != 0 ||
-        event_assign(&link->write_event, base, link->fd, EV_WRITE | EV_PERSIST, on_writable, link) != 0)
+    if (event_assign(&link->read_event, base, link->fd, EV_READ | EV_PERSIST, on_readable, link) != 0)
         return PV_NOMEM;
     pv_link_arm(link);
     return link->is_paused || link->is_read_armed ? PV_OK : PV_NOMEM;
@@ -406,8 +439,8 @@ pv_link_leave(struct pv_link *link)
 {
     pv_assert(pv_link_may_leave(link));
     (void) event_del(&link->read_event);
-    (void) event_del(&link->write_event);
-    link->is_read_armed = link->is_write_armed = false;
+    forget_write_event(link);
+    link->is_read_armed = false;
     link->thread->link_count--;
     link->thread = NULL;
 }

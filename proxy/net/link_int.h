@@ -59,7 +59,8 @@ struct pv_link {
     bool read_wants_write, write_wants_read, handshake_wants_write;
     bool is_read_armed, is_write_armed;
     char *words; /* why it is broken; NULL: no memory to say */
-    struct event read_event, write_event;
+    struct event read_event;
+    struct event *write_event; /* NULL until the peer does not take bytes */
 };
 
 /* Asks for the events that its state wants. */

@@ -40,7 +40,7 @@ struct pv_server {
     uint8_t key[PV_CANCEL_KEY_BYTES_MAX];
     size_t identity_len;
     uint8_t identity[PV_LOOKUP_IDENTITY_MAX];
-    char password[PV_LOOKUP_PASSWORD_SIZE];
+    char *password; /* until it is logged in; NULL: none */
     bool is_owner; /* logs in as the upstream's own user: conformance */
     bool is_fresh; /* the login was read from the state just now */
     bool is_open;
@@ -58,11 +58,20 @@ struct pv_server_cancel {
 };
 
 static void
+forget_password(struct pv_server *server)
+{
+    if (server->password != NULL)
+        pv_wipe(server->password, strlen(server->password));
+    pv_free(server->password);
+    server->password = NULL;
+}
+
+static void
 forget_login(struct pv_server *server)
 {
     pv_backend_login_free(server->login);
     server->login = NULL;
-    pv_wipe(server->password, sizeof(server->password));
+    forget_password(server);
     pv_wipe(server->identity, sizeof(server->identity));
     server->identity_len = 0;
     pv_task_free(server->timeout);
@@ -172,7 +181,7 @@ make_login(struct pv_server *server)
         const struct pv_backend_options options = {
             .user = server->is_owner ? server->room->upstream->user : role,
             .dbname = server->room->upstream->dbname,
-            .password = server->password[0] != '\0' ? server->password : NULL,
+            .password = server->password,
             .is_tls = tls != NULL,
             .endpoint_hash = pv_slice_of(hash, hash_len),
             .parameters = parameters,
@@ -251,7 +260,7 @@ logged_in(struct pv_server *server, struct pv_slice rest)
     server->world = NULL;
     /* Only now: the login's strings and the key are the facts. The callback may close the server. */
     server->login = NULL;
-    pv_wipe(server->password, sizeof(server->password));
+    forget_password(server);
     pv_task_free(server->timeout);
     server->timeout = NULL;
     {
@@ -363,7 +372,11 @@ on_answer(void *context, struct pv_lookup_answer *answer)
         fail(server, FAILED_AWAY, answer->words[0] != '\0' ? answer->words : pv_status_words(answer->status));
         return;
     }
-    memcpy(server->password, answer->password, sizeof(server->password));
+    forget_password(server);
+    if (answer->password[0] != '\0' && (server->password = pv_strdup(answer->password)) == NULL) {
+        fail_nomem(server);
+        return;
+    }
     memcpy(server->identity, answer->identity, sizeof(server->identity));
     server->identity_len = answer->identity_len;
     if (!answer->was_cached)
