@@ -26,7 +26,7 @@
 /* Connections at a time; more wait in the kernel's queue. A page opens six. */
 #define PV_CONSOLE_CONNECTIONS_MAX 64u
 /* From a connection's first byte to its last, the answer included: one request each. */
-#define PV_CONSOLE_CONNECTION_MS 20000u
+#define PV_CONSOLE_CONNECTION_MS 15000u
 /* A request's first line and headers; its body, which is a login at most. */
 #define PV_CONSOLE_HEADERS_MAX 16384
 #define PV_CONSOLE_BODY_MAX 8192
