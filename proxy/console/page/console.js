@@ -18,7 +18,7 @@ const views = {
 
 const top = document.getElementById("top");
 const main = document.getElementById("main");
-const state = {me: null, leave: null};
+const state = {me: null, leave: null, isMoving: false}; // isMoving: somebody went from one view to another, so the focus goes along
 
 // ---- Logging in
 
@@ -33,6 +33,7 @@ function askLogin(words) {
     show(failed);
     try {
       state.me = await api("login", {body: {user: user.value, password: password.value}});
+      state.isMoving = true;
       enter();
     } catch (failure) {
       show(failed, notice("bad", failure.message));
@@ -105,7 +106,8 @@ async function route() {
   }
   if (signal.aborted) return;
   const head = main.querySelector("h1");
-  if (head && !main.contains(document.activeElement)) head.focus({preventScroll: true});
+  if (head && state.isMoving && !main.contains(document.activeElement)) head.focus({preventScroll: true});
+  state.isMoving = true;
   say(`${view.title} is shown.`);
   scrollTo(0, 0);
 }

@@ -44,8 +44,10 @@ function filterForm(parameters, me, known) {
     if (location.hash === address) dispatchEvent(new HashChangeEvent("hashchange"));
     else location.hash = address;
   };
+  // On a narrow screen the records come first, until somebody has filtered.
+  const isFolded = matchMedia("(max-width: 46rem)").matches && !FIELDS.some((field) => parameters[field]);
   const isMore = parameters.outcome || parameters.code || parameters.until;
-  return h("form", {class: "filter", role: "search", "aria-label": "Records", onsubmit: submit},
+  const form = h("form", {class: "filter", role: "search", "aria-label": "Records", onsubmit: submit},
     h("div", {class: "fields"},
       input("text", "Text", parameters.text, {type: "search", class: "wide", placeholder: "in the query, its parameters or the reason"}),
       choice("room", "Room", parameters.room, [["", "All that you audit"], ...me.rooms.map((room) => [room.name, room.name])]),
@@ -62,6 +64,7 @@ function filterForm(parameters, me, known) {
           ["cancelled", "Cancelled"], ["lost", "Lost"], ["running", "Running"]]))),
     h("div", {class: "buttons"}, h("button", {type: "submit"}, "Search"), h("a", {class: "button quiet", href: "#/log"}, "Clear")),
     suggestions("known-users", known.users), suggestions("known-questions", known.questions), suggestions("known-columns", known.columns));
+  return isFolded ? h("details", {class: "folded"}, h("summary", {}, "Filter and search"), form) : form;
 }
 
 // ---- The list

@@ -149,7 +149,7 @@ export async function denials(place, context) {
 const approvalWords = {valid: "allowed", missing: "failed", stale: "failed"};
 
 function approvals(question) {
-  if (question.approvals.length === 0) return h("span", {class: "faint"}, "none needed");
+  if (question.approvals.length === 0) return h("span", {class: "faint"}, "none");
   return h("ul", {class: "chips"}, question.approvals.map((one) =>
     h("li", {class: "bare"}, badge(approvalWords[one.state], `${one.party}: ${one.state}`), one.is_foreign && h("span", {class: "sub"}, "signed with another key"))));
 }
