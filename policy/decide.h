@@ -118,7 +118,7 @@ struct pv_caller {
     const struct pv_attribute *attributes; /* of the user; for explain only */
     struct pv_names search_path; /* published schemas, in order; pg_catalog always comes first by itself */
     int64_t now_us;      /* microseconds since 1970-01-01 UTC */
-    uint32_t backend_pid; /* as the client knows it; 0: none yet */
+    uint32_t backend_pid; /* as the client knows it, where that is not its server's; 0: it is */
     bool is_conformance; /* --conformance: every statement is answered */
     bool is_backslashed; /* conformance only: standard_conforming_strings is off, so we cannot read what is sent */
     /* EXECUTE name: NULL when the session has no such statement. */
@@ -175,6 +175,7 @@ struct pv_decision {
     const struct pv_parameter *const *parameters; /* by $n - 1; NULL entries: unconstrained */
     const uint32_t *parameter_oids;               /* by $n - 1: what Parse must declare; 0: as the client did */
     size_t parameter_count;
+    bool is_of_session;   /* it holds what only this session has: no other may be given it */
     bool is_redacted;     /* errors get a general message, notices are dropped */
     uint64_t timeout_ms;  /* 0: none */
     const char *name;     /* PREPARE, EXECUTE, DEALLOCATE, DECLARE, FETCH, MOVE, CLOSE, SAVEPOINT..., LISTEN */

@@ -217,6 +217,33 @@ is_true(const Node *node)
     return ((const A_Const *) node)->val.node.type == T_String && ((const A_Const *) node)->val.sval.sval[0] == 't';
 }
 
+/* Seen to already; see edit_cast. */
+#define EDITED (-2)
+
+/* The process id that the client knows, where its server's is another: sessions that share servers. */
+static Node *
+own_pid(struct substitution *sub)
+{
+    sub->trial->decision->is_of_session = true;
+    return pv_make_type_cast(pv_make_integer(sub->trial->caller->backend_pid), "int4");
+}
+
+/* CASE WHEN pid = (the client's own) THEN pg_backend_pid() ELSE 0 END: no other is one's own to end. */
+static Node *
+server_pid_of(struct substitution *sub, Node *pid)
+{
+    FuncCall *server = makeFuncCall(list_make2(makeString(pstrdup("pg_catalog")), makeString(pstrdup("pg_backend_pid"))),
+                                    NIL, COERCE_EXPLICIT_CALL, EDITED);
+    CaseWhen *when = makeNode(CaseWhen);
+    CaseExpr *expression = makeNode(CaseExpr);
+
+    when->expr = (Expr *) pv_make_operator("=", pid, own_pid(sub));
+    when->result = (Expr *) server;
+    expression->args = list_make1(when);
+    expression->defresult = (Expr *) pv_make_integer(0);
+    return (Node *) expression;
+}
+
 static Node *
 edit_function(struct substitution *sub, FuncCall *call)
 {
@@ -249,6 +276,8 @@ edit_function(struct substitution *sub, FuncCall *call)
             call->args = lappend(call->args, schemas_array(sub, false));
             /* FALLTHROUGH */
         case PV_FN_REDIRECT:
+            if (sub->trial->caller->backend_pid != 0 && call->args != NIL && (strcmp(name, "pg_cancel_backend") == 0 || strcmp(name, "pg_terminate_backend") == 0))
+                linitial(call->args) = server_pid_of(sub, linitial(call->args));
             pv_views_catalog_schema(sub->room->name, physical);
             call->funcname = list_make2(makeString(pstrdup(physical)), makeString(pstrdup(name)));
             call->funcformat = COERCE_EXPLICIT_CALL;
@@ -265,6 +294,10 @@ edit_function(struct substitution *sub, FuncCall *call)
         case PV_FN_WINDOW:
         case PV_FN_SET:
         case PV_FN_CATALOG:
+            if (sub->trial->caller->backend_pid != 0 && call->location != EDITED &&
+                strcmp(name, "pg_backend_pid") == 0)
+                return own_pid(sub);
+            break;
         case PV_FN_SET_CONFIG:
         default:
             break;
@@ -303,9 +336,8 @@ edit_value_function(struct substitution *sub, SQLValueFunction *function)
 
 /*
  * Marks on casts to looked-up types, in their location, which carries no other meaning once a statement is judged:
- * seen to already, or keeping its type (KEPT_AT and below hold the location).
+ * EDITED, or keeping its type (KEPT_AT and below hold the location).
  */
-#define EDITED (-2)
 #define KEPT_AT (-10)
 
 static Node *

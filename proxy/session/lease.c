@@ -138,12 +138,46 @@ pv_lease_answer(struct pv_session *s, struct pv_request *r)
     return true;
 }
 
+/* Of a request that waits: it will never be sent as what it was. */
+static void
+refuse_waiting(struct pv_session *s, struct pv_request *r, enum pv_outcome outcome, const struct pv_error *error)
+{
+    size_t before = pv_buf_len(&r->bytes);
+
+    for (size_t i = 0; i < r->run_count; i++)
+        pv_trail_end(s, &r->runs[i], outcome, error->sqlstate);
+    if (s->phase == PV_PHASE_CLOSED)
+        return;
+    pv_request_poison(s, r, error);
+    s->unsent_bytes = s->unsent_bytes - before + pv_buf_len(&r->bytes);
+}
+
+static bool
+is_statement(const struct pv_request *r)
+{
+    return !r->is_poison && r->kind != PV_REQUEST_SYNC && r->kind != PV_REQUEST_FLUSH && !r->is_local;
+}
+
+bool
+pv_lease_lost(struct pv_session *s, const char *sqlstate, const char *words)
+{
+    struct pv_error error;
+
+    if (!s->is_pooled || s->side != NULL || s->phase != PV_PHASE_READY || !s->is_asking || s->must_have_server)
+        return false;
+    s->is_asking = false;
+    pv_error_simple(&error, sqlstate, words);
+    for (struct pv_request *r = s->unsent; r != NULL && s->phase == PV_PHASE_READY; r = r->next)
+        if (is_statement(r))
+            refuse_waiting(s, r, PV_OUTCOME_FAILED, &error);
+    return true;
+}
+
 bool
 pv_lease_cancel(struct pv_session *s)
 {
-    struct pv_request *r = s->head;
+    struct pv_request *r = s->unsent;
     struct pv_error error;
-    size_t before;
 
     if (!s->is_pooled || s->side != NULL || !s->is_asking)
         return false;
@@ -151,14 +185,11 @@ pv_lease_cancel(struct pv_session *s)
         r = r->next;
     if (r == NULL || r->is_poison)
         return false;
-    before = pv_buf_len(&r->bytes);
     pv_error_simple(&error, "57014", "canceling statement due to user request");
-    for (size_t i = 0; i < r->run_count; i++)
-        pv_trail_end(s, &r->runs[i], PV_OUTCOME_CANCELLED, error.sqlstate);
-    if (s->phase == PV_PHASE_CLOSED)
-        return true;
-    pv_request_poison(s, r, &error);
-    s->unsent_bytes = s->unsent_bytes - before + pv_buf_len(&r->bytes);
+    refuse_waiting(s, r, PV_OUTCOME_CANCELLED, &error);
+    /* What stands before it in its segment would ask for a server all the same. */
+    if (s->unsent != r && s->phase == PV_PHASE_READY && is_statement(s->unsent))
+        refuse_waiting(s, s->unsent, PV_OUTCOME_CANCELLED, &error);
     return true;
 }
 
@@ -167,17 +198,13 @@ pv_lease_policy(struct pv_session *s)
 {
     struct pv_error error;
 
-    for (struct pv_request *r = s->unsent; s->is_pooled && r != NULL && s->phase != PV_PHASE_CLOSED; r = r->next) {
-        size_t before = pv_buf_len(&r->bytes);
-
-        if (r->is_poison || r->is_internal || pv_gate_retry(s, r) == PV_OK || s->phase == PV_PHASE_CLOSED)
+    for (struct pv_request *r = s->unsent; s->is_pooled && r != NULL && s->phase == PV_PHASE_READY; r = r->next) {
+        if (r->is_internal || !is_statement(r) || pv_gate_retry(s, r) == PV_OK)
             continue;
         pv_error_simple(&error, "42501", "the clean room's policy has changed since the statement was sent");
         error.hint = "Send the statement again.";
-        for (size_t i = 0; i < r->run_count; i++)
-            pv_trail_end(s, &r->runs[i], PV_OUTCOME_FAILED, error.sqlstate);
-        pv_request_poison(s, r, &error);
-        s->unsent_bytes = s->unsent_bytes - before + pv_buf_len(&r->bytes);
+        if (s->phase == PV_PHASE_READY)
+            refuse_waiting(s, r, PV_OUTCOME_FAILED, &error);
     }
 }
 

@@ -508,7 +508,8 @@ pv_session_server_lost(struct pv_session *s, int64_t now_us, const char *sqlstat
 {
     if (!start_event(s, now_us))
         return;
-    pv_session_fatal(s, sqlstate, words);
+    if (!pv_lease_lost(s, sqlstate, words))
+        pv_session_fatal(s, sqlstate, words);
     finish_event(s);
 }
 

@@ -519,6 +519,8 @@ void pv_lease_person(struct pv_session *s);
 bool pv_lease_must_wait(struct pv_session *s);
 /* Another policy is in force: what waits for a server was judged by an older one. */
 void pv_lease_policy(struct pv_session *s);
+/* No server is to be had: what waits for one hears of it as an error, and the session goes on; false: it cannot. */
+bool pv_lease_lost(struct pv_session *s, const char *sqlstate, const char *words);
 /* What waits for a server is cancelled; true when something did. */
 bool pv_lease_cancel(struct pv_session *s);
 
