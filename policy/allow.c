@@ -74,9 +74,18 @@ allow_setting_call(struct pv_trial *trial, const FuncCall *call, bool is_set)
         const char *value = list_length(call->args) == 3 ? constant_text(lsecond(call->args)) : NULL;
         bool is_harmless = setting->values == NULL || (value != NULL && pv_setting_value_is_allowed(setting, value));
 
-        if (setting->class != PV_SETTING_FORWARD || !is_harmless)
-            return pv_deny(trial, PV_REASON_SETTING, "42501", call->location,
-                           "parameter \"%s\" cannot be changed by set_config in a clean room", name);
+        /* search_path is the session's: own_session.c has told whether this is the whole statement. */
+        if (setting->class == PV_SETTING_PATH && trial->decision->setting != NULL)
+            return PV_OK;
+        if (setting->class != PV_SETTING_FORWARD || !is_harmless) {
+            enum pv_status status =
+                pv_deny(trial, PV_REASON_SETTING, "42501", call->location,
+                        "parameter \"%s\" cannot be changed by set_config in a clean room", name);
+
+            if (setting->class == PV_SETTING_PATH)
+                pv_deny_hint(trial, "SET search_path = ..., or SELECT set_config('search_path', '...', false) by itself.");
+            return status;
+        }
     }
     return PV_OK;
 }
@@ -90,13 +99,15 @@ allow_function(struct pv_trial *trial, const FuncCall *call, enum pv_allow_mode 
         list_length(call->funcname) > 2 ? NULL : pv_function_find_qualified(schema, name);
 
     /* A question with arguments, in FROM; where it stands elsewhere the substitution refuses it. */
-    if (function == NULL && schema != NULL && strcmp(schema, "questions") == 0 && mode == PV_ALLOW_RELEASED) {
+    if (function == NULL && list_length(call->funcname) < 3 && mode == PV_ALLOW_RELEASED &&
+        pv_is_question_schema(&trial->caller->search_path, schema)) {
         const struct pv_question *question = pv_room_question(trial->caller->room, name);
 
-        return question != NULL && !question->is_open
-                   ? PV_OK
-                   : pv_deny(trial, PV_REASON_NO_FUNCTION, "42883", call->location,
-                             "function questions.%s does not exist", name);
+        if (question != NULL && !question->is_open)
+            return PV_OK;
+        if (schema != NULL)
+            return pv_deny(trial, PV_REASON_NO_FUNCTION, "42883", call->location, "function questions.%s does not exist",
+                           name);
     }
     if (function == NULL) {
         enum pv_status status = pv_deny_question(trial, PV_REASON_FUNCTION, call->location,

@@ -68,6 +68,10 @@ pv_catalog_column_is_regproc(const struct pv_relation *relation, const char *col
     return false;
 }
 
+/* Access lists: the input of their type looks roles up, in a constant beside an empty column too (ATTACKS: N6). */
+static const char *const acl_columns[] = {"attacl", "datacl", "defaclacl", "fdwacl", "initprivs", "lanacl", "lomacl",
+                                          "nspacl", "paracl", "proacl",    "relacl", "spcacl",    "srvacl", "typacl"};
+
 /* The cast that a view puts behind such a column; "": it is none. */
 static const char *
 plain_cast(const struct pv_relation *relation, const char *column, size_t len)
@@ -80,6 +84,9 @@ plain_cast(const struct pv_relation *relation, const char *column, size_t len)
     name[len] = '\0';
     if (strcmp(relation->name, "pg_prepared_statements") == 0 && strcmp(name, "parameter_types") == 0)
         return "::oid[]";
+    for (size_t i = 0; i < PV_COUNT_OF(acl_columns); i++)
+        if (strcmp(acl_columns[i], name) == 0)
+            return "::text[]";
     if (pv_catalog_column_is_regproc(relation, name) ||
         (strcmp(relation->name, "pg_sequences") == 0 && strcmp(name, "data_type") == 0))
         return "::oid";
@@ -160,6 +167,10 @@ static bool
 put_by_rule(struct pv_buf *sql, const struct maker *maker, const char *column, size_t len)
 {
     static const char schema_rule[] = "(SELECT s.published FROM {cat}.pgveil_space AS s WHERE s.physical::text = t.";
+    /* A type that stands in no schema of the room's is shown where pg_type shows it. */
+    static const char type_rule[] = ", (SELECT s.published FROM {cat}.pgveil_space AS s WHERE s.is_room AND t.";
+    static const char type_order[] = " IS NOT NULL ORDER BY s.published <> 'public', s.published LIMIT 1))";
+    bool is_type = ends_with(column, len, "udt_schema") || ends_with(column, len, "domain_schema");
 
     if (ends_with(column, len, "_catalog") || (len == 12 && memcmp(column, "catalog_name", 12) == 0)) {
         pv_buf_put_text(sql, "CASE WHEN t.");
@@ -170,9 +181,15 @@ put_by_rule(struct pv_buf *sql, const struct maker *maker, const char *column, s
         return true;
     }
     if (ends_with(column, len, "_schema") || (len == 11 && memcmp(column, "schema_name", 11) == 0)) {
+        pv_buf_put_text(sql, is_type ? "coalesce(" : "");
         put_filled(sql, maker, schema_rule, sizeof(schema_rule) - 1);
         pv_buf_put(sql, column, len);
         pv_buf_put_text(sql, "::text)");
+        if (is_type) {
+            put_filled(sql, maker, type_rule, sizeof(type_rule) - 1);
+            pv_buf_put(sql, column, len);
+            put_filled(sql, maker, type_order, sizeof(type_order) - 1);
+        }
         return true;
     }
     if (ends_with(column, len, "_owner")) {
@@ -386,16 +403,21 @@ add_titles(struct maker *maker)
     return add(maker, PV_MADE_VIEW, TITLE_VIEW, NULL, &sql);
 }
 
+/* An expression is bound to what it names here and now; a block is read each time, so its own path is pinned. */
 static enum pv_status
 add_function(struct maker *maker, const struct pv_catalog_function *function)
 {
+    bool is_block = strncmp(function->body, "BEGIN ", 6) == 0 || strncmp(function->body, "DECLARE ", 8) == 0;
     struct pv_buf sql = {0};
 
     pv_buf_put_text(&sql, "CREATE FUNCTION ");
     put_catalog(&sql, maker, function->name);
-    pv_buf_printf(&sql, "(%s) RETURNS %s LANGUAGE sql STABLE PARALLEL RESTRICTED RETURN ", function->arguments,
-                  function->returns);
+    pv_buf_printf(&sql, "(%s) RETURNS %s LANGUAGE %s PARALLEL RESTRICTED%s%s", function->arguments, function->returns,
+                  is_block ? "plpgsql VOLATILE SET search_path = pg_catalog, pg_temp" : "sql STABLE",
+                  function->is_strict ? " STRICT" : "", is_block ? " AS $body$" : " RETURN ");
     put_filled(&sql, maker, function->body, strlen(function->body));
+    if (is_block)
+        pv_buf_put_text(&sql, "$body$");
     return add(maker, PV_MADE_FUNCTION, function->name, function->arguments, &sql);
 }
 

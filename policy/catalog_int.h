@@ -18,7 +18,8 @@ struct pv_catalog_function {
     const char *name;
     const char *arguments; /* types, by comma and blank */
     const char *returns;
-    const char *body; /* an expression over $n, placeholders as above */
+    const char *body; /* an expression over $n, placeholders as above; or a PL/pgSQL block */
+    bool is_strict;
 };
 
 extern const struct pv_catalog_relation pv_catalog_relations[];

@@ -111,6 +111,8 @@ judge(struct pv_trial *trial, Node *stmt)
     } else if (IsA(stmt, SelectStmt)) {
         status = check_room(trial);
         if (status == PV_OK)
+            pv_note_path_call(trial, (SelectStmt *) stmt);
+        if (status == PV_OK)
             status = pv_judge_select(trial, &stmt);
     } else {
         status = pv_judge_utility(trial, &stmt);

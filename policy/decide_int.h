@@ -59,6 +59,8 @@ struct pv_room_names {
 };
 
 struct pv_catalogue pv_room_catalogue(struct pv_room_names *names);
+/* May a function so qualified (NULL: not at all) be a question? */
+bool pv_is_question_schema(const struct pv_names *search_path, const char *schema);
 /* A relation's physical name in the upstream database; false for a question. */
 bool pv_physical_name(const struct pv_room *room, const struct pv_relation *relation, char schema[64],
                       const char **name);
@@ -83,13 +85,33 @@ enum pv_status pv_substitute(struct pv_trial *trial, const struct pv_resolution 
 /* The same for a question's own text, at load: data sets and functions only; pv_sql is where the tree lives. */
 void pv_substitute_data(const struct pv_room *room, const struct pv_resolution *resolution, Node **select);
 
+/* What may become of a value of a type that looks names up (ATTACKS: N6). */
+enum pv_lookup_use {
+    PV_LOOKUP_FLOWS,  /* into another expression, where it would turn integers into names: it becomes an OID */
+    PV_LOOKUP_KEPT,   /* an operand of a comparison, under a cast: it does no harm */
+    PV_LOOKUP_SHOWN,  /* an output of the statement: it reads along the caller's search_path */
+    PV_LOOKUP_WRITTEN /* under a cast to text: likewise */
+};
+
 /*
- * A cast to a type that looks names up (regclass and kin): a constant is looked up among the room's names, anything
- * else by a function that knows only those (ATTACKS: N6). is_kept: it stands where its type does no harm (an output of
- * the statement, an operand of a comparison, under a cast to text or oid); elsewhere it becomes an OID. Inside
- * pv_sql_guard.
+ * A cast to such a type: a constant is looked up among the room's names, anything else by a function that knows only
+ * those. Inside pv_sql_guard.
  */
-enum pv_status pv_edit_lookup_cast(struct pv_trial *trial, TypeCast *cast, bool is_kept, Node **edited) PV_MUST_CHECK;
+enum pv_status pv_edit_lookup_cast(struct pv_trial *trial, TypeCast *cast, enum pv_lookup_use use, Node **edited)
+    PV_MUST_CHECK;
+/* A function of the room's catalog schema, called with the caller's search_path behind the other arguments. */
+Node *pv_make_call_on_path(struct pv_trial *trial, const char *name, List *args);
+/* The search_path as an array of names. */
+Node *pv_make_path(struct pv_trial *trial, bool with_implicit);
+
+/* ---- own_session.c ----------------------------------------------------------- */
+
+/* pg_settings with the settings that are kept outside of the server. Inside pv_sql_guard. */
+Node *pv_own_settings(struct pv_trial *trial, Alias *alias);
+/* The search_path as SHOW gives it. */
+const char *pv_path_text(struct pv_trial *trial);
+/* Makes the decision that of a SET search_path where the whole statement is such a set_config call. */
+void pv_note_path_call(struct pv_trial *trial, const SelectStmt *select);
 
 /* ---- explain.c ---------------------------------------------------------------- */
 

@@ -5,7 +5,7 @@
 #include "parser/sqltext.h"
 #include "policy/decide_int.h"
 #include "policy/functions.h"
-#include "policy/views.h"
+#include "policy/views_int.h"
 #include "proxy/base/bytes.h"
 
 /* Casts that look names up: 'orders'::regclass and kin, answered for the room's names only. */
@@ -47,8 +47,24 @@ parse_name(const char *text, struct pv_sql **sql, RangeVar **name)
     return status == PV_NOMEM ? status : PV_OK;
 }
 
+/* Does the server, whose path holds all published schemas, find it by its bare name? */
+static bool
+is_first_of_name(const struct pv_room *room, const struct pv_catalogue *catalogue, const struct pv_relation *relation)
+{
+    const char *schema;
+
+    for (size_t i = 0; (schema = pv_views_published_schema(room, i)) != NULL; i++) {
+        const struct pv_relation *found = catalogue->find(catalogue->context, schema, relation->name);
+
+        if (found != NULL)
+            return found == relation;
+    }
+    return false;
+}
+
+/* `is_bare`: the relation reads by its bare name along the caller's search_path, and along the server's. */
 static enum pv_status
-lookup_relation(struct pv_trial *trial, A_Const *constant, const char *text, int location)
+lookup_relation(struct pv_trial *trial, A_Const *constant, const char *text, int location, bool *is_bare)
 {
     struct pv_room_names names = {trial->caller->room, trial->caller->search_path, trial->arena, false, false};
     struct pv_catalogue catalogue = pv_room_catalogue(&names);
@@ -62,6 +78,10 @@ lookup_relation(struct pv_trial *trial, A_Const *constant, const char *text, int
 
     if (var != NULL)
         relation = catalogue.find(catalogue.context, var->schemaname, var->relname);
+    *is_bare = relation != NULL && (relation->kind == PV_RELATION_CATALOG
+                                        ? strcmp(relation->schema, "pg_catalog") == 0
+                                        : catalogue.find(catalogue.context, NULL, relation->name) == relation &&
+                                              is_first_of_name(trial->caller->room, &catalogue, relation));
     if (relation != NULL && relation->kind == PV_RELATION_CATALOG) {
         pv_sql_quote_qualified(&buf, relation->schema, relation->name);
     } else if (relation != NULL && pv_physical_name(trial->caller->room, relation, schema, &name)) {
@@ -82,35 +102,34 @@ lookup_relation(struct pv_trial *trial, A_Const *constant, const char *text, int
     return name == NULL ? PV_NOMEM : PV_OK;
 }
 
+/* A type of the allow-list needs no look; of another the room's catalog schema knows whether it is there. */
 static enum pv_status
-lookup_type(struct pv_trial *trial, const char *text, int location)
+lookup_type(const char *text, bool *is_known)
 {
     struct pv_sql *sql = NULL;
     TypeName *type = NULL;
-    bool is_allowed = false;
     enum pv_status status = pv_sql_parse_type(pv_slice_cstr(text), &sql, &type, NULL);
 
-    if (status == PV_NOMEM)
-        return status;
-    if (status == PV_OK)
-        is_allowed = (list_length(type->names) == 1 ||
-                      (list_length(type->names) == 2 && strcmp(strVal(linitial(type->names)), "pg_catalog") == 0)) &&
-                     pv_type_is_allowed(strVal(llast(type->names)));
+    *is_known = status == PV_OK &&
+                (list_length(type->names) == 1 ||
+                 (list_length(type->names) == 2 && strcmp(strVal(linitial(type->names)), "pg_catalog") == 0)) &&
+                pv_type_is_allowed(strVal(llast(type->names)));
     pv_sql_free(sql);
-    return is_allowed ? PV_OK
-                      : pv_deny(trial, PV_REASON_TYPE, "42704", location, "type \"%s\" does not exist", text);
+    return status == PV_NOMEM ? status : PV_OK;
 }
 
-/* The id of a question with parameters that `questions.ID` or `questions.ID(types)` names; NULL: none. */
-static const struct pv_question *
+/* The id of the question with parameters that a function's name stands for; NULL: none. */
+static const char *
 question_function(struct pv_trial *trial, const char *name)
 {
     const struct pv_question *question;
 
-    if (strncmp(name, "questions.", 10) != 0)
+    if (strncmp(name, "questions.", 10) == 0)
+        name += 10;
+    else if (pv_function_find(name) != NULL || !pv_is_question_schema(&trial->caller->search_path, NULL))
         return NULL;
-    question = pv_room_question(trial->caller->room, name + 10);
-    return question == NULL || question->is_open || question->parameter_count == 0 ? NULL : question;
+    question = pv_room_question(trial->caller->room, name);
+    return question == NULL || question->is_open || question->parameter_count == 0 ? NULL : question->id;
 }
 
 static enum pv_status
@@ -118,16 +137,20 @@ lookup_function(struct pv_trial *trial, A_Const *constant, const char *text, int
 {
     const char *name = strncmp(text, "pg_catalog.", 11) == 0 ? text + 11 : text;
     size_t len = strcspn(name, "(");
-    const char *copy = pv_arena_strndup(trial->arena, name, len);
+    const char *copy = pv_arena_strndup(trial->arena, name, len), *question;
 
     if (copy == NULL)
         return PV_NOMEM;
-    if (question_function(trial, copy) != NULL) {
+    /* A type of a schema would be an answer about that schema. */
+    if (strchr(name + len, '.') != NULL)
+        return pv_deny(trial, PV_REASON_NO_FUNCTION, "42883", location, "function \"%s\" does not exist", text);
+    question = question_function(trial, copy);
+    if (question != NULL) {
         char schema[PV_VIEWS_NAME_SIZE];
         struct pv_buf buf = {0};
 
         pv_views_schema(trial->caller->room->name, "questions", schema);
-        pv_sql_quote_qualified(&buf, schema, copy + 10);
+        pv_sql_quote_qualified(&buf, schema, question);
         pv_buf_put_text(&buf, name + len);
         copy = pv_buf_text(&buf);
         if (copy != NULL)
@@ -170,12 +193,14 @@ lookup_namespace(struct pv_trial *trial, A_Const *constant, const char *text, in
 static Node *
 checked_cast(struct pv_trial *trial, TypeCast *cast, const char *type)
 {
+    List *args = list_make1(pv_make_type_cast((Node *) cast->arg, "text"));
+    const char *name = psprintf("pgveil_%s", type);
     char schema[PV_VIEWS_NAME_SIZE];
     Node *call;
 
     pv_views_catalog_schema(trial->caller->room->name, schema);
-    call = (Node *) pv_make_call(schema, psprintf("pgveil_%s", type),
-                                 list_make1(pv_make_type_cast((Node *) cast->arg, "text")));
+    call = strcmp(type, "regclass") == 0 ? pv_make_call_on_path(trial, name, args)
+                                         : (Node *) pv_make_call(schema, name, args);
     /* These two come back as names: their own output would be the physical one. */
     if (strcmp(type, "regnamespace") == 0 || strcmp(type, "regrole") == 0)
         return call;
@@ -183,29 +208,43 @@ checked_cast(struct pv_trial *trial, TypeCast *cast, const char *type)
     return (Node *) cast;
 }
 
+/* `is_bare`: the server reads it out as PostgreSQL would along the caller's search_path. */
 static enum pv_status
-lookup_constant(struct pv_trial *trial, TypeCast *cast, const char *type)
+lookup_constant(struct pv_trial *trial, TypeCast *cast, const char *type, bool *is_bare)
 {
     A_Const *constant = (A_Const *) cast->arg;
     const char *text = constant->val.sval.sval;
+    int location = constant->location >= 0 ? constant->location : cast->location;
 
+    *is_bare = true;
     if (strcmp(type, "regclass") == 0)
-        return lookup_relation(trial, constant, text, cast->location);
-    if (strcmp(type, "regtype") == 0)
-        return lookup_type(trial, text, cast->location);
-    if (strcmp(type, "regproc") == 0 || strcmp(type, "regprocedure") == 0)
-        return lookup_function(trial, constant, text, cast->location);
+        return lookup_relation(trial, constant, text, location, is_bare);
+    if (strcmp(type, "regproc") == 0 || strcmp(type, "regprocedure") == 0) {
+        enum pv_status status = lookup_function(trial, constant, text, location);
+
+        *is_bare = constant->val.sval.sval == text;
+        return status;
+    }
     if (strcmp(type, "regnamespace") == 0)
-        return lookup_namespace(trial, constant, text, cast->location);
-    return pv_deny(trial, PV_REASON_TYPE, "42704", cast->location, "\"%s\" does not exist", text);
+        return lookup_namespace(trial, constant, text, location);
+    return pv_deny(trial, PV_REASON_TYPE, "42704", location, "\"%s\" does not exist", text);
+}
+
+/* Types whose values the room's catalog schema has words for. */
+static bool
+is_shown_by_us(const char *type)
+{
+    return strcmp(type, "regclass") == 0 || strcmp(type, "regtype") == 0 || strcmp(type, "regproc") == 0 ||
+           strcmp(type, "regprocedure") == 0;
 }
 
 enum pv_status
-pv_edit_lookup_cast(struct pv_trial *trial, TypeCast *cast, bool is_kept, Node **edited)
+pv_edit_lookup_cast(struct pv_trial *trial, TypeCast *cast, enum pv_lookup_use use, Node **edited)
 {
     const char *type = strVal(llast(cast->typeName->names));
     const A_Const *constant = (const A_Const *) cast->arg;
     enum pv_status status = PV_OK;
+    bool is_bare = false;
 
     *edited = (Node *) cast;
     if (!pv_type_is_lookup(type))
@@ -216,13 +255,24 @@ pv_edit_lookup_cast(struct pv_trial *trial, TypeCast *cast, bool is_kept, Node *
     if (!IsA(cast->arg, A_Const) || (!constant->isnull && constant->val.node.type != T_String) ||
         (!constant->isnull && is_number(constant->val.sval.sval)))
         *edited = checked_cast(trial, cast, type);
-    else if (!constant->isnull && strcmp(constant->val.sval.sval, "-") != 0)
-        status = lookup_constant(trial, cast, type);
+    else if (!constant->isnull && strcmp(type, "regtype") == 0) {
+        status = lookup_type(constant->val.sval.sval, &is_bare);
+        if (!is_bare)
+            *edited = checked_cast(trial, cast, type);
+    } else if (!constant->isnull && strcmp(constant->val.sval.sval, "-") != 0)
+        status = lookup_constant(trial, cast, type, &is_bare);
+    else
+        is_bare = true;
+    if (status != PV_OK || !IsA(*edited, TypeCast))
+        return status;
     /*
      * Where the value could flow into another expression it is an OID: next to a looked-up type PostgreSQL would
      * turn any integer into one, and print a name for it (ATTACKS: N6). A schema's own output would be the physical name.
      */
-    if (status == PV_OK && IsA(*edited, TypeCast) && (!is_kept || strcmp(type, "regnamespace") == 0))
+    if (use == PV_LOOKUP_FLOWS || strcmp(type, "regnamespace") == 0)
         *edited = pv_make_type_cast(*edited, "oid");
-    return status;
+    else if (use != PV_LOOKUP_KEPT && !is_bare && is_shown_by_us(type))
+        *edited = pv_make_call_on_path(trial, psprintf("pgveil_show_%s", type),
+                                       list_make1(pv_make_type_cast(*edited, "oid")));
+    return PV_OK;
 }

@@ -81,6 +81,17 @@ find_relation(void *context, const char *schema, const char *name)
     return NULL;
 }
 
+bool
+pv_is_question_schema(const struct pv_names *search_path, const char *schema)
+{
+    if (schema != NULL)
+        return strcmp(schema, "questions") == 0;
+    for (size_t i = 0; i < search_path->count; i++)
+        if (strcmp(search_path->names[i], "questions") == 0)
+            return true;
+    return false;
+}
+
 static const struct pv_relation *
 find_function(void *context, const char *schema, const char *name)
 {
@@ -89,9 +100,8 @@ find_function(void *context, const char *schema, const char *name)
 
     if (function != NULL)
         return pv_function_relation(function);
-    if (schema != NULL && strcmp(schema, "questions") == 0 && !names->is_data_only)
-        return find_in(names, schema, name);
-    return NULL;
+    return names->is_data_only || !pv_is_question_schema(&names->search_path, schema) ? NULL
+                                                                                      : find_in(names, "questions", name);
 }
 
 struct pv_catalogue

@@ -10,7 +10,9 @@
 
 static const struct pv_setting settings[] = {
     {"application_name", PV_SETTING_FORWARD, NULL, NULL},
+    {"array_nulls", PV_SETTING_SHOWN, NULL, NULL},
     {"backslash_quote", PV_SETTING_FIXED, "safe_encoding|off", NULL},
+    {"block_size", PV_SETTING_SHOWN, NULL, NULL},
     {"bytea_output", PV_SETTING_FORWARD, NULL, NULL},
     {"check_function_bodies", PV_SETTING_IGNORED, NULL, NULL},
     {"client_encoding", PV_SETTING_FIXED, UTF8_SPELLINGS, NULL},
@@ -45,6 +47,7 @@ static const struct pv_setting settings[] = {
     {"lc_numeric", PV_SETTING_SHOWN, NULL, NULL},
     {"lc_time", PV_SETTING_SHOWN, NULL, NULL},
     {"lock_timeout", PV_SETTING_FORWARD, NULL, NULL},
+    {"max_function_args", PV_SETTING_SHOWN, NULL, NULL},
     {"max_identifier_length", PV_SETTING_SHOWN, NULL, NULL},
     {"max_index_keys", PV_SETTING_SHOWN, NULL, NULL},
     {PV_SETTING_END_USER, PV_SETTING_USER, NULL, NULL},

@@ -1,3 +1,4 @@
+#include <limits.h>
 #include <string.h>
 
 #include "parser/rewrite.h"
@@ -59,6 +60,9 @@ edit_relation(struct substitution *sub, RangeVar *var)
         }
         return pv_make_subselect(query, var->alias != NULL ? var->alias : pv_make_alias(var->relname, NIL));
     }
+    if (rte->relation->kind == PV_RELATION_CATALOG && sub->trial != NULL &&
+        strcmp(rte->relation->name, "pg_settings") == 0)
+        return pv_own_settings(sub->trial, var->alias != NULL ? var->alias : pv_make_alias(var->relname, NIL));
     (void) pv_physical_name(sub->room, rte->relation, schema, &name);
     if (var->alias == NULL)
         var->alias = pv_make_alias(var->relname, NIL);
@@ -113,10 +117,10 @@ name_constant(const char *text)
     return pv_make_type_cast(pv_make_string(text), "name");
 }
 
-static Node *
-schemas_array(struct substitution *sub, bool with_implicit)
+Node *
+pv_make_path(struct pv_trial *trial, bool with_implicit)
 {
-    const struct pv_names *path = &sub->trial->caller->search_path;
+    const struct pv_names *path = &trial->caller->search_path;
     A_ArrayExpr *array = makeNode(A_ArrayExpr);
 
     array->location = -1;
@@ -125,6 +129,15 @@ schemas_array(struct substitution *sub, bool with_implicit)
     for (size_t i = 0; i < path->count; i++)
         array->elements = lappend(array->elements, pv_make_string(path->names[i]));
     return pv_make_type_cast((Node *) array, "_name");
+}
+
+Node *
+pv_make_call_on_path(struct pv_trial *trial, const char *name, List *args)
+{
+    char schema[PV_VIEWS_NAME_SIZE];
+
+    pv_views_catalog_schema(trial->caller->room->name, schema);
+    return (Node *) pv_make_call(schema, name, lappend(args, pv_make_path(trial, false)));
 }
 
 static Node *
@@ -148,42 +161,13 @@ first_text(const FuncCall *call)
                : "";
 }
 
-static const char *
-path_text(struct pv_trial *trial)
-{
-    const char *text = "";
-
-    for (size_t i = 0; i < trial->caller->search_path.count; i++) {
-        const char *longer = pv_arena_printf(trial->arena, "%s%s%s", text, i == 0 ? "" : ", ",
-                                             trial->caller->search_path.names[i]);
-
-        text = longer == NULL ? "" : longer;
-    }
-    return text;
-}
-
-/* A setting that an expression names: from the settings that the room shows. */
+/* From the settings that the room shows, as the client set them. */
 static Node *
-shown_setting(struct substitution *sub, FuncCall *call)
+shown_setting(struct substitution *sub, const FuncCall *call)
 {
-    char schema[PV_VIEWS_NAME_SIZE];
-    RangeVar *settings = makeNode(RangeVar);
-    SubLink *link = makeNode(SubLink);
-    Node *is_it = pv_make_operator("=", pv_make_column("s", "name"), linitial(call->args));
+    Node *path = pv_make_type_cast(pv_make_string(pv_path_text(sub->trial)), "text");
 
-    pv_views_catalog_schema(sub->room->name, schema);
-    settings->schemaname = pstrdup(schema);
-    settings->relname = pstrdup("pg_settings");
-    settings->inh = true;
-    settings->relpersistence = 'p';
-    settings->alias = pv_make_alias("s", NIL);
-    settings->location = -1;
-    link->subLinkType = EXPR_SUBLINK;
-    link->subselect =
-        (Node *) pv_make_select(list_make1(pv_make_target(NULL, pv_make_column("s", "setting"))),
-                                list_make1(settings), is_it);
-    link->location = -1;
-    return (Node *) link;
+    return (Node *) pv_make_call(sub->catalog_schema, "pgveil_setting", list_make2(linitial(call->args), path));
 }
 
 static Node *
@@ -197,9 +181,11 @@ edit_setting(struct substitution *sub, FuncCall *call)
     if (setting == NULL)
         return pv_make_type_cast(pv_make_null(), "text"); /* missing_ok: allow.c has seen to it */
     if (setting->class == PV_SETTING_PATH)
-        return pv_make_type_cast(pv_make_string(path_text(sub->trial)), "text");
+        return pv_make_type_cast(pv_make_string(pv_path_text(sub->trial)), "text");
     if (setting->shown != NULL)
         return pv_make_type_cast(pv_make_string(setting->shown), "text");
+    if (setting->class == PV_SETTING_IGNORED)
+        return shown_setting(sub, call);
     if (strcmp(setting->name, "session_authorization") == 0)
         return pv_make_type_cast(pv_make_string(sub->trial->caller->user), "text");
     return (Node *) call;
@@ -271,9 +257,9 @@ edit_function(struct substitution *sub, FuncCall *call)
         case PV_FN_SCHEMA:
             return current_schema(sub);
         case PV_FN_SCHEMAS:
-            return schemas_array(sub, call->args != NIL && is_true(linitial(call->args)));
+            return pv_make_path(sub->trial, call->args != NIL && is_true(linitial(call->args)));
         case PV_FN_ON_PATH:
-            call->args = lappend(call->args, schemas_array(sub, false));
+            call->args = lappend(call->args, pv_make_path(sub->trial, false));
             /* FALLTHROUGH */
         case PV_FN_REDIRECT:
             if (sub->trial->caller->backend_pid != 0 && call->args != NIL && (strcmp(name, "pg_cancel_backend") == 0 || strcmp(name, "pg_terminate_backend") == 0))
@@ -289,6 +275,11 @@ edit_function(struct substitution *sub, FuncCall *call)
                 return setting;
             break;
         }
+        case PV_FN_SET_CONFIG:
+            /* The session has taken the path; what the call gives is the value. */
+            if (pv_setting_find(first_text(call))->class == PV_SETTING_PATH)
+                return pv_make_type_cast(lsecond(call->args), "text");
+            break;
         case PV_FN_SCALAR:
         case PV_FN_AGGREGATE:
         case PV_FN_WINDOW:
@@ -298,7 +289,6 @@ edit_function(struct substitution *sub, FuncCall *call)
                 strcmp(name, "pg_backend_pid") == 0)
                 return own_pid(sub);
             break;
-        case PV_FN_SET_CONFIG:
         default:
             break;
         }
@@ -335,23 +325,42 @@ edit_value_function(struct substitution *sub, SQLValueFunction *function)
 }
 
 /*
- * Marks on casts to looked-up types, in their location, which carries no other meaning once a statement is judged:
- * EDITED, or keeping its type (KEPT_AT and below hold the location).
+ * Marks on what gives looked-up types, in its location, which carries no other meaning once a statement is judged: EDITED,
+ * or what its value is for, each use in a range of its own that holds the location.
  */
-#define KEPT_AT (-10)
+#define USE_RANGE (INT_MAX / 4)
+#define USE_MARK(use) (-(int) (use) * USE_RANGE)
+
+static void
+mark_use(int *location, enum pv_lookup_use use)
+{
+    int plain = *location < 0 ? 0 : *location;
+
+    if (use != PV_LOOKUP_FLOWS && plain < USE_RANGE)
+        *location = USE_MARK(use) - plain;
+}
+
+static enum pv_lookup_use
+take_use(int *location)
+{
+    int use = *location > USE_MARK(PV_LOOKUP_KEPT) ? PV_LOOKUP_FLOWS : -*location / USE_RANGE;
+
+    if (use != PV_LOOKUP_FLOWS)
+        *location = USE_MARK(use) - *location;
+    return (enum pv_lookup_use) use;
+}
 
 static Node *
 edit_cast(struct substitution *sub, TypeCast *cast)
 {
     Node *edited = (Node *) cast;
-    bool is_kept = cast->location <= KEPT_AT;
+    enum pv_lookup_use use;
     enum pv_status status;
 
     if (cast->location == EDITED || !pv_type_is_lookup(strVal(llast(cast->typeName->names))))
         return edited;
-    if (is_kept)
-        cast->location = KEPT_AT - 1 - cast->location;
-    status = pv_edit_lookup_cast(sub->trial, cast, is_kept, &edited);
+    use = take_use(&cast->location);
+    status = pv_edit_lookup_cast(sub->trial, cast, use, &edited);
     cast->location = EDITED;
     if (status != PV_OK)
         refuse(sub, status);
@@ -384,14 +393,31 @@ is_physical(const char *name)
     return strcmp(name, "to_regnamespace") == 0 || strcmp(name, "to_regrole") == 0;
 }
 
-/* Where a value of a looked-up type could flow into another expression it is an OID, as with casts. */
+/*
+ * Where a value of a looked-up type could flow into another expression it is an OID, as with casts. The call is visited
+ * again below what is put around it.
+ */
 static Node *
-edit_lookup_call(FuncCall *call)
+edit_lookup_call(struct substitution *sub, FuncCall *call)
 {
-    bool is_kept = call->location <= KEPT_AT && !is_physical(strVal(llast(call->funcname)));
+    const char *name = strVal(llast(call->funcname));
+    enum pv_lookup_use use = take_use(&call->location);
+    bool is_typeof = strcmp(name, "pg_typeof") == 0, is_type = is_typeof || strcmp(name, "to_regtype") == 0;
+    Node *found = (Node *) call;
 
     call->location = EDITED;
-    return is_kept ? (Node *) call : pv_make_type_cast((Node *) call, "oid");
+    if (use == PV_LOOKUP_FLOWS || is_physical(name))
+        return pv_make_type_cast(found, "oid");
+    if (is_typeof && use == PV_LOOKUP_WRITTEN)
+        return (Node *) pv_make_call(sub->catalog_schema, "pgveil_write_typeof", list_make1(found));
+    if (is_typeof)
+        found = (Node *) pv_make_call(sub->catalog_schema, "pgveil_typeof", list_make1(found));
+    if (use == PV_LOOKUP_KEPT)
+        return found;
+    if (is_type && use == PV_LOOKUP_SHOWN)
+        return (Node *) pv_make_call(sub->catalog_schema, "pgveil_readable", list_make1(found));
+    return pv_make_call_on_path(sub->trial, psprintf("pgveil_show_%s", is_type ? "regtype" : name + strlen("to_")),
+                                list_make1(pv_make_type_cast(found, "oid")));
 }
 
 /* A column that was a regproc is one again where it can only be shown. */
@@ -419,13 +445,22 @@ lookup_location(struct substitution *sub, Node *node)
     return NULL;
 }
 
+static bool
+is_text_cast(const TypeCast *cast)
+{
+    const char *name = strVal(llast(cast->typeName->names));
+
+    return cast->typeName->arrayBounds == NIL && (strcmp(name, "text") == 0 || strcmp(name, "varchar") == 0 ||
+                                                  strcmp(name, "bpchar") == 0 || strcmp(name, "name") == 0);
+}
+
 /* Where a looked-up type may stay: an output of the statement itself, under a cast, beside a comparison. */
 static enum pv_walk
 visit_kept(void *context, Node *node, const struct pv_walk_at *at)
 {
     struct substitution *sub = context;
     const SelectStmt *top = (const SelectStmt *) *sub->root;
-    bool is_kept = false;
+    enum pv_lookup_use use = PV_LOOKUP_FLOWS;
     int *location;
 
     if (IsA(node, ResTarget) && at->parent != NULL && IsA(top, SelectStmt) && top->op == SETOP_NONE &&
@@ -434,17 +469,21 @@ visit_kept(void *context, Node *node, const struct pv_walk_at *at)
     location = at->parent == NULL ? NULL : lookup_location(sub, node);
     if (location == NULL)
         return PV_WALK_ON;
-    if (IsA(at->parent, TypeCast))
-        is_kept = !IsA(node, ColumnRef) || !pv_type_is_lookup(strVal(llast(((const TypeCast *) at->parent)->typeName->names)));
-    else if (IsA(at->parent, ResTarget))
-        is_kept = ((ResTarget *) at->parent)->location == EDITED;
-    else if (IsA(at->parent, A_Expr) && ((A_Expr *) at->parent)->kind == AEXPR_OP) {
+    if (IsA(at->parent, TypeCast)) {
+        const TypeCast *cast = (const TypeCast *) at->parent;
+
+        if (is_text_cast(cast))
+            use = PV_LOOKUP_WRITTEN;
+        else if (!IsA(node, ColumnRef) || !pv_type_is_lookup(strVal(llast(cast->typeName->names))))
+            use = PV_LOOKUP_KEPT;
+    } else if (IsA(at->parent, ResTarget)) {
+        use = ((ResTarget *) at->parent)->location == EDITED ? PV_LOOKUP_SHOWN : PV_LOOKUP_FLOWS;
+    } else if (IsA(at->parent, A_Expr) && ((A_Expr *) at->parent)->kind == AEXPR_OP && !IsA(node, ColumnRef)) {
         const char *name = strVal(llast(((A_Expr *) at->parent)->name));
 
-        is_kept = !IsA(node, ColumnRef) && (strcmp(name, "=") == 0 || strcmp(name, "<>") == 0);
+        use = strcmp(name, "=") == 0 || strcmp(name, "<>") == 0 ? PV_LOOKUP_KEPT : PV_LOOKUP_FLOWS;
     }
-    if (is_kept)
-        *location = KEPT_AT - 1 - *location;
+    mark_use(location, use);
     return PV_WALK_ON;
 }
 
@@ -484,14 +523,14 @@ edit(void *context, Node *node, bool *is_entered)
         *is_entered = edited == node && sub->status == PV_OK;
         return edited;
     case T_ColumnRef:
-        if (((ColumnRef *) node)->location > KEPT_AT)
+        if (((ColumnRef *) node)->location > USE_MARK(PV_LOOKUP_KEPT))
             return edit_column(sub, (ColumnRef *) node);
         *is_entered = false;
         return edit_kept_column(sub, (ColumnRef *) node);
     case T_FuncCall:
         /* One that is cast here is come to again, below the cast. */
         if (sub->trial != NULL && is_lookup_call(node)) {
-            edited = edit_lookup_call((FuncCall *) node);
+            edited = edit_lookup_call(sub, (FuncCall *) node);
             if (edited != node)
                 return edited;
         }

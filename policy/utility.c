@@ -243,20 +243,6 @@ judge_set(struct pv_trial *trial, VariableSetStmt *stmt)
     }
 }
 
-static const char *
-search_path_text(struct pv_trial *trial)
-{
-    const struct pv_names *path = &trial->caller->search_path;
-    const char *text = path->count == 0 ? "\"\"" : "";
-
-    for (size_t i = 0; i < path->count; i++) {
-        text = pv_arena_printf(trial->arena, "%s%s%s", text, i == 0 ? "" : ", ", path->names[i]);
-        if (text == NULL)
-            return NULL;
-    }
-    return text;
-}
-
 /* SHOW of a setting that is heard and not obeyed: what was set last, as its placeholder holds it. */
 static enum pv_status
 show_ignored(struct pv_trial *trial, const char *name, Node **stmt)
@@ -290,7 +276,7 @@ judge_show(struct pv_trial *trial, Node **stmt)
     decision->setting = setting->name;
     decision->show_value = setting->shown;
     if (setting->class == PV_SETTING_PATH) {
-        decision->show_value = search_path_text(trial);
+        decision->show_value = pv_path_text(trial);
         return decision->show_value == NULL ? PV_NOMEM : PV_OK;
     }
     if (strcmp(setting->name, "session_authorization") == 0)

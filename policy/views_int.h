@@ -1,4 +1,4 @@
-/* Shared between views*.c and catalog*.c alone. */
+/* Shared between views*.c, catalog*.c and lookup.c alone. */
 #ifndef PV_VIEWS_INT_H
 #define PV_VIEWS_INT_H
 

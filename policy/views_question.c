@@ -112,8 +112,16 @@ put_parameters(struct pv_buf *sql, const struct pv_question *question, bool with
                 pv_buf_put_u8(sql, ' ');
             }
             put_type(sql, parameter);
-            if (with_names && pass == 1)
-                pv_buf_put_text(sql, " DEFAULT NULL");
+            if (!with_names || pass == 0)
+                continue;
+            pv_buf_put_text(sql, " DEFAULT ");
+            if (parameter->default_text == NULL) {
+                pv_buf_put_text(sql, "NULL");
+                continue;
+            }
+            pv_sql_quote_literal(sql, parameter->default_text);
+            pv_buf_put_text(sql, "::");
+            put_type(sql, parameter);
         }
     }
 }

@@ -89,6 +89,125 @@ pv_result_scrub(struct pv_arena *arena, struct pv_slice text)
     return out;
 }
 
+/* ---- Names of types and functions, which the server qualifies where they are not on its own search_path ---- */
+
+static bool
+is_name_byte(uint8_t c)
+{
+    return c == '_' || c == '$' || c >= 0x80 || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+           (c >= 'A' && c <= 'Z');
+}
+
+/* The end of the name, quoted or not, that begins here; `at` itself: none. */
+static size_t
+name_end(struct pv_slice text, size_t at)
+{
+    size_t end = at;
+
+    if (text.data[at] == '"') {
+        for (end = at + 1; end < text.len; end++)
+            if (text.data[end] == '"' && (end + 1 == text.len || text.data[++end] != '"'))
+                return end + (text.data[end] == '"');
+        return at;
+    }
+    while (end < text.len && is_name_byte(text.data[end]))
+        end++;
+    return end;
+}
+
+/* `schema.name` becomes `name`, in messages that speak of types and functions: nothing is told of where they stand. */
+static struct pv_slice
+drop_schemas(struct pv_arena *arena, struct pv_slice text)
+{
+    uint8_t *out = pv_arena_alloc(arena, text.len + 1);
+    size_t len = 0;
+
+    if (out == NULL)
+        return pv_slice_of(NULL, 0);
+    for (size_t at = 0; at < text.len;) {
+        size_t end = name_end(text, at);
+
+        if (end > at && end + 1 < text.len && text.data[end] == '.' && name_end(text, end + 1) > end + 1) {
+            at = end + 1;
+            continue;
+        }
+        end = end == at ? at + 1 : end;
+        memcpy(out + len, text.data + at, end - at);
+        len += end - at;
+        at = end;
+    }
+    return pv_slice_of(out, len);
+}
+
+static bool
+is_of_ours(struct pv_slice message)
+{
+    static const char *const heads[] = {"function pgveil_", "function \"pgveil_"};
+
+    for (size_t i = 0; i < PV_COUNT_OF(heads); i++)
+        if (message.len > strlen(heads[i]) && memcmp(message.data, heads[i], strlen(heads[i])) == 0)
+            return true;
+    return false;
+}
+
+/* Functions of ours that stand in for PostgreSQL's take the search_path as one argument more. */
+static struct pv_slice
+drop_path_argument(struct pv_slice message)
+{
+    static const char *const tails[] = {", name[]) does not exist", "name[]) does not exist"};
+    static const char end[] = ") does not exist";
+
+    for (size_t i = 0; i < PV_COUNT_OF(tails); i++) {
+        size_t len = strlen(tails[i]);
+        uint8_t *at;
+
+        if (message.len < len || memcmp(message.data + message.len - len, tails[i], len) != 0)
+            continue;
+        at = (uint8_t *) (uintptr_t) message.data + message.len - len; /* drop_schemas made it */
+        memcpy(at, end, sizeof(end) - 1);
+        return pv_slice_of(message.data, message.len - len + sizeof(end) - 1);
+    }
+    return message;
+}
+
+/* Codes whose messages name types and functions, never a caller's columns or values. */
+static bool
+names_types(struct pv_slice sqlstate)
+{
+    static const char *const codes[] = {"42883", "42804", "42725", "42846", "42P18", "42809", "42P13", "42P21",
+                                        "42P22", "42704", "0A000", "2202E", "42P38"};
+
+    for (size_t i = 0; i < PV_COUNT_OF(codes); i++)
+        if (pv_slice_is(sqlstate, codes[i]))
+            return true;
+    return false;
+}
+
+/* The message without schemas. An enum's value stands behind a colon, as it was written. */
+static struct pv_slice
+unqualified(struct pv_arena *arena, const struct pv_msg_notice *notice)
+{
+    static const char of_enum[] = "invalid input value for enum ";
+    struct pv_slice message = notice->fields[PV_NOTICE_MESSAGE], head, out;
+    const uint8_t *colon;
+
+    if (message.data == NULL)
+        return message;
+    if (names_types(notice->fields[PV_NOTICE_SQLSTATE])) {
+        out = drop_schemas(arena, message);
+        return is_of_ours(message) ? drop_path_argument(out) : out;
+    }
+    colon = memchr(message.data, ':', message.len);
+    if (colon == NULL || message.len < sizeof(of_enum) - 1 || memcmp(message.data, of_enum, sizeof(of_enum) - 1) != 0)
+        return message;
+    head = drop_schemas(arena, pv_slice_of(message.data, (size_t) (colon - message.data)));
+    out.data = (const uint8_t *) pv_error_printf(arena, "%.*s%.*s", (int) head.len, (const char *) head.data,
+                                                 (int) (message.len - (size_t) (colon - message.data)),
+                                                 (const char *) colon);
+    out.len = strlen((const char *) out.data);
+    return out;
+}
+
 static const char redacted_words[] = "the question could not be answered for this data";
 
 /* Words for codes that say nothing of the data, NULL for all others. */
@@ -170,11 +289,12 @@ static void
 copy_shown(struct pv_msg_notice *out, const struct pv_msg_notice *in, struct pv_arena *arena,
            enum pv_msg_notice_field field)
 {
+    struct pv_slice text = field == PV_NOTICE_MESSAGE ? unqualified(arena, in) : in->fields[field];
     const char *shown;
 
     if (in->fields[field].data == NULL)
         return;
-    shown = pv_result_scrub(arena, in->fields[field]);
+    shown = text.data == NULL ? NULL : pv_result_scrub(arena, text);
     if (shown != NULL)
         pv_msg_notice_set(out, field, shown);
     else if (field == PV_NOTICE_MESSAGE)

@@ -338,9 +338,9 @@ def test_catalogs_show_the_room_and_nothing_else(login, cluster):
     assert q("SELECT e.enumlabel::text FROM @.pg_enum e JOIN @.pg_type t ON t.oid = e.enumtypid WHERE t.typname = 'state' ORDER BY 1") == [
         ("open",), ("shut",), ("öffen",)]
     assert q("SELECT count(*) FROM @.pg_stat_activity WHERE datname = 'sql_views' AND query = ''") == [(1,)]
-    assert q("SELECT @.obj_description(@.to_regclass('questions.ids'), 'pg_class'), @.to_regclass('vault.cells')::text") == [("All ids", None)]
+    assert q("SELECT @.obj_description(@.to_regclass('questions.ids', '{public}'), 'pg_class'), @.to_regclass('vault.cells', '{public}')::text") == [("All ids", None)]
     assert q("SELECT @.pg_get_function_arguments(oid), @.pg_get_function_result(oid) FROM @.pg_proc WHERE oid >= 16384") == [
-        ("high bigint, low integer DEFAULT NULL::integer", "TABLE(id integer, n numeric)")]
+        ("high bigint, low integer DEFAULT 0", "TABLE(id integer, n numeric)")]
     assert q('SELECT count(*) FROM "pgveil_sql_views$questions".ids') == [(0,)]
     assert q('SELECT count(*) FROM "pgveil_sql_views$questions".some(high => 5)') == [(0,)]
 

@@ -209,7 +209,7 @@ functions_and_types_off_the_list(void **state)
         {"SELECT '{16385}'::regclass[]", "42704", "type", NULL},
         {"SELECT '{16385}'::_regtype", "42704", "type", NULL},
         /* What PostgreSQL makes of an integer beside a looked-up type is a name of anybody's. */
-        {"SELECT pg_typeof(1)", NULL, "SELECT pg_catalog.pg_typeof(1)", NULL},
+        {"SELECT pg_typeof(1)", NULL, "catalog\".pgveil_typeof(pg_catalog.pg_typeof(1))", NULL},
         {"SELECT coalesce(pg_typeof(1), 16385)", NULL, "CAST(pg_catalog.pg_typeof(1) AS pg_catalog.oid)", NULL},
         {"SELECT array_append(ARRAY[pg_typeof(1)], 16385)", NULL, "CAST(pg_catalog.pg_typeof(1) AS pg_catalog.oid)", NULL},
         {"SELECT pg_typeof(1) UNION ALL SELECT 16385", NULL, "CAST(pg_catalog.pg_typeof(1) AS pg_catalog.oid)", NULL},
