@@ -209,15 +209,19 @@ def own_veil(cluster):
 
 @pytest.fixture
 def governed(own_veil):
-    """governed(change, start=True, ...): an installation whose small room was changed by change(room)."""
+    """
+    governed(change, start=True, ...): an installation whose small room was changed by change(room). Without `provision`
+    it is for commands that need no database.
+    """
 
-    def make(change=None, start=True, config=None, users=None):
+    def make(change=None, start=True, config=None, users=None, provision=True):
         veil = own_veil(config=config, users=users)
         veil.shape = data.small_room(veil.room)
         if change:
             change(veil.shape)
         veil.write_room(veil.shape)
-        veil.provision()
+        if start or provision:
+            veil.provision()
         return veil.start() if start else veil
 
     return make
