@@ -260,7 +260,7 @@ def test_G3_an_edit_and_its_undoing(governed):
 
 @pytest.mark.parametrize("how", ["none", "copy", "copy_as_newest", "newest_made_older", "text_exchanged"])
 def test_G3_an_old_approval_is_replayed(governed, how):
-    veil = governed(needs("megamart"), start=False, provision=how == "copy")
+    veil = governed(needs("megamart"), start=False)
     signed_twice(veil)
     state = state_of(veil)
     columns = "room, question, party, at, text, signature, fingerprint"
