@@ -429,38 +429,52 @@ def test_database_away_and_back(own_veil, cluster):
     own = Cluster()
     data.load(own)
     from tests.integration.conftest import make_veil
-    veil = make_veil(own, [data.small_room("away_room")])
+    veils = {mode: make_veil(own, [data.small_room("away_" + mode)], config={"pool": {"mode": mode}})
+             for mode in ("session", "transaction")}
+    conns = {}
     try:
-        veil.provision()
-        veil.start()
-        with veil.connect("alice", "away_room") as conn:
-            assert error_of(conn, "SELECT * FROM questions.labels") is None
-            own.halt()
-            with pytest.raises(psycopg.Error):
-                conn.execute("SELECT * FROM questions.labels")
-        assert veil.process.poll() is None
-        conn = w.Wire("127.0.0.1", veil.port)
-        conn.send(w.startup_packet([("user", "alice"), ("database", "away_room")]))
-        try:
-            conn.authenticate("alice pässword")
-            got = conn.until("ZE")
-            if got[-1].tag == "Z":
-                got = conn.ask(w.query("SELECT * FROM questions.labels"))
-            assert w.errors(got) == ["08006"]
-        except PermissionError as refused:
-            assert refused.args[0]["C"] == "08006"
-        conn.sock.close()
+        for mode, veil in veils.items():
+            veil.room = "away_" + mode
+            veil.provision()
+            veil.start()
+            conns[mode] = veil.connect("alice", veil.room)
+            assert error_of(conns[mode], "SELECT * FROM questions.labels") is None
+        own.halt()
+        for mode, veil in veils.items():
+            with pytest.raises(psycopg.Error) as caught:
+                conns[mode].execute("SELECT * FROM questions.labels")
+            # Who shares connections has lost none, and may ask again.
+            assert conns[mode].closed == (mode == "session")
+            assert mode == "session" or caught.value.diag.sqlstate == "08006"
+            assert veil.process.poll() is None
+            conn = w.Wire("127.0.0.1", veil.port)
+            conn.send(w.startup_packet([("user", "alice"), ("database", veil.room)]))
+            try:
+                conn.authenticate("alice pässword")
+                got = conn.until("ZE")
+                if got[-1].tag == "Z":
+                    got = conn.ask(w.query("SELECT * FROM questions.labels"))
+                assert w.errors(got) == ["08006"]
+            except PermissionError as refused:
+                assert refused.args[0]["C"] == "08006"
+            conn.sock.close()
         own.start()
-        eventually(lambda: labels(veil), 15)
-        assert veil.stop() == 0
+        for mode, veil in veils.items():
+            eventually(lambda: labels(veil, veil.room), 15)
+        assert len(conns["transaction"].execute("SELECT * FROM questions.labels").fetchall()) > 0
+        for conn in conns.values():
+            conn.close()
+        for veil in veils.values():
+            assert veil.stop() == 0
     finally:
-        veil.close()
+        for veil in veils.values():
+            veil.close()
         own.stop()
 
 
-def labels(veil):
+def labels(veil, room):
     try:
-        with veil.connect("alice", "away_room") as conn:
+        with veil.connect("alice", room) as conn:
             return len(conn.execute("SELECT * FROM questions.labels").fetchall()) == 60
     except psycopg.Error:
         return False

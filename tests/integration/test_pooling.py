@@ -1,6 +1,5 @@
 """Sessions that share server connections: what one does must never show in another, nor that there is another."""
 import os
-import signal
 import threading
 import time
 import urllib.request
@@ -11,7 +10,7 @@ import pytest
 from tests.integration.conftest import make_veil
 from tests.lib import data
 from tests.lib.cluster import free_port
-from tests.lib.wire import FLUSH, SYNC, Wire, bind, close, describe, errors, execute, parse, query, rows, tags
+from tests.lib.wire import SYNC, Wire, bind, close, describe, errors, execute, parse, query, rows, tags
 
 BY_COUNTRY = "SELECT country, count(*) AS n FROM public.customers GROUP BY country ORDER BY country"
 COUNTRIES = {"alice": {"US", "CA"}, "bi_service": {"US", "CA", "GB", "DE"}, "norma": set()}
@@ -486,42 +485,6 @@ def test_a_client_that_leaves_amid_a_transaction_leaves_nothing(cluster, pooled)
     with pytest.raises(psycopg.Error):
         two.execute("EXECUTE p")
     assert two.execute("SELECT 2").fetchone() == (2,)
-
-
-def test_the_database_away_and_back(pooled):
-    from tests.lib.cluster import Cluster
-    own = Cluster()
-    try:
-        data.load(own)
-        name = "away_%d" % time.monotonic_ns()
-        veil = make_veil(own, [pool_room(name)], config={"workers": 1, "pool": {"mode": "transaction", "size": 2}})
-        try:
-            veil.provision()
-            veil.start()
-            one = veil.connect("alice", name)
-            assert one.execute("SELECT 1").fetchone() == (1,)
-            own.halt(signal.SIGINT)
-            with pytest.raises(psycopg.Error) as caught:
-                one.execute("SELECT 1")
-            assert caught.value.diag.sqlstate == "08006"
-            with pytest.raises(psycopg.Error) as caught:
-                veil.connect("alice", name)
-            assert "could not connect to the database" in str(caught.value)
-            own.start()
-            wait_for(lambda: can_ask(veil, name), 10)
-            assert veil.stop() == 0
-        finally:
-            veil.close()
-    finally:
-        own.stop()
-
-
-def can_ask(veil, room):
-    try:
-        with veil.connect("alice", room) as conn:
-            return conn.execute("SELECT 1").fetchone() == (1,)
-    except psycopg.Error:
-        return False
 
 
 # ---- caps, many clients

@@ -324,6 +324,9 @@ sound_config_is_read(void **state)
     assert_string_equal(config->upstreams[0].password_file, path);
     assert_int_equal(config->pool_mode, PV_POOL_TRANSACTION);
     assert_int_equal(config->pool_idle_timeout_ms, 600000);
+    assert_true(config->has_pool_size);
+    assert_int_equal(config->pool_wait_ms, 120000);
+    assert_int_equal(config->pool_prepared_max, 200);
     assert_int_equal(config->query_bytes_max, 1024 * 1024);
     assert_int_equal(config->drain_timeout_ms, 30000);
     assert_int_equal(config->durability, PV_DURABILITY_STRICT);
@@ -416,7 +419,8 @@ config_faults_have_their_place(void **state)
         {"\"workers\": 0", "\"workers\": \1\"0\"", "\"workers\" must be an integer, not a string"},
         {"\"workers\": 0", "\"workers\": \1-1", "\"workers\" must be between 0 and 1024"},
         {"\"mode\": \"transaction\"", "\1\"zebra\": 1",
-         "unknown key \"zebra\": known here are mode, size, idle_timeout"},
+         "unknown key \"zebra\": known here are mode, size, idle_timeout, server_lifetime, "
+        "query_wait_timeout, server_check_delay, server_login_retry, max_prepared_statements"},
         {"\"mode\": \"transaction\"", "\"mode\": \1\"statement\"",
          "\"mode\" must be \"session\" or \"transaction\", not \"statement\""},
         {"{\n  \"listen\": [\"127.0.0.1:6432\"],", "\1{", "missing key \"listen\""},
