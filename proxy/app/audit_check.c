@@ -1,5 +1,6 @@
 #include "proxy/app/audit_command.h"
 
+#include "proxy/audit/export.h"
 #include "proxy/audit/record.h"
 #include "proxy/audit/verify.h"
 
@@ -63,6 +64,9 @@ say_segments(const struct pv_verdict *verdict)
     }
     if (verdict->is_head_unreachable)
         (void) printf("the signed head is of a retired record, so it could not be compared; its signature is right\n");
+    if (verdict->signed_seq > 0)
+        (void) printf("signed up to record %" PRIu64 "%s\n", verdict->signed_seq,
+                      verdict->signed_seq < verdict->head_seq ? "; nothing vouches for the records behind it" : "");
     if (!verdict->has_key)
         (void) printf("signatures were not checked: the public key is not beside the log\n");
 }
@@ -82,6 +86,27 @@ say_verdict(const struct pv_verdict *verdict, bool has_head)
     return fflush(stdout) == 0 ? DONE : pv_audit_failed("cannot write to standard output");
 }
 
+/* By the public key alone; there need be no log and no config on this machine. */
+static int
+verify_export(const struct pv_audit_options *options, const struct pv_log_head *head)
+{
+    FILE *file = strcmp(options->export, "-") == 0 ? stdin : fopen(options->export, "re");
+    char key[4096], error[PV_AUDIT_ERROR_SIZE];
+    struct pv_verdict verdict;
+    enum pv_status status;
+
+    if (file == NULL) {
+        (void) fprintf(stderr, "pgveil audit: cannot read %s: %s\n", options->export, strerror(errno));
+        return CANNOT;
+    }
+    if (options->key == NULL)
+        (void) snprintf(key, sizeof(key), "%s.pub", options->state_path);
+    status = pv_export_verify(file, options->key == NULL ? key : options->key, head, &verdict, error, sizeof(error));
+    if (file != stdin)
+        (void) fclose(file);
+    return status == PV_OK ? say_verdict(&verdict, head != NULL) : pv_audit_failed(error);
+}
+
 int
 pv_audit_verify(const struct pv_audit_options *options)
 {
@@ -91,8 +116,37 @@ pv_audit_verify(const struct pv_audit_options *options)
 
     if (options->head != NULL && !read_head(options->head, &head))
         return CANNOT;
+    if (options->export != NULL)
+        return verify_export(options, options->head == NULL ? NULL : &head);
+    if (options->key != NULL)
+        return pv_audit_misused("--key goes with --export", NULL);
     if (pv_log_verify(options->state_path, options->head == NULL ? NULL : &head, &verdict, error, sizeof(error)) !=
         PV_OK)
         return pv_audit_failed(error);
     return say_verdict(&verdict, options->head != NULL);
+}
+
+static enum pv_status
+put_line(void *context, struct pv_slice line)
+{
+    struct pv_output *output = context;
+
+    pv_buf_put_slice(&output->out, line);
+    return pv_output_flush(output, 64u * 1024u);
+}
+
+int
+pv_audit_export_records(const struct pv_audit_options *options)
+{
+    struct pv_output output = {.shape = PV_AS_JSONL};
+    struct pv_verdict verdict = {0};
+    char error[PV_AUDIT_ERROR_SIZE] = "";
+    enum pv_status status =
+        pv_log_export_records(options->state_path, put_line, &output, &verdict, error, sizeof(error));
+    int exit_code = pv_output_finish(&output, status, error);
+
+    if (exit_code != DONE || verdict.fault == PV_FAULT_NONE)
+        return exit_code;
+    (void) fprintf(stderr, "pgveil audit: the export ends before what is not sound: %s\n", verdict.words);
+    return ANSWER_NO;
 }

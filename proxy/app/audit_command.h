@@ -60,6 +60,7 @@ int pv_output_finish(struct pv_output *output, enum pv_status status, const char
 
 int pv_audit_head(const struct pv_audit_options *options);
 int pv_audit_verify(const struct pv_audit_options *options);
+int pv_audit_export_records(const struct pv_audit_options *options);
 
 /* ---- audit_seal.c ---- */
 

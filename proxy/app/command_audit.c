@@ -26,7 +26,9 @@ static const char usage[] =
     "       pgveil audit verify [--head FILE]    checks the hash chain, and that it holds a head signed earlier\n"
     "       pgveil audit head                    prints the newest head, signed, to be kept elsewhere\n"
     "       pgveil audit seal                    moves records into a sealed segment now; retires what is too old\n"
-    "       pgveil audit export --format jsonl|csv\n"
+    "       pgveil audit verify --export FILE [--key FILE] [--head FILE]   checks an export of records by the public key"
+    " alone\n"
+    "       pgveil audit export --format jsonl|csv|records\n"
     "TIME is RFC 3339, as 2026-01-31T12:00:00Z, or a date. --limit 0 lists everything.\n";
 
 /* `what`: the word that is wrong, NULL where there is none. */
@@ -104,11 +106,17 @@ take_option(int letter, const char *value, struct pv_audit_options *options)
     case 'H':
         options->head = value;
         return true;
+    case 'x':
+        options->export = value;
+        return true;
+    case 'k':
+        options->key = value;
+        return true;
     case 'f':
         options->format = value;
-        if (strcmp(value, "jsonl") == 0 || strcmp(value, "csv") == 0)
+        if (strcmp(value, "jsonl") == 0 || strcmp(value, "csv") == 0 || strcmp(value, "records") == 0)
             return true;
-        (void) pv_audit_misused("--format is jsonl or csv", value);
+        (void) pv_audit_misused("--format is jsonl, csv or records", value);
         return false;
     default:
         return false;
@@ -127,6 +135,8 @@ parse_options(const struct form *form, int argc, char **argv, struct pv_audit_op
         {"json", no_argument, NULL, 'j'},
         {"head", required_argument, NULL, 'H'},
         {"format", required_argument, NULL, 'f'},
+        {"export", required_argument, NULL, 'x'},
+        {"key", required_argument, NULL, 'k'},
         {NULL, 0, NULL, 0},
     };
     int letter;
@@ -254,7 +264,9 @@ run_export(const struct pv_audit_options *options)
     enum pv_status status;
 
     if (options->format == NULL)
-        return pv_audit_misused("--format jsonl or --format csv is missing", NULL);
+        return pv_audit_misused("--format jsonl, csv or records is missing", NULL);
+    if (strcmp(options->format, "records") == 0)
+        return pv_audit_export_records(options);
     output.shape = strcmp(options->format, "csv") == 0 ? PV_AS_CSV : PV_AS_JSONL;
     reader = open_reader(options);
     if (reader == NULL)
@@ -267,7 +279,7 @@ run_export(const struct pv_audit_options *options)
 
 static const struct form forms[] = {
     {"list", "rudslj", 0, run_list},     {"show", "j", 1, run_show},     {"query", "j", 1, run_query},
-    {"verify", "H", 0, pv_audit_verify}, {"head", "", 0, pv_audit_head}, {"export", "f", 0, run_export},
+    {"verify", "Hxk", 0, pv_audit_verify}, {"head", "", 0, pv_audit_head}, {"export", "f", 0, run_export},
     {"seal", "", 0, pv_audit_seal},
 };
 
@@ -285,8 +297,20 @@ pv_command_audit(const struct pv_config *config, int argc, char **argv)
         if (!parse_options(&forms[i], argc, argv, &options))
             return CANNOT;
         options.config = config;
-        options.state_path = config->state_path;
+        options.state_path = config == NULL ? NULL : config->state_path;
         return forms[i].run(&options);
     }
     return pv_audit_misused("no such command", argv[0]);
+}
+
+bool
+pv_command_audit_is_alone(int argc, char **argv)
+{
+    bool has_export = false, has_key = false;
+
+    for (int i = 1; i < argc; i++) {
+        has_export = has_export || strncmp(argv[i], "--export", 8) == 0;
+        has_key = has_key || strncmp(argv[i], "--key", 5) == 0;
+    }
+    return argc > 0 && strcmp(argv[0], "verify") == 0 && has_export && has_key;
 }

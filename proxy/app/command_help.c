@@ -61,7 +61,8 @@ static const struct page pages[] = {
      "  verify [--head FILE]  check the hash chain, and against a head that was kept elsewhere\n"
      "  head                  print the newest signed head\n"
      "  seal                  move records into a sealed segment now\n"
-     "  export --format jsonl|csv\n"
+     "  verify --export FILE [--key PUBLIC_KEY]  check an export of records, without the log\n"
+     "  export --format jsonl|csv|records\n"
      "\n"
      "verify exits 1 when the log was tampered with.\n"},
     {"approve",

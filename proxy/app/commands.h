@@ -5,11 +5,16 @@
 #ifndef PV_COMMANDS_H
 #define PV_COMMANDS_H
 
+#include <stdbool.h>
+
 #define PV_VERSION "0.1.0"
 
 struct pv_config; /* policy/policy.h */
 
+/* `config` may be NULL where pv_command_audit_is_alone. */
 int pv_command_audit(const struct pv_config *config, int argc, char **argv);
+/* Whether this is about an export and a key that are given, so that no config is needed. */
+bool pv_command_audit_is_alone(int argc, char **argv);
 /* argv: after `provision`: --room R, --plan, --drop. */
 int pv_command_provision(const char *config_path, int argc, char **argv);
 int pv_command_check(const char *config_path, int argc, char **argv);

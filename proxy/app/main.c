@@ -23,10 +23,13 @@ struct call {
 static int
 run_audit(const char *config_path, int argc, char **argv)
 {
-    struct pv_faults *faults = pv_faults_new();
+    struct pv_faults *faults;
     struct pv_policy *policy = NULL;
     int exit_code = 2;
 
+    if (pv_command_audit_is_alone(argc, argv))
+        return pv_command_audit(NULL, argc, argv);
+    faults = pv_faults_new();
     if (faults == NULL || pv_policy_load(config_path, faults, &policy) != PV_OK) {
         for (size_t i = 0; faults != NULL && i < pv_faults_total(faults); i++) {
             const struct pv_fault *fault = pv_faults_at(faults, i);

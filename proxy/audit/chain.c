@@ -1,4 +1,4 @@
-#include "proxy/audit/chain_int.h"
+#include "proxy/audit/export_int.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -200,9 +200,11 @@ name_break(struct pv_chain *chain, const struct pv_table *table, uint64_t at, co
 /* ---- The chain ---- */
 
 /* Heads that were kept along the way: what they say must be what the chain says. */
-static void
+static enum pv_status
 meet_heads(struct pv_chain *chain)
 {
+    enum pv_status status = PV_OK;
+
     for (; chain->head_next < chain->head_count && chain->heads[chain->head_next].seq <= chain->seq;
          chain->head_next++) {
         const struct pv_log_head *kept = &chain->heads[chain->head_next];
@@ -210,11 +212,14 @@ meet_heads(struct pv_chain *chain)
         if (kept->seq == chain->seq && memcmp(kept->hash, chain->hash, PV_SHA256_BYTES) != 0) {
             pv_chain_fault(chain, PV_FAULT_HEAD, kept->seq, "head: the kept head of seq %" PRIu64 " is not in the log",
                            kept->seq);
-            return;
+            return PV_OK;
         }
+        if (kept->seq == chain->seq && chain->listener != NULL && status == PV_OK)
+            status = chain->listener->head(chain->listener->context, kept);
     }
     if (chain->head != NULL && chain->head->seq == chain->seq)
         chain->is_head_seen = memcmp(chain->head->hash, chain->hash, PV_SHA256_BYTES) == 0;
+    return status;
 }
 
 enum pv_status
@@ -247,8 +252,9 @@ pv_chain_push(struct pv_chain *chain, enum pv_table_id id, uint64_t seq, const s
     chain->seq = seq;
     memcpy(chain->hash, hash, PV_SHA256_BYTES);
     chain->verdict->records++;
-    meet_heads(chain);
-    return PV_OK;
+    if (chain->listener != NULL)
+        status = chain->listener->record(chain->listener->context, id, seq, values, hash);
+    return status == PV_OK ? meet_heads(chain) : status;
 }
 
 static enum pv_status

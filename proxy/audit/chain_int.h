@@ -8,6 +8,8 @@
 #include "proxy/audit/record_int.h"
 #include "proxy/audit/verify.h"
 
+struct pv_chain_listener;
+
 struct pv_chain {
     struct pv_verdict *verdict;
     struct pv_buf canonical;
@@ -19,6 +21,7 @@ struct pv_chain {
     size_t head_count, head_next;
     const struct pv_log_head *head; /* one more, which must be there at the end; NULL: none */
     bool is_head_seen;
+    const struct pv_chain_listener *listener; /* export_int.h; NULL: nobody listens */
 };
 
 void pv_chain_clear(struct pv_chain *chain);

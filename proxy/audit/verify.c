@@ -1,7 +1,6 @@
 #include "proxy/audit/verify.h"
 
-#include "proxy/audit/chain_int.h"
-#include "proxy/audit/segment_int.h"
+#include "proxy/audit/export_int.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -412,6 +411,19 @@ check_live(struct check *check)
     return status;
 }
 
+/* The chain that can be told of begins behind the last segment that is retired. */
+static enum pv_status
+tell_start(const struct check *check)
+{
+    const struct pv_segment *retired = NULL;
+
+    for (size_t i = 0; i < check->segment_count; i++)
+        if (check->segments[i].is_retired)
+            retired = &check->segments[i];
+    return check->chain.listener == NULL ? PV_OK
+                                         : check->chain.listener->start(check->chain.listener->context, retired);
+}
+
 static enum pv_status
 check_all(struct check *check)
 {
@@ -421,6 +433,8 @@ check_all(struct check *check)
         status = load_heads(check);
     check->chain.heads = check->heads;
     check->chain.head_count = check->head_count;
+    if (status == PV_OK)
+        status = tell_start(check);
     if (status == PV_OK)
         status = check_segments(check);
     if (status == PV_OK)
@@ -439,11 +453,12 @@ check_all(struct check *check)
     return status;
 }
 
-enum pv_status
-pv_log_verify(const char *path, const struct pv_log_head *head, struct pv_verdict *verdict, char *error,
-              size_t error_size)
+static enum pv_status
+verify(const char *path, const struct pv_log_head *head, const struct pv_chain_listener *listener,
+       struct pv_verdict *verdict, char *error, size_t error_size)
 {
-    struct check check = {.path = path, .verdict = verdict, .chain = {.verdict = verdict, .head = head}};
+    struct check check = {
+        .path = path, .verdict = verdict, .chain = {.verdict = verdict, .head = head, .listener = listener}};
     enum pv_status status;
 
     *verdict = (struct pv_verdict){.first_seq = 1};
@@ -473,4 +488,18 @@ done:
     pv_free(check.heads);
     pv_chain_clear(&check.chain);
     return status;
+}
+
+enum pv_status
+pv_log_verify(const char *path, const struct pv_log_head *head, struct pv_verdict *verdict, char *error,
+              size_t error_size)
+{
+    return verify(path, head, NULL, verdict, error, error_size);
+}
+
+enum pv_status
+pv_log_walk(const char *path, const struct pv_chain_listener *listener, struct pv_verdict *verdict, char *error,
+            size_t error_size)
+{
+    return verify(path, NULL, listener, verdict, error, error_size);
 }

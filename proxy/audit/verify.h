@@ -43,6 +43,7 @@ struct pv_verdict {
     uint64_t retired;   /* segments that are gone by policy, as their tombstones say */
     int64_t retired_us; /* when the newest of these went */
     char policy[96];
+    uint64_t signed_seq;      /* of an export: the last record that a signed head vouches for */
     bool has_key;             /* signatures of heads, segments and tombstones were checked */
     bool is_head_unreachable; /* the given head is of a retired record: it could not be compared */
 };

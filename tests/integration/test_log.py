@@ -229,6 +229,28 @@ def test_audit_export(veil, conn):
     assert any(row["query"] == "SELECT 60604, 'a,\"b'" for row in rows)
 
 
+def test_an_export_of_records_is_verified_without_the_log(veil, conn, tmp_path):
+    conn.execute("SELECT 60605, 'é\u2028'")
+    newest(veil, "SELECT 60605, 'é\u2028'")
+    done = veil.run("audit", "export", "--format", "records")
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "log.jsonl").write_text(done.stdout)
+    key = tmp_path / "key.pub"
+    with open(veil.path("state", "pgveil.db.pub")) as source:
+        key.write_text(source.read())
+
+    def verify(*more):
+        return run_binary("audit", "verify", "--export", str(tmp_path / "log.jsonl"), "--key", str(key), *more, cwd=str(tmp_path))
+
+    assert verify().returncode == 0 and "signed up to record" in verify().stdout, verify()
+    (tmp_path / "log.jsonl").write_text(done.stdout.replace("SELECT 60605", "SELECT 60606"))
+    assert verify().returncode == 1 and "changed: record" in verify().stdout
+    rows = veil.run("audit", "export", "--format", "jsonl").stdout
+    (tmp_path / "log.jsonl").write_text(rows)
+    assert verify().returncode == 2 and "--format records" in verify().stderr
+    assert veil.run("audit", "verify", "--key", str(key)).returncode == 2
+
+
 @pytest.fixture
 def stopped(own_veil):
     """An installation with a few records, stopped."""
