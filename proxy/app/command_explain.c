@@ -160,6 +160,42 @@ budgets_array(const struct budgets *budgets)
     return array;
 }
 
+/* What the question itself holds its answers to. */
+static json_t *
+controls_object(const struct pv_decision *decision)
+{
+    const struct pv_question *question = decision->question;
+
+    if (question == NULL)
+        return json_null();
+    return json_pack("{s:s?, s:I, s:I, s:I}", "entity", question->entity, "minimum_entities",
+                     (json_int_t) question->minimum_entities, "max_rows", (json_int_t) question->max_rows, "timeout_ms",
+                     (json_int_t) question->timeout_ms);
+}
+
+static void
+print_controls(const struct pv_decision *decision)
+{
+    const struct pv_question *question = decision->question;
+    const char *between = "";
+
+    if (question == NULL || (question->minimum_entities == 0 && question->max_rows == 0 && question->timeout_ms == 0))
+        return;
+    printf("%-11s", "controls:");
+    if (question->minimum_entities > 0) {
+        printf("at least %llu distinct %s behind each group", (unsigned long long) question->minimum_entities,
+               question->entity == NULL ? "entities" : question->entity);
+        between = "; ";
+    }
+    if (question->max_rows > 0) {
+        printf("%sat most %llu rows", between, (unsigned long long) question->max_rows);
+        between = "; ";
+    }
+    if (question->timeout_ms > 0)
+        printf("%sat most %llu ms", between, (unsigned long long) question->timeout_ms);
+    putchar('\n');
+}
+
 static void
 print_receivers(const struct pv_room *room, const struct pv_decision *decision)
 {
@@ -220,6 +256,7 @@ print_json(const struct explanation *explanation)
     (void) json_object_set_new(object, "columns", names_array(&answer->columns));
     (void) json_object_set_new(object, "lineage", lineage_array(answer));
     (void) json_object_set_new(object, "rules", rules_array(answer));
+    (void) json_object_set_new(object, "controls", controls_object(answer));
     (void) json_object_set_new(object, "receivers", receivers_array(explanation->room, answer));
     (void) json_object_set_new(object, "budgets", budgets_array(&explanation->budgets));
     (void) json_dumpf(object, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_ENCODE_ANY);
@@ -281,6 +318,7 @@ print_text(const struct explanation *explanation)
     if (answer->question != NULL)
         printf("%-11s%s\n", "question:", answer->question->id);
     if (!answer->is_allowed) {
+        printf("%-11s%s: %s\n", "reason:", pv_reason_code(answer->reason), pv_reason_words(answer->reason));
         printf("%-11s%s %s\n", "error:", answer->sqlstate, answer->message);
         if (answer->detail != NULL)
             printf("%-11s%s\n", "detail:", answer->detail);
@@ -291,6 +329,7 @@ print_text(const struct explanation *explanation)
     print_names("columns:", &answer->columns);
     print_lineage(answer);
     print_rules(answer);
+    print_controls(answer);
     print_receivers(explanation->room, answer);
     print_budgets(&explanation->budgets);
     for (size_t i = 0; i < count && answer->is_allowed; i++)

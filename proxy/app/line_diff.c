@@ -83,6 +83,20 @@ walk(const struct lines *a, const struct lines *b, const uint16_t *common, struc
     return count;
 }
 
+/* What an indented line belongs to: the last one before it that is not, where the hunk does not show it itself. */
+static void
+put_section(struct pv_buf *out, const struct step *steps, size_t first)
+{
+    if (steps[first].line.len == 0 || steps[first].line.data[0] != ' ')
+        return;
+    for (size_t i = first; i > 0; i--)
+        if (steps[i - 1].mark != '+' && steps[i - 1].line.len > 0 && steps[i - 1].line.data[0] != ' ') {
+            pv_buf_put_u8(out, ' ');
+            pv_buf_put_slice(out, steps[i - 1].line);
+            return;
+        }
+}
+
 static void
 put_hunk(struct pv_buf *out, const struct step *steps, size_t first, size_t end)
 {
@@ -92,7 +106,9 @@ put_hunk(struct pv_buf *out, const struct step *steps, size_t first, size_t end)
         before += steps[i].mark != '+';
         after += steps[i].mark != '-';
     }
-    pv_buf_printf(out, "@@ -%zu,%zu +%zu,%zu @@\n", steps[first].before + 1, before, steps[first].after + 1, after);
+    pv_buf_printf(out, "@@ -%zu,%zu +%zu,%zu @@", steps[first].before + 1, before, steps[first].after + 1, after);
+    put_section(out, steps, first);
+    pv_buf_put_u8(out, '\n');
     for (size_t i = first; i < end; i++) {
         pv_buf_put_u8(out, (uint8_t) steps[i].mark);
         pv_buf_put_slice(out, steps[i].line);

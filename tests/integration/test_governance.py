@@ -472,3 +472,46 @@ def timed(cluster):
     veil.provision("--drop")
     veil.close()
     assert status == 0
+
+
+# --- what is told
+
+def test_explain_tells_controls_receivers_and_what_is_used(governed):
+    def change(room):
+        room["questions"]["grouped"] = {
+            "type": "analytical", "sql": "SELECT c.grp, count(*) AS n FROM public.cells c GROUP BY c.grp",
+            "output": {"entity": "c.id", "minimum_entities": 7, "max_rows": 50, "timeout": "9s"},
+            "access_budget": [{"per": "day", "runs": 3, "runs_per_member": 2}, {"per": "lifetime", "runs": 9}]}
+        room["datasets"]["public.cells"]["allowed_result_receivers"] = ["party:acme"]
+
+    veil = governed(change)
+    sql = "SELECT * FROM questions.grouped"
+    assert refusal(veil.connect("alice", veil.room), sql) is None
+    status, said = veil.explain(sql, veil.room, "alice")
+    assert status == 0 and said["code"] == "allowed"
+    assert said["controls"] == {"entity": "c.id", "minimum_entities": 7, "max_rows": 50, "timeout_ms": 9000}
+    assert said["receivers"] == [{"dataset": "public.cells", "owner": "acme", "receivers": ["party:acme"]}]
+    assert [(b["per"], b["user"], b["runs"], b["used"], b["takes"]) for b in said["budgets"]] == [
+        ("lifetime", None, 9, 1, 1), ("day", None, 3, 1, 1), ("day", "alice", 2, 1, 1)]
+    # Two more in one text are one too many for her, and the proxy would say the same.
+    status, said = veil.explain(sql + "; " + sql, veil.room, "alice")
+    assert status == 1 and said["code"] == "budget_share" and said["sqlstate"] == "53400" and "next day" in said["hint"]
+    status, said = veil.explain(sql, veil.room, "bi_service")
+    assert status == 1 and said["code"] == "not_receiver" and said["question"] == "grouped" and said["forwarded"] is None
+    text = veil.run("explain", "--room", veil.room, "--user", "alice", sql).stdout
+    for line in ("controls:  at least 7 distinct c.id behind each group; at most 50 rows; at most 9000 ms",
+                 "receivers: public.cells (owner acme): party:acme",
+                 "budgets:   question grouped: 1 of 9 runs per lifetime used, this takes 1",
+                 "           question grouped, share of alice: 1 of 2 runs per day used, this takes 1"):
+        assert line in text.splitlines(), text
+    assert "reason:    not_receiver: " in veil.run("explain", "--room", veil.room, "--user", "bi_service", sql).stdout
+
+
+def test_a_diff_says_which_data_set_its_lines_are_of(governed):
+    veil = governed(lambda room: room["questions"]["slow"].update(approvals=["megamart"]), start=False)
+    approve(veil, "slow", "megamart")
+    veil.shape["datasets"]["public.others"]["columns"]["ref"] = {"category": 1}
+    veil.write_room(veil.shape)
+    diff = veil.run("approvals", "--room", veil.room).stdout
+    assert '@@ dataset "public.others"\n' in diff
+    assert '\n-  column "ref" category 3 mask hash\n+  column "ref" category 1 mask plain\n' in diff
