@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "parser/rewrite.h"
 #include "parser/walk.h"
 #include "policy/functions.h"
 #include "policy/rule_int.h"
@@ -57,147 +58,6 @@ enum pv_status
 pv_rule_deny_clause(struct pv_rule_trial *rule, const char *words)
 {
     return pv_deny_question(rule->trial, PV_REASON_RULE, -1, "%s", words);
-}
-
-/* ---- aggregates of a level ----------------------------------------------------------- */
-
-struct output_check {
-    struct pv_rule_trial *rule;
-    struct pv_level *level;
-    bool is_having;
-    enum pv_status status;
-};
-
-static const char *
-aggregate_name(const FuncCall *call)
-{
-    const char *name = strVal(llast(call->funcname));
-
-    if (strcmp(name, "count") == 0)
-        return call->agg_distinct ? "count_distinct" : "count";
-    if (strcmp(name, "sum") == 0)
-        return call->agg_distinct ? "sum_distinct" : "sum";
-    if (strcmp(name, "avg") == 0)
-        return call->agg_distinct ? "avg_distinct" : "avg";
-    return NULL;
-}
-
-/* agg(CASE WHEN c THEN x END) is agg(x) FILTER (WHERE c): aggregates of one column pass NULLs over. */
-static void
-filter_case(FuncCall *call)
-{
-    CaseExpr *choice = list_length(call->args) == 1 ? linitial(call->args) : NULL;
-    const A_Const *otherwise;
-    CaseWhen *branch;
-
-    if (choice == NULL || !IsA(choice, CaseExpr) || choice->arg != NULL || list_length(choice->args) != 1 ||
-        call->agg_filter != NULL)
-        return;
-    otherwise = (const A_Const *) choice->defresult;
-    if (otherwise != NULL && !(IsA(otherwise, A_Const) && otherwise->isnull))
-        return;
-    branch = linitial(choice->args);
-    call->agg_filter = (Node *) branch->expr;
-    linitial(call->args) = branch->result;
-}
-
-static enum pv_status
-check_aggregate(struct pv_rule_trial *rule, FuncCall *call)
-{
-    const char *name = aggregate_name(call);
-    enum pv_status status = PV_OK;
-    ListCell *cell;
-
-    if (call->over != NULL)
-        return pv_rule_deny_clause(rule, "Window functions are not allowed.");
-    if (name == NULL)
-        return pv_deny_question(rule->trial, PV_REASON_RULE, call->location,
-                                "Aggregate \"%s\" tells single values and is not allowed over data columns.",
-                                strVal(llast(call->funcname)));
-    if (call->agg_order != NIL || call->agg_within_group || call->func_variadic)
-        return pv_rule_deny_clause(rule, "ORDER BY, WITHIN GROUP and VARIADIC are not allowed in an aggregate over data.");
-    filter_case(call);
-    if (!call->agg_star && list_length(call->args) != 1)
-        return pv_deny_question(rule->trial, PV_REASON_RULE, call->location, "Aggregate \"%s\" takes one column.", name);
-    foreach (cell, call->args) {
-        /* count(1) is count(*). */
-        if (status == PV_OK && (!pv_rule_is_constant(lfirst(cell)) || strcmp(name, "count") == 0))
-            status = pv_rule_value(rule, lfirst(cell), PV_USE_AGGREGATE, name);
-        else if (status == PV_OK)
-            status = pv_rule_deny_clause(rule, "An aggregate other than count needs a column.");
-    }
-    if (status == PV_OK && call->agg_filter != NULL)
-        status = pv_rule_value(rule, call->agg_filter, PV_USE_CONDITION, NULL);
-    return status;
-}
-
-/* Equal to one of GROUP BY's items, through positions and output names. */
-static enum pv_status
-is_grouped(struct pv_rule_trial *rule, const struct pv_level *level, Node *expr, bool *is_found)
-{
-    ListCell *cell;
-    enum pv_status status = PV_OK;
-
-    *is_found = false;
-    foreach (cell, level->stmt->groupClause) {
-        if (status == PV_OK && !*is_found && lfirst(cell) != NULL)
-            status = pv_tree_equal(lfirst(cell), expr, is_found);
-    }
-    (void) rule;
-    return status;
-}
-
-/*
- * What stands outside of aggregates at an aggregating level is grouped, so it is made of dimensions; in HAVING it
- * meets literals.
- */
-static enum pv_walk
-visit_output(void *context, Node *node, const struct pv_walk_at *at)
-{
-    struct output_check *check = context;
-
-    (void) at;
-    if (IsA(node, SubLink)) {
-        check->status = pv_rule_deny_clause(check->rule, "A sub-query in an expression over data is not allowed.");
-        return PV_WALK_STOP;
-    }
-    if (IsA(node, GroupingFunc))
-        return PV_WALK_SKIP; /* its arguments are GROUP BY's, or PostgreSQL refuses them */
-    if (IsA(node, FuncCall)) {
-        const struct pv_function *function = pv_function_find(strVal(llast(((FuncCall *) node)->funcname)));
-
-        if (function != NULL && (function->class == PV_FN_AGGREGATE || ((FuncCall *) node)->over != NULL)) {
-            check->status = check_aggregate(check->rule, (FuncCall *) node);
-            return check->status == PV_OK ? PV_WALK_SKIP : PV_WALK_STOP;
-        }
-        if (function == NULL || function->class != PV_FN_SCALAR) {
-            check->status = pv_rule_deny_clause(check->rule, "Set-returning and catalog functions are not allowed over data.");
-            return PV_WALK_STOP;
-        }
-    }
-    if (!IsA(node, List) && !IsA(node, CaseWhen) && !IsA(node, TypeName) && !pv_rule_is_constant(node) &&
-        !pv_tree_has_aggregate(node)) {
-        check->status =
-            pv_rule_value(check->rule, node, check->is_having ? PV_USE_CONDITION : PV_USE_OUTPUT, NULL);
-        return check->status == PV_OK ? PV_WALK_SKIP : PV_WALK_STOP;
-    }
-    return PV_WALK_ON;
-}
-
-static enum pv_status
-check_output(struct pv_rule_trial *rule, struct pv_level *level, Node *expr, bool is_having)
-{
-    struct output_check check = {rule, level, is_having, PV_OK};
-    bool is_group = false;
-    enum pv_status status;
-
-    if (expr == NULL)
-        return PV_OK;
-    status = is_grouped(rule, level, expr, &is_group);
-    if (status != PV_OK || is_group)
-        return status; /* GROUP BY's items are judged by themselves */
-    status = pv_tree_walk(expr, &pv_sql_limits_default, visit_output, &check, NULL);
-    return check.status != PV_OK ? check.status : status;
 }
 
 /* ---- GROUP BY ---------------------------------------------------------------------------- */
@@ -276,7 +136,7 @@ check_sort(struct pv_rule_trial *rule, struct pv_level *level)
 
         if (status != PV_OK || IsA(sort->node, A_Const) || (reference != NULL && reference->is_output))
             continue;
-        status = check_output(rule, level, sort->node, false);
+        status = pv_rule_output(rule, level, sort->node, false);
     }
     return status;
 }
@@ -302,10 +162,10 @@ check_aggregating(struct pv_rule_trial *rule, struct pv_level *level)
         if (level->outputs[i].expr == NULL)
             return pv_rule_deny_clause(rule, "\"*\" gives rows; name the dimensions and aggregates.");
         if (!is_grouped_output(rule, level, i))
-            status = check_output(rule, level, level->outputs[i].expr, false);
+            status = pv_rule_output(rule, level, level->outputs[i].expr, false);
     }
     if (status == PV_OK)
-        status = check_output(rule, level, level->stmt->havingClause, true);
+        status = pv_rule_output(rule, level, level->stmt->havingClause, true);
     if (status == PV_OK && has_grouping_set(level->stmt))
         return pv_rule_deny_clause(rule, "GROUPING SETS, ROLLUP and CUBE over rows would show a group that is left out as the "
                                          "rest of a total; aggregate first, and total the result.");
@@ -367,10 +227,15 @@ check_passing(struct pv_rule_trial *rule, struct pv_level *level)
     return status;
 }
 
+struct released_check {
+    struct pv_rule_trial *rule;
+    enum pv_status status;
+};
+
 static enum pv_walk
 visit_released(void *context, Node *node, const struct pv_walk_at *at)
 {
-    struct output_check *check = context;
+    struct released_check *check = context;
 
     (void) at;
     if (IsA(node, FuncCall) && ((FuncCall *) node)->over != NULL) {
@@ -396,9 +261,9 @@ visit_released(void *context, Node *node, const struct pv_walk_at *at)
 }
 
 static enum pv_status
-walk_released(struct pv_rule_trial *rule, struct pv_level *level, Node *tree)
+walk_released(struct pv_rule_trial *rule, Node *tree)
 {
-    struct output_check check = {rule, level, false, PV_OK};
+    struct released_check check = {rule, PV_OK};
     enum pv_status status;
 
     if (tree == NULL)
@@ -415,13 +280,13 @@ check_released(struct pv_rule_trial *rule, struct pv_level *level)
     enum pv_status status = check_group_items(rule, level, stmt->groupClause);
 
     if (status == PV_OK)
-        status = walk_released(rule, level, (Node *) stmt->targetList);
+        status = walk_released(rule, (Node *) stmt->targetList);
     if (status == PV_OK)
-        status = walk_released(rule, level, stmt->whereClause);
+        status = walk_released(rule, stmt->whereClause);
     if (status == PV_OK)
-        status = walk_released(rule, level, stmt->havingClause);
+        status = walk_released(rule, stmt->havingClause);
     if (status == PV_OK)
-        status = walk_released(rule, level, (Node *) stmt->sortClause);
+        status = walk_released(rule, (Node *) stmt->sortClause);
     if (status == PV_OK && stmt->windowClause != NIL)
         status = pv_rule_deny_clause(rule, "Window functions are not allowed.");
     return status;
@@ -472,15 +337,47 @@ classify_from(struct pv_rule_trial *rule, struct pv_level *level, bool seen[4])
     return PV_OK;
 }
 
+static void
+group_distinct(void *context)
+{
+    struct pv_level *level = context;
+
+    level->stmt->distinctClause = NIL;
+    for (size_t i = 0; i < level->output_count; i++)
+        level->stmt->groupClause = lappend(level->stmt->groupClause, pv_make_integer((int64_t) i + 1));
+}
+
+/* SELECT DISTINCT a, b is SELECT a, b GROUP BY 1, 2, as filters of dashboards ask it; a list is distinct by itself. */
+static enum pv_status
+spell_distinct(struct pv_rule_trial *rule, struct pv_level *level)
+{
+    MemoryContext before;
+    enum pv_status status;
+
+    if (level->stmt->distinctClause == NIL || linitial(level->stmt->distinctClause) != NULL ||
+        pv_level_aggregates(level) || (rule->is_list && level == rule->resolution->top))
+        return PV_OK;
+    for (size_t i = 0; i < level->output_count; i++)
+        if (level->outputs[i].expr == NULL || pv_rule_is_constant(level->outputs[i].expr))
+            return PV_OK;
+    before = pv_sql_enter(rule->trial->sql);
+    status = pv_sql_guard(group_distinct, level, NULL);
+    pv_sql_leave(before);
+    return status;
+}
+
 static enum pv_status
 classify_plain(struct pv_rule_trial *rule, struct pv_level *level, enum pv_level_class *class)
 {
     bool seen[4] = {false};
-    bool aggregates = pv_level_aggregates(level);
     enum pv_status status = classify_from(rule, level, seen);
+    bool aggregates;
 
+    if (status == PV_OK && seen[PV_LEVEL_RAW])
+        status = spell_distinct(rule, level);
     if (status != PV_OK)
         return status;
+    aggregates = pv_level_aggregates(level);
     if (level->stmt->limitOffset != NULL && (seen[PV_LEVEL_RAW] || seen[PV_LEVEL_RELEASED]))
         return pv_rule_deny_clause(rule, "OFFSET is not allowed.");
     if (seen[PV_LEVEL_RAW] && (seen[PV_LEVEL_RELEASED] || seen[PV_LEVEL_CONSTANT]))
@@ -556,7 +453,12 @@ judge(struct pv_rule_trial *rule)
 {
     const struct pv_resolution *resolution = rule->resolution;
     enum pv_level_class class = PV_LEVEL_CONSTANT;
-    enum pv_status status = check_datasets(rule);
+    MemoryContext before = pv_sql_enter(rule->trial->sql);
+    enum pv_status status = pv_sql_guard(pv_rule_spell_names, rule, NULL);
+
+    pv_sql_leave(before);
+    if (status == PV_OK)
+        status = check_datasets(rule);
 
     if (status == PV_OK && resolution->has_lateral)
         status = pv_rule_deny_clause(rule, "LATERAL is not allowed.");

@@ -257,14 +257,6 @@ enforce_level(struct enforce *enforce, struct pv_level *level)
         return;
     level->is_thresholded = true;
     enforce->rule->trial->decision->has_threshold = true;
-    for (ListCell *cell = list_head(level->stmt->targetList); cell != NULL;
-         cell = lnext(level->stmt->targetList, cell)) {
-        ResTarget *target = lfirst(cell);
-
-        /* The name stays what it was without the CASE around. */
-        if (target->name == NULL)
-            target->name = pstrdup(pv_default_column_name(target->val));
-    }
     if (is_remainder)
         enforce->status = pv_rule_remainder(enforce->rule, level, all_enough(needs, NULL));
     pv_tree_mutate((Node **) (void *) &level->stmt->targetList, edit_filtered, &filtering);

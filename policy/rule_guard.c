@@ -158,6 +158,8 @@ guard_call(const struct guard *guard, FuncCall *call)
     } else if (strcmp(name, "date_trunc") == 0 || strcmp(name, "date_part") == 0 || strcmp(name, "extract") == 0) {
         if (second != NULL)
             lfirst(second) = tame(guard, tame_of_unit(name, linitial(call->args)), lfirst(second));
+    } else if (strcmp(name, "date") == 0) {
+        tame_all(guard, PV_VIEWS_TAME_DATE, call->args);
     } else if (strcmp(name, "timezone") == 0) {
         if (second != NULL)
             lfirst(second) = tame(guard, PV_VIEWS_TAME_DATE, lfirst(second));
@@ -172,8 +174,14 @@ guard_call(const struct guard *guard, FuncCall *call)
 static void
 guard_cast(const struct guard *guard, TypeCast *cast, bool *is_entered)
 {
+    FuncCall *field = pv_rule_cast_of_field(cast);
+
     if (IsA(cast->arg, ParamRef))
         *is_entered = false; /* the cast says what the parameter is */
+    else if (field != NULL)
+        lsecond(field->args) = tame(guard, PV_VIEWS_TAME_FINITE, lsecond(field->args));
+    else if (pv_rule_cast_is_number(cast))
+        cast->arg = tame(guard, PV_VIEWS_TAME_NUMBER, cast->arg);
     else if (pv_rule_cast_is_date(cast) && !IsA(cast->arg, A_Const))
         cast->arg = tame(guard, PV_VIEWS_TAME_DATE, cast->arg);
     else if (pv_rule_cast_is_text(cast))
@@ -338,6 +346,8 @@ guard_operator(const struct guard *guard, A_Expr *expr)
     } else if ((strcmp(name, "+") == 0 || strcmp(name, "-") == 0) && IsA(expr->rexpr, TypeCast) &&
                strcmp(cast_type(expr->rexpr), "interval") == 0) {
         expr->lexpr = tame(guard, PV_VIEWS_TAME_DATE, expr->lexpr);
+    } else if (strlen(name) == 1 && strchr("+-*/", name[0]) != NULL && IsA(expr->lexpr, ColumnRef)) {
+        expr->lexpr = tame(guard, PV_VIEWS_TAME_NUMBER, expr->lexpr);
     } else if (pv_rule_is_comparison(expr, &why)) {
         guard_comparison(guard, expr);
     }
@@ -431,19 +441,18 @@ spell_natural_joins(const struct pv_level *level)
     }
 }
 
-/* Names stay what they were without a function around. */
-static void
-spell_names(const SelectStmt *stmt)
+void
+pv_rule_spell_names(void *rule)
 {
-    ListCell *cell;
+    const struct pv_resolution *names = ((const struct pv_rule_trial *) rule)->resolution;
 
-    foreach (cell, stmt->targetList) {
-        ResTarget *target = lfirst(cell);
-        bool is_star = IsA(target->val, ColumnRef) && IsA(llast(((ColumnRef *) target->val)->fields), A_Star);
+    for (size_t l = 0; l < names->level_count; l++)
+        for (size_t i = 0; i < names->levels[l]->output_count; i++) {
+            const struct pv_output *output = &names->levels[l]->outputs[i];
 
-        if (target->name == NULL && !is_star)
-            target->name = pstrdup(pv_default_column_name(target->val));
-    }
+            if (output->expr != NULL && output->target != NULL && output->target->name == NULL)
+                output->target->name = pstrdup(output->name);
+        }
 }
 
 void
@@ -456,7 +465,6 @@ pv_rule_guard(struct pv_rule_trial *rule, const struct pv_level *level)
 
     pv_views_catalog_schema(rule->trial->caller->room->name, guard.schema);
     spell_natural_joins(level);
-    spell_names(stmt);
     for (size_t i = 0; i < PV_COUNT_OF(clauses); i++) {
         pv_tree_mutate(clauses[i], edit_growing, &guard);
         pv_tree_mutate(clauses[i], edit_guard, &guard);

@@ -38,6 +38,7 @@ struct pv_rule_trial {
     bool is_list; /* every data set has a list rule */
     unsigned depth;
     unsigned shift_count; /* dates moved by intervals */
+    unsigned number_count; /* steps of arithmetic */
     unsigned work;        /* nodes looked at: queries that read each other twice would take for ever */
 };
 
@@ -92,12 +93,25 @@ bool pv_rule_cast_is_date(const TypeCast *cast);
 /* An expression without columns beside data: it gives one value for all rows and fails for all or none. */
 enum pv_status pv_rule_constant(struct pv_rule_trial *rule, Node *expr) PV_MUST_CHECK;
 
+/* rule_aggregate.c: an output, HAVING or ORDER BY of a level that aggregates rows; NULL is fine. */
+enum pv_status pv_rule_output(struct pv_rule_trial *rule, struct pv_level *level, Node *expr, bool is_having) PV_MUST_CHECK;
+
+/* rule_number.c: column or field of a date, operator, literal, which no value makes fail; counts it. */
+bool pv_rule_is_arithmetic(struct pv_rule_trial *rule, const A_Expr *expr);
+bool pv_rule_is_field(const Node *node); /* extract, date_part */
+/* To numeric or float8, which every number can become. */
+bool pv_rule_cast_is_number(const TypeCast *cast);
+/* The field of a date that a cast makes an integer, rounded or not; NULL: another cast. */
+FuncCall *pv_rule_cast_of_field(TypeCast *cast);
+
 /* rule_join.c: joins and WHERE of a level that draws rows. */
 enum pv_status pv_rule_joins(struct pv_rule_trial *rule, struct pv_level *level) PV_MUST_CHECK;
 
 /* rule_guard.c: the type that a parameter was declared to be by Parse or PREPARE; 0: none. OTHER: none of functions.h. */
 #define PV_RULE_OID_OTHER UINT32_MAX
 uint32_t pv_rule_declared(const struct pv_trial *trial, const ParamRef *param);
+/* Outputs keep the names that they had before they are edited; takes the trial, for pv_sql_guard. */
+void pv_rule_spell_names(void *rule);
 /* No value fails in the level's own clauses. Throws: inside pv_sql_guard. */
 void pv_rule_guard(struct pv_rule_trial *rule, const struct pv_level *level);
 

@@ -37,6 +37,7 @@ static const struct safe {
     {"ceil", SAFE_ALWAYS},      {"ceiling", SAFE_ALWAYS},          {"char_length", SAFE_ALWAYS},
     {"character_length", SAFE_ALWAYS}, {"coalesce", SAFE_ALWAYS},  {"concat", SAFE_ALWAYS},
     {"concat_ws", SAFE_ALWAYS}, {"date_part", SAFE_UNIT},          {"date_trunc", SAFE_UNIT},
+    {"date", SAFE_ALWAYS},
     {"extract", SAFE_UNIT},     {"floor", SAFE_ALWAYS},            {"greatest", SAFE_MEETS},
     {"initcap", SAFE_ALWAYS},   {"isfinite", SAFE_ALWAYS},         {"least", SAFE_MEETS},
     {"left", SAFE_ALWAYS},      {"length", SAFE_ALWAYS},           {"lower", SAFE_ALWAYS},

@@ -316,8 +316,9 @@ check_scalar(struct value_check *check, Node *call, const char *name, const List
 static enum pv_status
 check_cast(struct value_check *check, TypeCast *cast)
 {
-    /* That it is a date which is cast, pv_rule_enforce makes sure of. */
-    if (pv_rule_cast_is_text(cast) || pv_rule_cast_is_date(cast))
+    /* That it is a date or a number which is cast, pv_rule_guard makes sure of. */
+    if (pv_rule_cast_is_text(cast) || pv_rule_cast_is_date(cast) || pv_rule_cast_is_number(cast) ||
+        pv_rule_cast_of_field(cast) != NULL)
         return PV_OK;
     return pv_deny_question(check->rule->trial, PV_REASON_RULE, cast->location,
                             "A cast of a data column to \"%s\" could fail on a value; cast to text, or leave it out.",
@@ -345,7 +346,8 @@ check_operator(struct value_check *check, A_Expr *expr)
 
     if (expr->kind == AEXPR_OP && strcmp(name, "||") == 0)
         return PV_OK;
-    if (check->use != PV_USE_AGGREGATE && pv_rule_is_shift(check->rule, expr))
+    if (check->use != PV_USE_AGGREGATE &&
+        (pv_rule_is_shift(check->rule, expr) || pv_rule_is_arithmetic(check->rule, expr)))
         return PV_OK;
     if (!pv_rule_is_comparison(expr, &why)) {
         if (why != NULL)

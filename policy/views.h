@@ -47,6 +47,8 @@ void pv_views_relation(const char *room, const struct pv_dataset *dataset, char 
  *                (float4) become infinite; dates beyond 4000 BC to 200,000 AD too; intervals beyond 100 years and money
  *                beyond 1,000,000,000 NULL;
  *   TAME_DATE    dates and timestamps, _MOMENT those and intervals;
+ *   TAME_NUMBER  numbers; a float of less than 1e-28 becomes 0;
+ *   TAME_FINITE  dates and timestamps as timestamps, what is out of bounds NULL;
  *   TAME_CLOCK   as _DATE, _HOUR as _MOMENT; a date becomes a timestamp;
  *   TAME_ABS     numbers that have an opposite: the least integer becomes the one after it.
  */
@@ -55,6 +57,8 @@ void pv_views_relation(const char *room, const struct pv_dataset *dataset, char 
 #define PV_VIEWS_TAME_MOMENT "pgveil_tame_moment"
 #define PV_VIEWS_TAME_CLOCK "pgveil_tame_clock"
 #define PV_VIEWS_TAME_HOUR "pgveil_tame_hour"
+#define PV_VIEWS_TAME_NUMBER "pgveil_tame_number"
+#define PV_VIEWS_TAME_FINITE "pgveil_tame_finite"
 #define PV_VIEWS_TAME_ABS "pgveil_tame_abs"
 
 /*

@@ -32,6 +32,10 @@
     "CASE WHEN $1 BETWEEN -" most "::" type " AND " most "::" type " THEN $1 WHEN $1 < -" most "::" type              \
     " THEN '-Infinity' WHEN $1 > " most "::" type " AND $1 <> 'NaN' THEN 'Infinity' ELSE $1 END"
 
+#define TINY_IS_ZERO "CASE WHEN $1 BETWEEN -1e-28 AND 1e-28 THEN 0 ELSE "
+#define FINITE(type, name, zone)                                                                                      \
+    "CASE WHEN $1 BETWEEN " type " '4000-01-01" zone " BC' AND " type " '200000-01-01" zone "' THEN " name " END"
+
 #define TIMESTAMP "timestamp without time zone"
 #define TIMESTAMPTZ "timestamp with time zone"
 
@@ -61,6 +65,15 @@ static const struct tame {
     {PV_VIEWS_TAME, "macaddr", NULL, "$1"},
     {PV_VIEWS_TAME, "anyenum", NULL, NULL},
     {PV_VIEWS_TAME, "anyrange", NULL, NULL},
+    {PV_VIEWS_TAME_NUMBER, "smallint", NULL, "$1"},
+    {PV_VIEWS_TAME_NUMBER, "integer", NULL, "$1"},
+    {PV_VIEWS_TAME_NUMBER, "bigint", NULL, "$1"},
+    {PV_VIEWS_TAME_NUMBER, "numeric", NULL, NUMERIC_WITHIN},
+    {PV_VIEWS_TAME_NUMBER, "double precision", NULL, TINY_IS_ZERO FLOAT_WITHIN("float8", "1e140") " END"},
+    {PV_VIEWS_TAME_NUMBER, "real", NULL, TINY_IS_ZERO FLOAT_WITHIN("float4", "1e28") " END"},
+    {PV_VIEWS_TAME_FINITE, "date", TIMESTAMP, FINITE("date", "$1::timestamp", "")},
+    {PV_VIEWS_TAME_FINITE, TIMESTAMP, NULL, FINITE("timestamp", "$1", "")},
+    {PV_VIEWS_TAME_FINITE, TIMESTAMPTZ, NULL, FINITE("timestamptz", "$1", " 00:00+00")},
     {PV_VIEWS_TAME_DATE, "date", NULL, DATE_WITHIN},
     {PV_VIEWS_TAME_DATE, TIMESTAMP, NULL, TIMESTAMP_WITHIN},
     {PV_VIEWS_TAME_DATE, TIMESTAMPTZ, NULL, TIMESTAMPTZ_WITHIN},

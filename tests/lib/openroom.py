@@ -48,7 +48,8 @@ def people(owner="megamart", **rule):
             "aggregate_columns": [{"columns": ["income"], "functions": ["sum", "avg", "count"]},
                                   {"columns": ["id"], "functions": ["count", "count_distinct"]}],
             "scalar_functions": ["date_trunc", "extract", "date_part", "lower", "upper", "coalesce", "substr", "to_char",
-                                 "sqrt", "ln", "repeat", "nullif", "left", "chr", "round", "timezone"],
+                                 "sqrt", "ln", "repeat", "nullif", "left", "chr", "round", "timezone", "floor", "ceil",
+                                 "date", "abs"],
             "comparison_controls": {"allowed_literal_comparison_columns": ["region", "born", "age"]},
             "output_constraints": [{"column": "id", "type": "count_distinct", "minimum": PEOPLE_K}], **rule}}
 
@@ -69,7 +70,8 @@ def room():
                 "analysis_rule": {
                     "type": "aggregation", "join_columns": ["id", "ad"], "dimension_columns": ["channel", "seen_on"],
                     "aggregate_columns": [{"columns": ["cost"], "functions": ["sum", "avg", "sum_distinct"]}],
-                    "scalar_functions": ["date_trunc", "coalesce", "lower", "to_char", "extract"],
+                    "scalar_functions": ["date_trunc", "coalesce", "lower", "to_char", "extract", "date_part", "floor", "trunc", "date",
+                                         "upper"],
                     "output_constraints": [{"column": "id", "type": "count_distinct", "minimum": VISITS_K}]}},
             "public.segments": {
                 "owner": "megamart", "source": "lab.segments", "entity": "id",
