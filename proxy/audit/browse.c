@@ -56,7 +56,12 @@ walk_open(struct walk *walk, struct pv_log_reader *reader, const char *sql, bool
     if (has_since)
         pv_record_time_format(since_us < PV_BROWSE_CLOCK_US ? 0 : since_us - PV_BROWSE_CLOCK_US, walk->since);
     pv_reader_start_clock(reader);
-    status = newest_seq(reader, &walk->high);
+    status = pv_reader_refresh(reader);
+    /* One state of the live file for all stretches: what is sealed meanwhile is still where it was. */
+    if (status == PV_OK)
+        status = pv_db_exec(reader->sqlite, "BEGIN");
+    if (status == PV_OK)
+        status = newest_seq(reader, &walk->high);
     if (before_seq != 0 && before_seq <= walk->high)
         walk->high = before_seq - 1;
     if (status == PV_OK)
@@ -75,6 +80,8 @@ walk_close(struct walk *walk)
     walk->reader->deadline_ms = 0;
     (void) sqlite3_finalize(walk->rows);
     (void) sqlite3_finalize(walk->place);
+    if (sqlite3_get_autocommit(walk->reader->sqlite) == 0)
+        (void) sqlite3_exec(walk->reader->sqlite, "COMMIT", NULL, NULL, NULL);
 }
 
 /* Whether all that is left is older than what is asked for. */

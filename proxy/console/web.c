@@ -93,7 +93,7 @@ bool
 pv_console_dump(const json_t *value, struct pv_buf *out)
 {
     size_t size = json_dumpb(value, NULL, 0, JSON_COMPACT | JSON_ENCODE_ANY);
-    uint8_t *room = pv_buf_reserve(out, size);
+    uint8_t *room = size == 0 ? NULL : pv_buf_reserve(out, size);
 
     if (room == NULL || json_dumpb(value, (char *) room, size, JSON_COMPACT | JSON_ENCODE_ANY) != size)
         return false;

@@ -175,6 +175,25 @@ verifier_text_round_trips(void **state)
 }
 
 static void
+a_password_in_clear_is_checked(void **state)
+{
+    struct pv_scram_verifier verifier = verifier_of("pencil"), mock;
+
+    (void) state;
+    assert_int_equal(pv_scram_verifier_check(&verifier, pv_slice_cstr("pencil")), PV_OK);
+    assert_int_equal(pv_scram_verifier_check(&verifier, pv_slice_cstr("pencil ")), PV_AUTH);
+    assert_int_equal(pv_scram_verifier_check(&verifier, pv_slice_cstr("Pencil")), PV_AUTH);
+    assert_int_equal(pv_scram_verifier_check(&verifier, pv_slice_cstr("")), PV_INVALID);
+    assert_int_equal(pv_scram_verifier_check(&verifier, pv_slice_of("\xff", 1)), PV_INVALID);
+    /* A mock lets nobody in, not even whoever had its very keys. */
+    mock = verifier;
+    mock.is_mock = true;
+    assert_int_equal(pv_scram_verifier_check(&mock, pv_slice_cstr("pencil")), PV_AUTH);
+    verifier.stored_key[31] ^= 1;
+    assert_int_equal(pv_scram_verifier_check(&verifier, pv_slice_cstr("pencil")), PV_AUTH);
+}
+
+static void
 verifier_refusals(void **state)
 {
 #define KEYS "$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU="
@@ -514,6 +533,7 @@ main(void)
         cmocka_unit_test(rfc7677_example),
         cmocka_unit_test(verifier_text_round_trips),
         cmocka_unit_test(verifier_refusals),
+        cmocka_unit_test(a_password_in_clear_is_checked),
         cmocka_unit_test(mock_verifiers_are_steady_and_unlike),
         cmocka_unit_test(exchanges_end_as_they_should),
         cmocka_unit_test(tampered_messages_never_pass),

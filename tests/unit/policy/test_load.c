@@ -460,6 +460,11 @@ config_faults_have_their_place(void **state)
          "cannot read the folder \"absent\": No such file or directory"},
         {"\"metrics\": \"127.0.0.1:9187\"", "\"metrics\": \1\"9187\"",
          "\"metrics\" must be HOST:PORT or [V6]:PORT, not \"9187\""},
+        {"\"metrics\": \"127.0.0.1:9187\"", "\"console\": \1\"6480\"",
+         "\"console\" must be HOST:PORT or [V6]:PORT, not \"6480\""},
+        {"\"metrics\": \"127.0.0.1:9187\"", "\"console\": \1\"128.0.0.1:6480\"",
+         "\"console\" must be a loopback address (127.0.0.1:PORT, [::1]:PORT or localhost:PORT), not"
+         " \"128.0.0.1:6480\": it speaks HTTP without TLS; reach it through an SSH tunnel"},
         {"\"port\": 5433", "\1\"sslcert\": \"ca.crt\", \"port\": \1" "0",
          "\"sslcert\" and \"sslkey\" go together\n\"port\" must be between 1 and 65535"},
         {"\"workers\": 0,", "\"workers\": 0, \1\"workers\": 1,", "not valid JSON: duplicate object key near '\"workers\"'"},
