@@ -22,11 +22,12 @@ pv_api_me(struct pv_call *call)
 }
 
 bool
-pv_call_reader(struct pv_call *call, const struct pv_call_rooms *rooms, struct pv_log_reader **reader)
+pv_call_reader(struct pv_call *call, const struct pv_call_rooms *rooms, uint64_t timeout_ms,
+               struct pv_log_reader **reader)
 {
     const struct pv_log_reader_options options = {.rooms = rooms->names,
                                                   .room_count = rooms->count,
-                                                  .timeout_ms = PV_CONSOLE_READ_MS,
+                                                  .timeout_ms = timeout_ms,
                                                   .cancel = pv_crew_cancel(call->console->crew)};
     char words[256] = "";
 
@@ -174,7 +175,7 @@ pv_api_log(struct pv_call *call)
         pv_call_error(call, 503, "the query log cannot be written, so it is not shown");
         return;
     }
-    if (!pv_call_reader(call, &rooms, &reader))
+    if (!pv_call_reader(call, &rooms, PV_CONSOLE_READ_MS, &reader))
         return;
     pv_buf_put_text(&call->body, "{\"rows\":[");
     status = pv_browse_list(reader, &filter, put_row, &given, &end);
@@ -204,7 +205,7 @@ pv_api_record(struct pv_call *call)
         pv_call_error(call, 503, "the query log cannot be written, so it is not shown");
         return;
     }
-    if (!pv_call_reader(call, &rooms, &reader))
+    if (!pv_call_reader(call, &rooms, PV_CONSOLE_READ_MS, &reader))
         return;
     pv_buf_put_text(&call->body, "{\"record\":");
     status = pv_log_show(reader, seq, put_row, &given);

@@ -30,8 +30,9 @@
 /* A request's first line and headers; its body, which is a login at most. */
 #define PV_CONSOLE_HEADERS_MAX 16384
 #define PV_CONSOLE_BODY_MAX 8192
-/* One reading of the log: a list answers with what it has found by then, a summary with how far it came. */
+/* One reading of the log: a list answers with what it has found by then and can go on, a summary says how far it came. */
 #define PV_CONSOLE_READ_MS 4000u
+#define PV_CONSOLE_SUMMARY_MS 8000u
 /* Rows of a list. */
 #define PV_CONSOLE_LIST_MAX 200u
 #define PV_CONSOLE_LIST_DEFAULT 50u
@@ -157,7 +158,8 @@ struct pv_call_rooms {
     size_t count;
 };
 /* A reader of the log over these rooms; false: the call has its error. */
-bool pv_call_reader(struct pv_call *call, const struct pv_call_rooms *rooms, struct pv_log_reader **reader);
+bool pv_call_reader(struct pv_call *call, const struct pv_call_rooms *rooms, uint64_t timeout_ms,
+                    struct pv_log_reader **reader);
 /* The room that the parameter `room` names, if they audit it, or all that they audit; false: the call has its error. */
 bool pv_call_pick_rooms(struct pv_call *call, struct pv_call_rooms *rooms);
 /* Appends what jansson prints. */

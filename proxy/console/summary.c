@@ -537,7 +537,7 @@ pv_api_summary(struct pv_call *call)
         pv_call_error(call, 503, "out of memory");
         return;
     }
-    if (!pv_call_reader(call, &wish.rooms, &reader))
+    if (!pv_call_reader(call, &wish.rooms, PV_CONSOLE_SUMMARY_MS, &reader))
         return;
     status = pv_browse_scan(reader, wish.since_us, take_fact, &pass, &end);
     pv_log_reader_close(reader);
