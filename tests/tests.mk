@@ -79,6 +79,14 @@ test-clients:
 	@$(MAKE) -s --no-print-directory $(JOBS) all
 	@tests/tally "clients=CLIENTS=all $(PYTEST) -q tests/clients"
 
+# Other people's suites at a server and, at its twin, through `serve --conformance`: about ten minutes, most of them the compiling
+# of Go's on the first run. PGREGRESS=DIR runs the scripts of PostgreSQL's own src/test/regress in place of those that npm has.
+.PHONY: test-conformance
+test-conformance:
+	@tests/setup build conformance
+	@$(MAKE) -s --no-print-directory $(JOBS) all
+	@tests/tally "conformance=$(PYTEST) -q -s $(ARGS) tests/conformance"
+
 # What a statement costs beside others' proxies: about three minutes; BENCH_LONG=1 for more rounds, BENCH_ONLY for a part.
 .PHONY: bench
 bench:

@@ -47,7 +47,7 @@ static enum pv_status
 put_setting(struct pv_session *s, const char *name, const char *value)
 {
     for (size_t i = 0; i < s->setting_count; i++) {
-        if (strcmp(s->settings[i].name, name) == 0) {
+        if (strcasecmp(s->settings[i].name, name) == 0) {
             s->settings[i].value = value;
             return PV_OK;
         }
@@ -157,7 +157,22 @@ is_replication(struct pv_slice value)
     return true;
 }
 
-/* Sorts the packet's parameters; PV_DENIED: refused, and said so. */
+/* What stands in `options` is weaker than the packet's own parameters, wherever it stands: so PostgreSQL has it. */
+static enum pv_status
+take_options(struct pv_session *s, const struct pv_msg_startup *startup)
+{
+    enum pv_status status = PV_OK;
+
+    for (size_t i = 0; i < startup->param_count && status == PV_OK; i++)
+        if (pv_slice_is(startup->params[i].name, "options"))
+            status = pv_startup_options(s, startup->params[i].value, take_setting);
+    if (status != PV_INVALID)
+        return status;
+    pv_session_fatal(s, "42601", "invalid command-line argument in the startup packet's options");
+    return PV_DENIED;
+}
+
+/* Sorts the packet's parameters, `options` apart; PV_DENIED: refused, and said so. */
 static enum pv_status
 take_parameters(struct pv_session *s, const struct pv_msg_startup *startup)
 {
@@ -179,17 +194,11 @@ take_parameters(struct pv_session *s, const struct pv_msg_startup *startup)
             pv_session_fatal(s, "0A000", "replication is not supported by a clean room");
             return PV_DENIED;
         }
-        if (pv_slice_is(name, "options")) {
-            status = pv_startup_options(s, value, take_setting);
-            if (status == PV_INVALID) {
-                pv_session_fatal(s, "42601", "invalid command-line argument in the startup packet's options");
-                return PV_DENIED;
-            }
-        } else {
-            name_copy = copy_slice(s, name);
-            value_copy = copy_slice(s, value);
-            status = name_copy == NULL || value_copy == NULL ? PV_NOMEM : put_setting(s, name_copy, value_copy);
-        }
+        if (pv_slice_is(name, "options"))
+            continue;
+        name_copy = copy_slice(s, name);
+        value_copy = copy_slice(s, value);
+        status = name_copy == NULL || value_copy == NULL ? PV_NOMEM : put_setting(s, name_copy, value_copy);
         if (status != PV_OK)
             return status;
     }
@@ -488,7 +497,9 @@ take_startup(struct pv_session *s, struct pv_slice body)
         pv_session_fatal(s, "28000", "no PostgreSQL user name specified in startup packet");
         return;
     }
-    status = take_parameters(s, &startup);
+    status = take_options(s, &startup);
+    if (status == PV_OK)
+        status = take_parameters(s, &startup);
     if (status == PV_DENIED)
         return;
     if (status == PV_OK)

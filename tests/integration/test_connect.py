@@ -204,3 +204,10 @@ def test_old_tls_versions_are_refused(tls_veil):
     with pytest.raises((ssl.SSLError, ConnectionError)):
         conn.start_tls(context)
     conn.sock.close()
+
+
+# As at PostgreSQL: what stands in `options` is weaker than the packet's own parameters, wherever it stands, in any spelling.
+@pytest.mark.parametrize("params", [(("options", "-c DateStyle=German,DMY"), ("datestyle", "SQL, MDY")),
+                                    (("datestyle", "SQL, MDY"), ("options", "-c DateStyle=German,DMY"))])
+def test_options_are_weaker_than_parameters(wire, params):
+    assert w.rows(wire(params=params).ask(w.query("SHOW DateStyle"))) == [("SQL, MDY",)]
