@@ -35,4 +35,4 @@ def check(veiled, plain, expected=None, minimum=5):
     different = {name: (value, plain[name]) for name, value in ours.items() if value != plain[name]}
     assert not different, "through pgveil, plain: %r" % different
     refused = {name: value for name, value in veiled.items() if name.startswith("veil.")}
-    assert refused == (REFUSED if expected is None else expected)
+    assert refused == (REFUSED if expected is None else expected), refused

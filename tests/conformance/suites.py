@@ -12,7 +12,7 @@ import threading
 GOPATH = "/usr/share/gocode"
 ONE_AT_A_TIME = threading.Lock()  # to compile or to fetch
 # The longest that one suite may take at one end: a case that hangs is a case that fails.
-SECONDS = int(os.environ.get("CONFORMANCE_SECONDS", "300"))
+SECONDS = int(os.environ.get("CONFORMANCE_SECONDS", "900"))
 
 
 def run(command, env, cwd, log, seconds=SECONDS):
@@ -177,8 +177,8 @@ def node(package, tests, left_out=()):
         for path in sorted(glob.glob(os.path.join(folder, "test", "*.js"))):
             if os.path.basename(path) in left_out:
                 continue
-            out = run(["node", os.path.join(modules, "mocha", "bin", "_mocha"), "--exit", "--timeout", "15000", "--reporter", "./say.js", path],
-                      dict(end.env, TZ="UTC"), folder, os.path.join(folder, "log"), 90)
+            out = run(["node", os.path.join(modules, "mocha", "bin", "_mocha"), "--exit", "--timeout", "60000", "--reporter", "./say.js", path],
+                      dict(end.env, TZ="UTC"), folder, os.path.join(folder, "log"))
             for word, name in re.findall(r"^#CASE (\w+) (.*)$", out, re.M):
                 cases["%s: %s" % (os.path.basename(path), name)] = word
         return cases
@@ -221,7 +221,7 @@ def regress(end, shared, folder):
     del env["PGTZ"], env["TZ"]
     run([REGRESS, "--bindir=/usr/lib/postgresql/15/bin", "--inputdir=" + folder, "--outputdir=" + folder, "--use-existing",
          "--dbname=" + end.dbname, "--host=" + end.host, "--port=%d" % end.port, "--user=" + end.user,
-         "--dlpath=/usr/lib/postgresql/15/lib", *names], env, folder, os.path.join(folder, "log"), 2 * SECONDS)
+         "--dlpath=/usr/lib/postgresql/15/lib", *names], env, folder, os.path.join(folder, "log"), SECONDS)
     cases = {}
     for name in names:
         path = os.path.join(folder, "results", name + ".out")
