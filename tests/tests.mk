@@ -27,6 +27,7 @@ test:
 	    "unit-asan=$(MAKE) -s --no-print-directory -k $(JOBS) -Otarget FLAVOR=asan all unit" \
 	    "integration=$(MAKE) -s --no-print-directory integration" \
 	    "clients=$(PYTEST) -q tests/clients" \
+	    "limits=$(PYTEST) -q tests/limits" \
 	    "fuzz=$(MAKE) -s --no-print-directory fuzz"
 
 .PHONY: lint
@@ -87,7 +88,15 @@ test-conformance:
 	@$(MAKE) -s --no-print-directory $(JOBS) all
 	@tests/tally "conformance=$(PYTEST) -q -s $(ARGS) tests/conformance"
 
-# What a statement costs beside others' proxies: about three minutes; BENCH_LONG=1 for more rounds, BENCH_ONLY for a part.
+# The limits of `make test` at the sizes that docs/settings.md states: 5,000 clients, 1 GB to a slow reader, a million
+# statements, valgrind; about ten minutes.
+.PHONY: test-limits
+test-limits:
+	@tests/setup build test limits
+	@$(MAKE) -s --no-print-directory $(JOBS) all
+	@tests/tally "limits=LIMITS=full $(PYTEST) -q tests/limits"
+
+# What a statement costs beside others' proxies: a quarter of an hour; BENCH_LONG=1 for more rounds, BENCH_ONLY for a part.
 .PHONY: bench
 bench:
 	@tests/setup build test bench

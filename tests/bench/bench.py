@@ -1,17 +1,21 @@
 """
 What a statement costs on its way: PostgreSQL straight, pgbouncer in session and in transaction mode, HAProxy in TCP
-mode, and pgveil with a real room, strict and relaxed. Everything is started here, on loopback, and taken down at the
-end. Rounds are interleaved: each target runs once before any runs again, so that noise of the machine meets all of
-them; what the table shows are medians over the rounds. CPU is what the kernel charged to the proxy's own threads
-(/proc/PID/task/*/schedstat, nanoseconds), so it says little about how busy the machine was.
+mode, and pgveil with a real room, its log strict and relaxed, with a server connection a client and in transaction
+pooling. Everything is started here, on loopback, and taken down at the end. Where there are two cores the proxies are
+pinned to the last one, PostgreSQL and the clients to the others. Rounds are interleaved: each target runs once before
+any runs again, so that noise of the machine meets all of them; what the table shows are medians over the rounds. CPU is
+what the kernel charged to the proxy's own threads (/proc/PID/task/*/schedstat, nanoseconds), so it says little about how
+busy the machine was.
 
-BENCH_LONG=1 takes ten times as many transactions and more rounds, and adds 5,000 idle clients; BENCH_ROUNDS says how many rounds;
-BENCH_ONLY=word,word narrows the parts, and then nothing is written.
+It keeps to a quarter of an hour: no further round begins once BENCH_SECONDS (720) are over. BENCH_LONG=1 takes ten
+times as many transactions and more rounds, and all the time it needs; BENCH_ROUNDS says how many rounds; BENCH_ONLY=word,word
+narrows the parts, and then nothing is written.
 """
 import atexit
 import os
 import platform
 import re
+import resource
 import shutil
 import signal
 import statistics
@@ -29,8 +33,13 @@ from tests.lib.pgveil import BINARY, Pgveil  # noqa: E402
 LONG = os.environ.get("BENCH_LONG", "") not in ("", "0")
 ONLY = [name for name in os.environ.get("BENCH_ONLY", "").split(",") if name]
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "7" if LONG else "2"))
-ROWS = 1000000 if LONG else 200000
-IDLE = [1000, 5000] if LONG else [1000]
+SECONDS = float(os.environ.get("BENCH_SECONDS", "1e9" if LONG else "720"))
+ROWS = 1000000
+MASKED_ROWS = 200000
+IDLE = [1000, 5000]
+RATE = 300  # transactions a second of the latency part: what each target can hold
+CORES = sorted(os.sched_getaffinity(0))
+PROXY_CORES, OTHER_CORES = (CORES[-1:], CORES[:-1]) if len(CORES) > 1 else (CORES, CORES)
 USER, PASSWORD, UPSTREAM_PASSWORD = "alice", "bench", "bench-upstream"
 
 # pgbench puts the number in: no text comes twice.
@@ -58,7 +67,8 @@ FROM generate_series(1, 20000) AS n;
 CREATE INDEX ON public.orders (bought_at);
 CREATE TABLE public.people (id integer PRIMARY KEY, email text, born date, postcode text, income integer);
 INSERT INTO public.people SELECT n, 'p' || n || '@example.com', date '1950-01-01' + mod(n, 20000), 'PC' || mod(n, 9973),
-    mod(n, 100000) FROM generate_series(1, %(rows)d) AS n;
+    mod(n, 100000) FROM generate_series(1, %(masked_rows)d) AS n;
+CREATE VIEW public.people_plain AS SELECT * FROM public.people;
 CREATE TABLE public.stream (id integer PRIMARY KEY, a bigint, b text, c date);
 INSERT INTO public.stream SELECT n, n * 7919::bigint, 'row number ' || n, date '2020-01-01' + mod(n, 1000)
 FROM generate_series(1, %(rows)d) AS n;
@@ -74,8 +84,7 @@ def room(name):
         "branches": {"type": "analytical", "sql": "SELECT count(*) FROM pgbench_branches"},
         "stream": {"type": "list", "sql": "SELECT id, a, b, c FROM public.stream"},
         "masked": {"type": "list", "sql": "SELECT id, email, born, postcode, income FROM public.people"},
-        "unmasked": {"type": "list", "sql": "SELECT id, a, b, c FROM public.stream WHERE id <= :n",
-                     "parameters": {"n": {"type": "integer"}}},
+        "unmasked": {"type": "list", "sql": "SELECT id, email, born, postcode, income FROM public.people_plain"},
         "orders_by": {"type": "analytical", "open": True, "datasets": ["public.orders"]},
     }
     # A list that is long enough for the search through it to show.
@@ -96,6 +105,8 @@ def room(name):
                 "id": {"category": 3}, "email": {"category": 3, "mask": "email_domain"},
                 "born": {"category": 3, "mask": {"truncate_date": "year"}},
                 "postcode": {"category": 3, "mask": {"prefix": 3}}, "income": {"category": 3, "mask": {"bucket": 1000}}}},
+            "public.people_plain": {"owner": "acme", "source": "public.people", "columns": {
+                name: plain for name in ("id", "email", "born", "postcode", "income")}},
             "public.orders": {"owner": "acme", "entity": "customer", "columns": {
                 name: plain for name in ("id", "customer", "region", "channel", "bought_at", "amount")},
                 "analysis_rule": {
@@ -141,8 +152,14 @@ def in_folder(folder, name, text, mode=0o600):
     return path
 
 
+def pin(pid, cores):
+    """All threads of a process; those that it starts later inherit it."""
+    for task in os.listdir("/proc/%d/task" % pid):
+        os.sched_setaffinity(int(task), cores)
+
+
 def spawn(command, folder, name, as_user=None):
-    prefix = ["setpriv", "--pdeathsig", "KILL"]
+    prefix = ["taskset", "-c", ",".join(map(str, PROXY_CORES)), "setpriv", "--pdeathsig", "KILL"]
     if as_user and os.getuid() == 0:
         prefix += ["--reuid", as_user, "--regid", as_user, "--init-groups"]
         subprocess.run(["chown", "-R", as_user, folder], check=True)
@@ -205,15 +222,19 @@ backend out
     return Target("haproxy tcp", port, "bench_user", PASSWORD, "bench", process)
 
 
-def pgveil(cluster, durability, cert, more=None):
+def pgveil(cluster, durability, cert, more=None, is_pooled=False):
     upstream = {"host": "127.0.0.1", "port": cluster.port, "dbname": "bench", "user": "pgveil",
                 "password": UPSTREAM_PASSWORD, "sslmode": "disable"}
     config = {"workers": 1, "audit": {"durability": durability}, "tls": {"cert": cert[0], "key": cert[1]}}
+    config["pool"] = {"mode": "transaction" if is_pooled else "session"}
     config.update(more or {})
-    veil = Pgveil([room(durability)], {USER: {"password": PASSWORD}}, upstream, config)
+    name = durability + ("_pooled" if is_pooled else "")
+    veil = Pgveil([room(name)], {USER: {"password": PASSWORD}}, upstream, config)
     veil.provision()
     veil.start()
-    target = Target("pgveil " + durability, veil.port, USER, PASSWORD, durability, pid=veil.process.pid)
+    pin(veil.process.pid, PROXY_CORES)
+    target = Target("pgveil %s%s" % (durability, ", pooled" if is_pooled else ""), veil.port, USER, PASSWORD, name,
+                    pid=veil.process.pid)
     target.veil = veil
     return target
 
@@ -251,7 +272,7 @@ def run_pgbench(target, args, script=None, env=None):
 def statements(mode, clients, script=None, env=None):
     """A fixed number of transactions; what the logins cost (a run of one transaction a client) is taken off."""
     def measure(target):
-        total = (800 if "strict" in target.name else 6000) * (10 if LONG else 1)
+        total = (600 if "strict" in target.name else 3000) * (10 if LONG else 1)
         args = ["-M", mode, "-c", str(clients), "-j", "1", "-t"]
         more = env(target) if env else None
         few, _, few_cpu, _ = run_pgbench(target, args + ["1"], script, more)
@@ -270,21 +291,43 @@ def over_tls(target):
     return dict(target.env, PGSSLMODE="require")
 
 
-def streamed(sql):
+def storm(target):
+    """All clients at once: how many are served a second, from the first connect to the last answer."""
+    clients = 100
+    count, _, cpu, seconds = run_pgbench(target, ["-c", str(clients), "-j", "1", "-t", "1"])
+    return {"tps": count / seconds, "cpu_us": cpu / count}
+
+
+def latency(target):
+    """Percentiles at a fixed rate: of the time from when a transaction was due to its end."""
+    with tempfile.TemporaryDirectory(prefix="pgveil-bench-") as folder:
+        prefix = os.path.join(folder, "log")
+        run_pgbench(target, ["-c", "8", "-j", "1", "-R", str(RATE), "-T", "6", "-l", "--log-prefix", prefix])
+        found = []
+        for name in os.listdir(folder):
+            with open(os.path.join(folder, name)) as lines:
+                # client, transaction, time, script, second, microsecond, lag: time counts from when it was due.
+                found += [int(line.split()[2]) for line in lines]
+    found.sort()
+    return {"p%g" % part: found[min(len(found) - 1, int(len(found) * part / 100))] for part in (50, 95, 99, 99.9)}
+
+
+def streamed(sql, rows=ROWS):
     def measure(target):
         before, began = target.cpu_us(), time.monotonic()
         done = subprocess.run([os.path.join(BIN, "psql"), "-XAtq", "-c", sql], env=target.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         if done.returncode != 0:
             raise RuntimeError("%s: %s" % (target.name, done.stderr.decode()))
         seconds = time.monotonic() - began
-        return {"tps": ROWS / seconds, "cpu_us": (target.cpu_us() - before) / ROWS}
+        return {"tps": rows / seconds, "cpu_us": (target.cpu_us() - before) / rows}
     return measure
 
 
-def idle_memory(count):
+def idle_memory(count, sslmode="disable"):
+    """Clients that logged in and wait."""
     def measure(target):
         import psycopg
-        info = {"host": "127.0.0.1", "port": target.port, "user": target.env["PGUSER"], "sslmode": "disable",
+        info = {"host": "127.0.0.1", "port": target.port, "user": target.env["PGUSER"], "sslmode": sslmode,
                 "password": PASSWORD, "dbname": target.env["PGDATABASE"], "gssencmode": "disable"}
         before = target.memory_kib()
         opened = []
@@ -303,6 +346,8 @@ def idle_memory(count):
 
 def parts(folder):
     report = in_folder(folder, "report.sql", "\\set x random(1, 1000000000)\n" + REPORT + ";\n", 0o644)
+    first = in_folder(folder, "first.sql", "\\set x random(1, 1000000000)\n"
+                      "SELECT abalance AS a:x FROM pgbench_accounts WHERE aid = 17;\n", 0o644)
     whole = [("simple", c) for c in (1, 8, 32)] + [("extended", c) for c in (1, 8, 32)] + \
         [("prepared", c) for c in (1, 8, 32)]
     found = []
@@ -311,25 +356,42 @@ def parts(folder):
                       statements(mode, clients), "all"))
     found += [
         ("pgbench -S, simple, 8 clients, TLS to the client", statements("simple", 8, None, over_tls), "tls"),
+        ("pgbench -S, extended, 8 clients, TLS to the client", statements("extended", 8, None, over_tls), "tls"),
+        ("first sight: pgbench's statement, each text new, 1 client", statements("simple", 1, first), "all"),
         ("first sight: 15-line report, each text new, 1 client", statements("simple", 1, report), "all"),
+        ("latency at %d transactions a second, 8 clients" % RATE, latency, "all"),
         ("connects (login and one statement)", connects, "all"),
+        ("reconnect storm: 100 clients at once, one statement each", storm, "all"),
         ("connects over TLS", lambda target: connects(target, over_tls), "tls"),
         ("%d rows by SELECT" % ROWS, streamed("SELECT id, a, b, c FROM public.stream"), "all"),
         ("%d rows by COPY TO STDOUT" % ROWS,
          streamed("COPY (SELECT id, a, b, c FROM public.stream) TO STDOUT"), "all"),
-        ("%d masked rows by COPY (others: the plain table)" % ROWS,
-         streamed("COPY (SELECT id, email, born, postcode, income FROM public.people) TO STDOUT"), "all"),
+        ("%d masked rows by COPY" % MASKED_ROWS,
+         streamed("COPY (SELECT id, email, born, postcode, income FROM public.people) TO STDOUT", MASKED_ROWS), "veil"),
+        ("the same %d rows by COPY, unmasked" % MASKED_ROWS,
+         streamed("COPY (SELECT id, email, born, postcode, income FROM public.people_plain) TO STDOUT", MASKED_ROWS), "all"),
     ]
     for count in IDLE:
-        found.append(("%d idle clients: KiB each" % count, idle_memory(count), "memory"))
+        found.append(("%d idle clients: KiB each" % count, idle_memory(count), "memory" if count <= 1000 else "many"))
+        found.append(("%d idle clients over TLS: KiB each" % count, idle_memory(count, "require"),
+                      "memory-tls" if count <= 1000 else "none"))
     return found
 
 
 def applies(target, to):
+    if to == "none":
+        return False
+    if to == "memory-tls":
+        return "strict" not in target.name and applies(target, "tls")
     if to == "tls":
         return not target.name.startswith("haproxy") and target.pid is not None
+    if to == "veil":
+        return target.name.startswith("pgveil")
     if to == "memory":
-        return target.pid is not None and target.name != "pgveil relaxed"
+        # Not PostgreSQL with thousands of processes for those that hold a server connection a client.
+        return target.pid is not None and "strict" not in target.name
+    if to == "many":
+        return target.name in ("pgbouncer session", "pgbouncer transaction", "pgveil relaxed, pooled")
     return True
 
 
@@ -357,44 +419,64 @@ def show(value):
     return "%.0f" % value if value >= 1000 else "%.1f" % value if value >= 10 else "%.2f" % value
 
 
+def base_of(results, column):
+    """What ratios are against: pgbouncer in transaction mode, or in session mode where that one could not."""
+    for name in ("pgbouncer transaction", "pgbouncer session"):
+        found = median(results.get(name, []), column)
+        if found:
+            return name, found
+    return "pgbouncer", None
+
+
+HEADS = {
+    "kib": ("KiB a client (PSS)",),
+    "cpu_us": ("a second", "proxy CPU, us each"),
+    "p50": ("p50 ms", "p95 ms", "p99 ms", "p99.9 ms"),
+}
+
+
 def write_part(out, name, targets, results):
     out.append("### %s\n" % name)
-    is_memory = "KiB" in name
-    base = median(results.get("pgbouncer session", []), "kib" if is_memory else "cpu_us")
-    if is_memory:
-        out += ["| target | KiB a client (PSS) | against pgbouncer session |", "| --- | ---: | ---: |"]
-    else:
-        out += ["| target | a second | proxy CPU, us each | CPU against pgbouncer session |",
-                "| --- | ---: | ---: | ---: |"]
+    kind = next((kind for kind in HEADS for rows in results.values() if kind in rows[0]), "cpu_us")
+    base_name, base = base_of(results, kind)
+    heads = list(HEADS[kind])
+    if kind != "p50" and base:
+        heads.append("%s against %s" % ("KiB" if kind == "kib" else "CPU", base_name))
+    out += ["| target | %s |" % " | ".join(heads), "| --- |%s" % (" ---: |" * len(heads))]
     for target in targets:
         rows = results.get(target.name)
         if not rows:
             continue
+        cost = median(rows, kind)
         if "failed" in rows[0]:
-            out.append("| %s | could not: %s |%s" % (target.name, rows[0]["failed"], " |" if is_memory else " | |"))
-            continue
-        cost = median(rows, "kib" if is_memory else "cpu_us")
-        ratio = show(cost / base) if base and target.pid is not None else "-"
-        if is_memory:
-            out.append("| %s | %s | %s |" % (target.name, show(cost), ratio))
+            cells = ["could not: " + rows[0]["failed"]] + [""] * (len(heads) - 1)
+        elif kind == "p50":
+            cells = ["%.2f" % (median(rows, column) / 1000) for column in ("p50", "p95", "p99", "p99.9")]
+        elif kind == "kib":
+            cells = [show(cost)]
         else:
-            out.append("| %s | %s | %s | %s |" % (target.name, show(median(rows, "tps")),
-                                                  show(cost) if target.pid is not None else "-", ratio))
+            cells = [show(median(rows, "tps")), show(cost) if target.pid is not None else "-"]
+        if len(cells) < len(heads):
+            cells.append(show(cost / base) if target.pid is not None else "-")
+        out.append("| %s | %s |" % (target.name, " | ".join(cells)))
     out.append("")
 
 
-def write_results(targets, measured, path, versions):
+def write_results(targets, measured, path, versions, loads):
     out = ["# What a statement costs through pgveil and through others\n",
            "Made by `%smake bench` on %s (%s)." % (
                "".join("%s=%s " % (name, os.environ[name]) for name in ("BENCH_LONG", "BENCH_ROUNDS")
                        if name in os.environ), time.strftime("%Y-%m-%d"), machine()),
-           "%s. One thread each for every proxy but pgveil's log writer; plain TCP on loopback unless TLS is named; "
-           "PostgreSQL, client and proxies share the machine's cores, so \"a second\" says how they share them and "
-           "\"CPU\" what the proxy itself took, logins taken off. Medians of %d interleaved rounds." % (versions, ROUNDS),
+           "%s. One thread each for every proxy but pgveil's log writer; proxies are pinned to core %s, PostgreSQL and "
+           "the clients to core %s; plain TCP on loopback unless TLS is named. \"A second\" says how they share the "
+           "machine, \"CPU\" what the proxy itself took, logins taken off. Medians of %d interleaved rounds, of one for "
+           "memory." % (versions, ",".join(map(str, PROXY_CORES)), ",".join(map(str, OTHER_CORES)), ROUNDS),
            "pgveil parses, judges, rewrites, logs and masks; pgbouncer and HAProxy pass bytes on. pgveil's CPU includes "
-           "the writing of its query log (two records a statement), strict: on disk before the statement and before "
-           "its end; a pgbouncer in transaction mode shares server connections, pgveil gives each client its own.",
-           "On a machine that does other things beside, rows wander by half: read the ratios, as round numbers.\n"]
+           "the writing of its query log; strict: on disk before the statement reaches the database and before the "
+           "client sees its end. pgveil gives each client a server connection, or, pooled, shares them as pgbouncer "
+           "does in transaction mode.",
+           "Load of the machine by others: %s at the start, %s at the end (1, 5, 15 minutes). Where that is not far below "
+           "one, rows wander by half: read the ratios, as round numbers.\n" % tuple(loads)]
     for name, _, _ in measured["order"]:
         if name in measured:
             write_part(out, name, targets, measured[name])
@@ -407,20 +489,43 @@ def version(*command):
     return (done.stdout or done.stderr).strip().splitlines()[0]
 
 
+def measure_part(name, measure, targets, results, ends):
+    """Each target once more; what failed once is not tried again."""
+    for target in targets:
+        rows = results.setdefault(target.name, [])
+        if rows and "failed" in rows[0]:
+            continue
+        try:
+            rows.append(measure(target) if time.monotonic() < ends else {"failed": "the time was over"})
+        except (RuntimeError, OSError) as reason:
+            rows[:] = [{"failed": str(reason).strip().splitlines()[-1][:160]}]
+    print("%s:" % name)
+    for target in targets:
+        row = results[target.name][-1]
+        print("   %-22s %s" % (target.name, "  ".join(
+            "%s %s" % (key, value if key == "failed" else show(value)) for key, value in row.items())))
+    sys.stdout.flush()
+
+
 def main():
     # What was started here ends with it, however it ends.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = tempfile.mkdtemp(prefix="pgveil-bench-")
     os.chmod(folder, 0o755)
     atexit.register(shutil.rmtree, folder, True)
-    cluster = Cluster({"max_connections": str(2 * max(IDLE) + 300), "shared_buffers": "256MB", "log_statement": "none",
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    loads = ["%.1f %.1f %.1f" % os.getloadavg()]
+    # What is started from here is pinned with us; proxies are pinned apart.
+    os.sched_setaffinity(0, OTHER_CORES)
+    ends = time.monotonic() + SECONDS
+    cluster = Cluster({"max_connections": "2500", "shared_buffers": "256MB", "log_statement": "none",
                        "log_connections": "off", "ssl": "on"})
     cluster.psql("CREATE ROLE pgveil LOGIN CREATEROLE PASSWORD '%s'; CREATE ROLE bench_user LOGIN PASSWORD '%s';"
                  % (UPSTREAM_PASSWORD, PASSWORD), "postgres")
     cluster.psql("CREATE DATABASE bench", "postgres")
     subprocess.run([os.path.join(BIN, "pgbench"), "-i", "-q", "-s", "10", "-h", cluster.socket_dir, "-p",
                     str(cluster.port), "-U", "postgres", "bench"], check=True, capture_output=True)
-    cluster.psql(SCHEMA % {"rows": ROWS}, "bench")
+    cluster.psql(SCHEMA % {"rows": ROWS, "masked_rows": MASKED_ROWS}, "bench")
     cluster.psql("REVOKE TEMPORARY ON DATABASE bench FROM PUBLIC; GRANT CREATE ON DATABASE bench TO pgveil;"
                  "GRANT SELECT ON ALL TABLES IN SCHEMA public TO bench_user;"
                  "GRANT SELECT ON ALL TABLES IN SCHEMA public TO pgveil WITH GRANT OPTION;", "bench")
@@ -433,33 +538,21 @@ def main():
     if shutil.which("haproxy"):
         targets.append(haproxy(cluster, folder))
         versions.append(version("haproxy", "-v").split(" https")[0])
-    targets += [pgveil(cluster, durability, cert) for durability in ("relaxed", "strict")]
+    targets += [pgveil(cluster, durability, cert, None, is_pooled) for is_pooled in (False, True)
+                for durability in ("relaxed", "strict")]
     for target in targets:
         wait_open(target)
     measured = {"order": parts(folder)}
-    for name, measure, to in measured["order"]:
-        if ONLY and not any(word in name for word in ONLY):
-            continue
-        results = measured[name] = {}
-        for round_at in range(1 if to == "memory" else ROUNDS):
-            for target in targets:
-                if not applies(target, to) or (round_at and results[target.name] and "failed" in results[target.name][0]):
-                    continue
-                try:
-                    row = measure(target)
-                except (RuntimeError, OSError) as reason:
-                    row = {"failed": str(reason).strip().splitlines()[-1][:160]}
-                results.setdefault(target.name, []).append(row)
-        print("%s:" % name)
-        for target in targets:
-            if target.name in results:
-                print("   %-22s %s" % (target.name, "  ".join(
-                    "%s %s" % (key, results[target.name][0][key] if key == "failed" else
-                               show(median(results[target.name], key))) for key in results[target.name][0])))
-        sys.stdout.flush()
+    # A whole round before the next: what does not fit into the time any more is a later round.
+    for round_at in range(ROUNDS):
+        for name, measure, to in measured["order"]:
+            if (ONLY and not any(word in name for word in ONLY)) or (round_at and ("KiB" in name or time.monotonic() > ends)):
+                continue
+            measure_part(name, measure, [target for target in targets if applies(target, to)],
+                         measured.setdefault(name, {}), ends + SECONDS / 3)
     if not ONLY:
         write_results(targets, measured, os.environ.get("BENCH_RESULTS", os.path.join(TOP, "tests", "bench", "RESULTS.md")),
-                      "; ".join(versions))
+                      "; ".join(versions), loads + ["%.1f %.1f %.1f" % os.getloadavg()])
     for target in targets:
         if hasattr(target, "veil"):
             target.veil.stop()
