@@ -54,16 +54,19 @@ pv_request_run(struct pv_request *r)
     return r->run_at < r->run_count ? &r->runs[r->run_at] : NULL;
 }
 
+static bool
+is_quick(const struct pv_request *r)
+{
+    return r->kind == PV_REQUEST_PARSE || r->kind == PV_REQUEST_BIND || r->kind == PV_REQUEST_DESCRIBE ||
+           r->kind == PV_REQUEST_CLOSE || r->kind == PV_REQUEST_FLUSH;
+}
+
 struct pv_request *
 pv_request_running(const struct pv_session *s)
 {
-    struct pv_request *r = s->head;
+    struct pv_request *r = s->not_passed;
 
-    while (r != NULL && r->is_sent &&
-           (r->kind == PV_REQUEST_PARSE || r->kind == PV_REQUEST_BIND || r->kind == PV_REQUEST_DESCRIBE ||
-            r->kind == PV_REQUEST_CLOSE || r->kind == PV_REQUEST_FLUSH))
-        r = r->next;
-    return r != NULL && r->is_sent && !r->has_failed ? r : NULL;
+    return r != NULL && r->is_sent && !is_quick(r) && !r->has_failed ? r : NULL;
 }
 
 static bool
@@ -77,16 +80,7 @@ is_watched(const struct pv_request *r)
 bool
 pv_request_needs_flush(const struct pv_session *s, const struct pv_request *r)
 {
-    bool is_behind = false, is_found = is_watched(r);
-
-    for (const struct pv_request *before = s->tail; before != NULL && before->kind != PV_REQUEST_SYNC &&
-                                                    before->kind != PV_REQUEST_QUERY && !(is_behind && is_found);
-         before = before->previous)
-        if (before->kind == PV_REQUEST_EXECUTE) {
-            is_behind = true;
-            is_found = is_found || is_watched(before);
-        }
-    return is_behind && is_found;
+    return s->execute_count > 0 && s->has_segment_run && (s->is_segment_watched || is_watched(r));
 }
 
 #define SUM_MS_MAX (UINT64_C(1) << 40)
@@ -106,9 +100,12 @@ timeout_of(const struct pv_request *r)
 void
 pv_request_start_clock(struct pv_session *s)
 {
-    struct pv_request *r = pv_request_running(s);
+    struct pv_request *r;
     uint64_t timeout_ms;
 
+    while (s->not_passed != NULL && s->not_passed->is_sent && is_quick(s->not_passed))
+        s->not_passed = s->not_passed->next;
+    r = pv_request_running(s);
     pv_govern_head(s);
     if (r == NULL || r->kind == PV_REQUEST_SYNC || r->deadline_us != INT64_MAX)
         return;
@@ -133,10 +130,19 @@ pv_request_push(struct pv_session *s, struct pv_request *r)
     s->tail = r;
     if (s->unsent == NULL)
         s->unsent = r;
+    if (s->not_passed == NULL)
+        s->not_passed = r;
     s->request_count++;
     s->reset_count += r->is_reset ? 1 : 0;
     r->may_move_path = pv_names_may_move_path(r);
     s->path_count += r->may_move_path ? 1 : 0;
+    if (r->kind == PV_REQUEST_SYNC || r->kind == PV_REQUEST_QUERY)
+        s->has_segment_run = s->is_segment_watched = false;
+    if (r->kind == PV_REQUEST_EXECUTE) {
+        s->execute_count++;
+        s->has_segment_run = true;
+        s->is_segment_watched = s->is_segment_watched || is_watched(r);
+    }
     if (r->kind == PV_REQUEST_SYNC)
         s->is_segment_open = false;
     else if (r->kind != PV_REQUEST_QUERY && r->kind != PV_REQUEST_FLUSH)
@@ -160,6 +166,8 @@ pv_request_insert_sent(struct pv_session *s, struct pv_request *before, struct p
         s->tail = r;
     else
         before->previous = r;
+    if (s->not_passed == before)
+        s->not_passed = r;
     s->request_count++;
 }
 
@@ -176,9 +184,12 @@ unlink_request(struct pv_session *s, struct pv_request *r)
         r->next->previous = r->previous;
     if (s->unsent == r)
         s->unsent = r->next;
+    if (s->not_passed == r)
+        s->not_passed = r->next;
     if (!r->is_sent)
         s->unsent_bytes -= pv_buf_len(&r->bytes);
     s->request_count--;
+    s->execute_count -= r->kind == PV_REQUEST_EXECUTE ? 1 : 0;
     s->reset_count -= r->is_reset ? 1 : 0;
     s->path_count -= r->may_move_path ? 1 : 0;
     pv_request_free(r);

@@ -299,9 +299,11 @@ struct pv_session {
 
     /* requests */
     struct pv_request *head, *tail, *unsent;
-    size_t request_count, reset_count, path_count;
+    struct pv_request *not_passed; /* the first that is neither known to take no time nor sent (pv_request_running); NULL: none */
+    size_t request_count, execute_count, reset_count, path_count;
     bool is_doomed;       /* a message of this segment is bound to fail: all until Sync is dropped */
     bool is_segment_open; /* extended messages since the last Sync */
+    bool has_segment_run, is_segment_watched; /* an Execute among them; one that has a time or reads data */
     bool is_cancel_pending;
     char segment_sqlstate[6]; /* of the error that skips the segment; "" none */
     size_t server_row_left;   /* of a DataRow or CopyData that streams */
