@@ -496,7 +496,8 @@ is_kept(const struct entry *entry)
              decision->kind != PV_KIND_BEGIN && decision->kind != PV_KIND_COMMIT &&
              decision->kind != PV_KIND_ROLLBACK) ||
             decision->reason == PV_REASON_INTERNAL || decision->reason == PV_REASON_EXPIRED ||
-            decision->setting != NULL || decision->name != NULL || decision->is_of_session)
+            decision->setting != NULL || decision->name != NULL || decision->is_of_session ||
+            decision->is_of_peers)
             return false;
     }
     return true;

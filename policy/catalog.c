@@ -412,7 +412,9 @@ add_function(struct maker *maker, const struct pv_catalog_function *function)
 
     pv_buf_put_text(&sql, "CREATE FUNCTION ");
     put_catalog(&sql, maker, function->name);
-    pv_buf_printf(&sql, "(%s) RETURNS %s LANGUAGE %s PARALLEL RESTRICTED%s%s", function->arguments, function->returns,
+    pv_buf_printf(&sql, "(%s) RETURNS ", function->arguments);
+    put_filled(&sql, maker, function->returns, strlen(function->returns));
+    pv_buf_printf(&sql, " LANGUAGE %s PARALLEL RESTRICTED%s%s",
                   is_block ? "plpgsql VOLATILE SET search_path = pg_catalog, pg_temp" : "sql STABLE",
                   function->is_strict ? " STRICT" : "", is_block ? " AS $body$" : " RETURN ");
     put_filled(&sql, maker, function->body, strlen(function->body));

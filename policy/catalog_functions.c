@@ -358,12 +358,26 @@ const struct pv_catalog_function pv_catalog_functions[] = {
     {"inet_server_port", "", "integer", "NULL::integer", false},
     {"pg_postmaster_start_time", "", "timestamptz", "NULL::timestamptz", false},
     {"pg_conf_load_time", "", "timestamptz", "NULL::timestamptz", false},
-    /* All of a room's sessions share one login, so the database cannot tell whose another session is: one's own alone. */
-    {"pg_cancel_backend", "integer", "boolean",
-     "CASE WHEN $1 = pg_backend_pid() THEN pg_catalog.pg_cancel_backend($1) ELSE false END", false},
-    {"pg_terminate_backend", "integer", "boolean",
-     "CASE WHEN $1 = pg_backend_pid() THEN pg_catalog.pg_terminate_backend($1) ELSE false END", false},
-    {"pg_terminate_backend", "integer, bigint", "boolean",
-     "CASE WHEN $1 = pg_backend_pid() THEN pg_catalog.pg_terminate_backend($1) ELSE false END", false},
+    /*
+     * All of a room's sessions share one login, so the database cannot tell whose another session is: the proxy says which
+     * are the caller's, this one first, and carries the signal. A cancel of one's own is the server's, or it would be late.
+     */
+    {"pgveil_signal", "integer, integer[], boolean", "boolean",
+     "BEGIN IF $1 = $2[1] THEN RETURN CASE WHEN $3 THEN pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid()) ELSE "
+     "pg_catalog.pg_cancel_backend(pg_catalog.pg_backend_pid()) END; ELSIF $1 = ANY ($2) THEN RAISE INFO USING ERRCODE = '"
+     PV_VIEWS_SIGNAL_SQLSTATE "', MESSAGE = format('pgveil: %s %s', CASE WHEN $3 THEN 'end' ELSE 'cancel' END, $1); RETURN true; "
+     "END IF; RAISE WARNING USING MESSAGE = format('PID %s is not a PostgreSQL backend process', $1); RETURN false; END",
+     true},
+    {"pg_cancel_backend", "integer, integer[]", "boolean", "BEGIN RETURN {cat}.pgveil_signal($1, $2, false); END", true},
+    {"pg_terminate_backend", "integer, integer[]", "boolean", "BEGIN RETURN {cat}.pgveil_signal($1, $2, true); END", true},
+    {"pg_terminate_backend", "integer, bigint, integer[]", "boolean", "BEGIN RETURN {cat}.pgveil_signal($1, $3, true); END", true},
+    {"pgveil_activity", "json", "SETOF {cat}.pg_stat_activity",
+     "BEGIN RETURN QUERY SELECT d.oid, d.datname, x.pid, NULL::integer, m.oid, x.usr, x.app, NULL::inet, NULL::text, NULL::integer, "
+     "to_timestamp(x.began / 1e6), NULL::timestamptz, CASE WHEN x.asked > 0 THEN to_timestamp(x.asked / 1e6) END, "
+     "CASE WHEN x.asked > 0 THEN to_timestamp(x.asked / 1e6) END, CASE WHEN x.query = '' THEN 'Client' END, "
+     "CASE WHEN x.query = '' THEN 'ClientRead' END, x.state, NULL::xid, NULL::xid, NULL::bigint, x.query, 'client backend'::text "
+     "FROM json_to_recordset($1) AS x(pid integer, usr name, app text, state text, query text, began bigint, asked bigint) "
+     "CROSS JOIN {cat}.pg_database AS d CROSS JOIN {cat}.pgveil_me AS m; END",
+     true},
 };
 const size_t pv_catalog_function_count = PV_COUNT_OF(pv_catalog_functions);

@@ -109,6 +109,22 @@ struct pv_prepared_facts {
 
 struct pv_trace;
 
+/* A session of the caller's own, the one that asks among them. Texts are never NULL. */
+struct pv_peer {
+    uint64_t session;
+    uint32_t pid; /* as its client knows it */
+    const char *user, *application;
+    const char *state; /* pg_stat_activity's words; static */
+    const char *query; /* what runs; "": nothing does */
+    int64_t started_us, query_us; /* 0: nothing runs */
+};
+
+struct pv_peers {
+    const struct pv_peer *list;
+    size_t count;
+    uint64_t own; /* which of them asks */
+};
+
 struct pv_caller {
     const struct pv_policy *policy;
     const struct pv_room *room;
@@ -119,6 +135,7 @@ struct pv_caller {
     struct pv_names search_path; /* published schemas, in order; pg_catalog always comes first by itself */
     int64_t now_us;      /* microseconds since 1970-01-01 UTC */
     uint32_t backend_pid; /* as the client knows it, where that is not its server's; 0: it is */
+    struct pv_peers peers; /* for decisions that are is_of_peers; none: not looked at yet */
     bool is_conformance; /* --conformance: every statement is answered */
     bool is_backslashed; /* conformance only: standard_conforming_strings is off, so we cannot read what is sent */
     /* EXECUTE name: NULL when the session has no such statement. */
@@ -176,6 +193,7 @@ struct pv_decision {
     const uint32_t *parameter_oids;               /* by $n - 1: what Parse must declare; 0: as the client did */
     size_t parameter_count;
     bool is_of_session;   /* it holds what only this session has: no other may be given it */
+    bool is_of_peers;     /* it speaks of the caller's sessions: judge it with `peers` as they are when it runs */
     bool is_redacted;     /* errors get a general message, notices are dropped */
     uint64_t timeout_ms;  /* 0: none */
     const char *name;     /* PREPARE, EXECUTE, DEALLOCATE, DECLARE, FETCH, MOVE, CLOSE, SAVEPOINT..., LISTEN */

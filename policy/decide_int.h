@@ -108,6 +108,12 @@ Node *pv_make_path(struct pv_trial *trial, bool with_implicit);
 
 /* pg_settings with the settings that are kept outside of the server. Inside pv_sql_guard. */
 Node *pv_own_settings(struct pv_trial *trial, Alias *alias);
+/* pg_stat_activity with the caller's own sessions. Inside pv_sql_guard. */
+Node *pv_own_activity(struct pv_trial *trial, Alias *alias);
+/* The caller's process ids as an array, that of this session first; likewise. */
+Node *pv_own_pids(struct pv_trial *trial);
+/* This session's, where its server's is another: sessions that share servers. */
+Node *pv_own_pid(struct pv_trial *trial);
 /* The search_path as SHOW gives it. */
 const char *pv_path_text(struct pv_trial *trial);
 /* Makes the decision that of a SET search_path where the whole statement is such a set_config call. */

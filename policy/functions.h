@@ -17,6 +17,7 @@ enum pv_function_class {
     PV_FN_CATALOG,   /* about catalogs, types, sessions: refused together with data */
     PV_FN_REDIRECT,  /* our own function of the same name in the room's catalog schema stands in */
     PV_FN_ON_PATH,   /* likewise, with the caller's search_path as a further argument */
+    PV_FN_SIGNAL,    /* likewise, with the caller's own sessions */
     PV_FN_DATABASE,  /* current_database: the room's name */
     PV_FN_USER,      /* current_user and kin: the user's name */
     PV_FN_SCHEMA,    /* current_schema */

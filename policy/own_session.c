@@ -1,3 +1,5 @@
+#include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "parser/rewrite.h"
@@ -7,7 +9,7 @@
 #include "policy/settings.h"
 #include "policy/views.h"
 
-/* What the catalogs show of the caller's own session: its settings as the client set them. */
+/* What the catalogs show of the caller's own sessions: settings as the client set them, process ids, activity. */
 
 /* pg_settings with what the session keeps itself in the row of search_path. */
 static Node *
@@ -47,6 +49,95 @@ pv_own_settings(struct pv_trial *trial, Alias *alias)
     }
     return pv_make_subselect(pv_make_select(targets, list_make1(view), NULL), alias);
 }
+
+/* ---- the caller's sessions ---- */
+
+/* PostgreSQL shows as much by default (track_activity_query_size). */
+#define OWN_QUERY_BYTES 1024u
+
+Node *
+pv_own_pid(struct pv_trial *trial)
+{
+    trial->decision->is_of_session = true;
+    return pv_make_type_cast(pv_make_integer(trial->caller->backend_pid), "int4");
+}
+
+/* The server knows this session's process id where it is its own. */
+Node *
+pv_own_pids(struct pv_trial *trial)
+{
+    const struct pv_peers *peers = &trial->caller->peers;
+    A_ArrayExpr *array = makeNode(A_ArrayExpr);
+    Node *own = trial->caller->backend_pid != 0 ? pv_own_pid(trial)
+                                                : (Node *) pv_make_call("pg_catalog", "pg_backend_pid", NIL);
+
+    trial->decision->is_of_peers = true;
+    array->location = -1;
+    array->elements = list_make1(own);
+    for (size_t i = 0; i < peers->count; i++)
+        array->elements = lappend(array->elements, pv_make_integer(peers->list[i].pid));
+    return pv_make_type_cast((Node *) array, "_int4");
+}
+
+/* What this very statement is to the session that sends it. */
+static struct pv_peer
+busy(struct pv_trial *trial, const struct pv_peer *peer)
+{
+    struct pv_peer own = *peer;
+    size_t len = trial->text.len < OWN_QUERY_BYTES ? trial->text.len : OWN_QUERY_BYTES;
+
+    while (len > 0 && len < trial->text.len && (trial->text.data[len] & 0xC0u) == 0x80u)
+        len--;
+    own.query = pv_arena_strndup(trial->arena, (const char *) trial->text.data, len);
+    own.state = "active";
+    own.query_us = trial->caller->now_us;
+    return own;
+}
+
+static char *
+activity_json(struct pv_trial *trial)
+{
+    const struct pv_peers *peers = &trial->caller->peers;
+    json_t *rows = json_array();
+    char *text = NULL;
+
+    for (size_t i = 0; i < peers->count && rows != NULL; i++) {
+        const struct pv_peer peer =
+            peers->list[i].session == peers->own ? busy(trial, &peers->list[i]) : peers->list[i];
+        json_t *row = json_pack("{s:I, s:s, s:s, s:s, s:s, s:I, s:I}", "pid", (json_int_t) peer.pid, "usr", peer.user, "app",
+                                peer.application, "state", peer.state, "query", peer.query == NULL ? "" : peer.query,
+                                "began", (json_int_t) peer.started_us, "asked", (json_int_t) peer.query_us);
+
+        if (row == NULL || json_array_append_new(rows, row) != 0) {
+            json_decref(rows);
+            rows = NULL;
+        }
+    }
+    if (rows != NULL)
+        text = json_dumps(rows, JSON_COMPACT);
+    json_decref(rows);
+    return text;
+}
+
+Node *
+pv_own_activity(struct pv_trial *trial, Alias *alias)
+{
+    char *made = activity_json(trial);
+    const char *text = made == NULL ? NULL : pv_arena_strdup(trial->arena, made);
+    RangeFunction *range = makeNode(RangeFunction);
+    char schema[PV_VIEWS_NAME_SIZE];
+    Node *rows;
+
+    free(made);
+    trial->decision->is_of_peers = true;
+    pv_views_catalog_schema(trial->caller->room->name, schema);
+    rows = pv_make_type_cast(pv_make_string(text == NULL ? "[]" : text), "json");
+    range->functions = list_make1(list_make2(pv_make_call(schema, "pgveil_activity", list_make1(rows)), NIL));
+    range->alias = alias;
+    return (Node *) range;
+}
+
+/* ---- search_path ---- */
 
 const char *
 pv_path_text(struct pv_trial *trial)

@@ -63,6 +63,9 @@ edit_relation(struct substitution *sub, RangeVar *var)
     if (rte->relation->kind == PV_RELATION_CATALOG && sub->trial != NULL &&
         strcmp(rte->relation->name, "pg_settings") == 0)
         return pv_own_settings(sub->trial, var->alias != NULL ? var->alias : pv_make_alias(var->relname, NIL));
+    if (rte->relation->kind == PV_RELATION_CATALOG && sub->trial != NULL &&
+        strcmp(rte->relation->name, "pg_stat_activity") == 0)
+        return pv_own_activity(sub->trial, var->alias != NULL ? var->alias : pv_make_alias(var->relname, NIL));
     (void) pv_physical_name(sub->room, rte->relation, schema, &name);
     if (var->alias == NULL)
         var->alias = pv_make_alias(var->relname, NIL);
@@ -206,30 +209,6 @@ is_true(const Node *node)
 /* Seen to already; see edit_cast. */
 #define EDITED (-2)
 
-/* The process id that the client knows, where its server's is another: sessions that share servers. */
-static Node *
-own_pid(struct substitution *sub)
-{
-    sub->trial->decision->is_of_session = true;
-    return pv_make_type_cast(pv_make_integer(sub->trial->caller->backend_pid), "int4");
-}
-
-/* CASE WHEN pid = (the client's own) THEN pg_backend_pid() ELSE 0 END: no other is one's own to end. */
-static Node *
-server_pid_of(struct substitution *sub, Node *pid)
-{
-    FuncCall *server = makeFuncCall(list_make2(makeString(pstrdup("pg_catalog")), makeString(pstrdup("pg_backend_pid"))),
-                                    NIL, COERCE_EXPLICIT_CALL, EDITED);
-    CaseWhen *when = makeNode(CaseWhen);
-    CaseExpr *expression = makeNode(CaseExpr);
-
-    when->expr = (Expr *) pv_make_operator("=", pid, own_pid(sub));
-    when->result = (Expr *) server;
-    expression->args = list_make1(when);
-    expression->defresult = (Expr *) pv_make_integer(0);
-    return (Node *) expression;
-}
-
 static Node *
 edit_function(struct substitution *sub, FuncCall *call)
 {
@@ -262,8 +241,9 @@ edit_function(struct substitution *sub, FuncCall *call)
             call->args = lappend(call->args, pv_make_path(sub->trial, false));
             /* FALLTHROUGH */
         case PV_FN_REDIRECT:
-            if (sub->trial->caller->backend_pid != 0 && call->args != NIL && (strcmp(name, "pg_cancel_backend") == 0 || strcmp(name, "pg_terminate_backend") == 0))
-                linitial(call->args) = server_pid_of(sub, linitial(call->args));
+        case PV_FN_SIGNAL:
+            if (function->class == PV_FN_SIGNAL)
+                call->args = lappend(call->args, pv_own_pids(sub->trial));
             pv_views_catalog_schema(sub->room->name, physical);
             call->funcname = list_make2(makeString(pstrdup(physical)), makeString(pstrdup(name)));
             call->funcformat = COERCE_EXPLICIT_CALL;
@@ -287,7 +267,7 @@ edit_function(struct substitution *sub, FuncCall *call)
         case PV_FN_CATALOG:
             if (sub->trial->caller->backend_pid != 0 && call->location != EDITED &&
                 strcmp(name, "pg_backend_pid") == 0)
-                return own_pid(sub);
+                return pv_own_pid(sub->trial);
             break;
         default:
             break;

@@ -39,6 +39,8 @@ void pv_views_relation(const char *room, const struct pv_dataset *dataset, char 
 #define PV_VIEWS_SUPPRESSED_FUNCTION "pgveil_suppressed"
 #define PV_VIEWS_ROW_GUARD_FUNCTION "pgveil_row_guard"
 #define PV_VIEWS_SUPPRESSED_SQLSTATE "PV001"
+/* Likewise of an INFO that asks for a signal to another session (policy/catalog_functions.c, proxy/session/peers.c). */
+#define PV_VIEWS_SIGNAL_SQLSTATE "PV002"
 
 /*
  * In rooms with analysis rules: a value as one that makes no function, cast, sum or comparison fail, which would tell of

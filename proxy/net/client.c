@@ -551,6 +551,15 @@ pv_client_answer(struct pv_client *client, struct pv_ask *ask)
 }
 
 void
+pv_client_peers(struct pv_client *client, const struct pv_peer *peers, size_t count)
+{
+    int64_t now_us = enter(client);
+
+    pv_session_peers(client->session, now_us, peers, count);
+    leave(client);
+}
+
+void
 pv_client_cancel(struct pv_client *client)
 {
     int64_t now_us = enter(client);

@@ -124,6 +124,20 @@ host_audit_ask(void *context, struct pv_ask *ask)
     return pv_worker_ask(((struct pv_client *) context)->worker, ask);
 }
 
+static enum pv_status
+host_ask_peers(void *context, const char *room, const char *user, const char *login)
+{
+    struct pv_client *client = context;
+
+    return pv_worker_peers(client->worker, client->hooks.id, room, user, login);
+}
+
+static void
+host_signal_peer(void *context, uint64_t session, bool is_end)
+{
+    pv_worker_signal(((struct pv_client *) context)->worker->net, session, is_end);
+}
+
 static void
 host_release_server(void *context)
 {
@@ -157,6 +171,8 @@ const struct pv_session_host pv_client_host = {
     .random = host_random,
     .pause_client = host_pause_client,
     .close = host_close,
+    .ask_peers = host_ask_peers,
+    .signal_peer = host_signal_peer,
     .audit_ask = host_audit_ask,
     .release_server = host_release_server,
     .pin_server = host_pin_server,

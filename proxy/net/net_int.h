@@ -76,6 +76,7 @@ void pv_client_drain(struct pv_client *client);
 void pv_client_kill(struct pv_client *client, const char *sqlstate, const char *words);
 struct pv_client *pv_client_next(struct pv_client *client);
 
+void pv_client_peers(struct pv_client *client, const struct pv_peer *peers, size_t count);
 void pv_client_look(const struct pv_client *client, struct pv_session_glance *glance);
 
 /* ---- worker.c ---- */
@@ -86,6 +87,15 @@ enum pv_status pv_worker_add(struct pv_worker *worker, struct pv_client *client)
 void pv_worker_remove(struct pv_worker *worker, struct pv_client *client);
 /* A cancel for a session of whichever worker. */
 void pv_worker_cancel(struct pv_net *net, unsigned worker, uint64_t session);
+
+/* Cancels what a session runs, or ends it, on whichever worker it lives. */
+void pv_worker_signal(struct pv_net *net, uint64_t session, bool is_end);
+/*
+ * Looks at the sessions of a room that are `user`'s or have that login (NULL: nobody's), for the session `asking` on this
+ * worker, which gets them by pv_client_peers. PV_NOMEM.
+ */
+enum pv_status pv_worker_peers(struct pv_worker *worker, uint64_t asking, const char *room, const char *user,
+                               const char *login) PV_MUST_CHECK;
 
 /* Gives an auditor's ask to the desk; its answer comes back to the session on this worker. */
 enum pv_status pv_worker_ask(struct pv_worker *worker, struct pv_ask *ask) PV_MUST_CHECK;

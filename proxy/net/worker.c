@@ -167,6 +167,31 @@ pv_worker_cancel(struct pv_net *net, unsigned worker, uint64_t session)
     pv_loop_post(order->worker->loop, &order->message);
 }
 
+static void
+do_end(struct pv_message *message)
+{
+    struct order *order = (struct order *) message;
+    struct pv_client *client = pv_worker_find(order->worker, order->session);
+
+    if (client != NULL)
+        pv_client_kill(client, "57P01", "terminating connection due to administrator command");
+    pv_free(order);
+}
+
+void
+pv_worker_signal(struct pv_net *net, uint64_t session, bool is_end)
+{
+    /* Only its own worker knows the session; the others find nothing. */
+    for (unsigned i = 0; i < net->worker_count; i++) {
+        struct order *order = order_new(&net->workers[i], is_end ? do_end : do_cancel);
+
+        if (order == NULL)
+            return; /* as with a cancel */
+        order->session = session;
+        pv_loop_post(order->worker->loop, &order->message);
+    }
+}
+
 /* ---- Auditors ---- */
 
 /* Made before the ask is given away, so that its answer cannot be lost for want of memory. */

@@ -54,6 +54,7 @@ pv_gate_caller(struct pv_session *s, struct pv_caller *caller, struct pv_names p
     caller->search_path = path;
     caller->now_us = s->now_us;
     caller->backend_pid = s->is_pooled ? s->server_pid : 0;
+    caller->peers = s->peers;
     caller->is_conformance = s->is_conformance;
     caller->is_backslashed = s->is_conformance && s->is_backslashed;
     caller->prepared = prepared_facts;
@@ -82,6 +83,8 @@ judge_under(struct pv_session *s, struct pv_slice text, const uint32_t *oids, si
     } else {
         status = s->judge->query(judged->arena, &caller, judged->text, &judged->decisions, &judged->count);
     }
+    if (status == PV_OK && !s->has_stalled_inside)
+        s->has_stalled_inside = pv_peers_are_due(s, judged);
     if (status == PV_OK && !s->has_stalled_inside)
         return judged;
     pv_judged_unref(judged);
@@ -173,8 +176,11 @@ pv_gate_trial(struct pv_session *s, struct pv_named *named, struct pv_arena *are
     struct pv_judged *judged;
 
     *fresh = NULL;
-    /* An expiry passes without a new snapshot, and what EXECUTE runs is whatever has its name by then. */
-    if (before->kind != PV_KIND_EXECUTE && named->judged->policy->generation == s->policy->generation &&
+    /*
+     * An expiry passes without a new snapshot, what EXECUTE runs is whatever has its name by then, and the user's sessions
+     * come and go.
+     */
+    if (before->kind != PV_KIND_EXECUTE && (!before->is_of_peers || named->is_portal) && named->judged->policy->generation == s->policy->generation &&
         named->judged->standing == pv_standing_generation(s->standing) && named->judged->person == s->person_count &&
         !(s->room->has_expiry && s->now_us >= s->room->expires_us))
         return PV_OK;

@@ -42,6 +42,7 @@ pv_session_look(const struct pv_session *s, struct pv_session_glance *glance)
     glance->user = s->user;
     glance->party = s->party;
     glance->service = s->service;
+    glance->pid = s->phase == PV_PHASE_READY ? s->server_pid : 0;
     glance->application = s->reported[0];
     if (run == NULL || run->decision == NULL)
         return;

@@ -545,6 +545,11 @@ on_notice(struct pv_session *s, struct pv_request *r, const struct reply *reply)
             run->is_suppressed = true;
         return;
     }
+    if (pv_slice_is(notice.fields[PV_NOTICE_SQLSTATE], PV_VIEWS_SIGNAL_SQLSTATE)) {
+        if (run != NULL && run->decision != NULL)
+            pv_peers_signal(s, notice.fields[PV_NOTICE_MESSAGE]);
+        return;
+    }
     if (s->phase != PV_PHASE_READY || (r != NULL && (r->is_internal || (run != NULL && run->is_internal))))
         return;
     pv_error_relay(s, PV_SERVER_NOTICE_RESPONSE, &notice, r, run);

@@ -301,6 +301,7 @@ take_message(struct pv_session *s)
             return false;
         }
     }
+    s->are_peers_fresh = false;
     if (frame.tag == PV_CLIENT_PASSWORD)
         pv_wipe(s->client_in.data + s->client_in.start, frame.total_len);
     pv_buf_consume(&s->client_in, frame.total_len);
@@ -413,6 +414,7 @@ pv_session_free(struct pv_session *s)
     for (size_t i = 0; i < s->described_count; i++)
         pv_judged_unref(s->described[i]);
     pv_free(s->described);
+    pv_arena_free(s->peers_arena);
     pv_track_clear(s);
     for (size_t i = 0; i < PV_REPORTED_COUNT; i++)
         pv_free(s->reported[i]);
@@ -728,6 +730,21 @@ pv_session_after_ready(struct pv_session *s)
         if (s->gate_count == 0)
             drain_if_idle(s);
     }
+}
+
+void
+pv_session_peers(struct pv_session *s, int64_t now_us, const struct pv_peer *peers, size_t count)
+{
+    if (!start_event(s, now_us))
+        return;
+    s->is_asking_peers = false;
+    if (pv_peers_take(s, peers, count)) {
+        s->are_peers_fresh = true;
+        s->is_stalled = false;
+    } else {
+        pv_session_fail(s, PV_NOMEM);
+    }
+    finish_event(s);
 }
 
 void

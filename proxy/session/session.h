@@ -41,6 +41,12 @@ struct pv_session_host {
     void (*pause_client)(void *context, bool is_paused);
     /* Flush what was given, then close both sides. No more events but pv_session_free. */
     void (*close)(void *context);
+    /*
+     * Looks at the sessions of a room that are `user`'s, or whose login is `login` (NULL: nobody's). PV_OK: the answer is
+     * pv_session_peers. signal_peer: cancels what that session runs, or ends it. NULL: there are no other sessions.
+     */
+    enum pv_status (*ask_peers)(void *context, const char *room, const char *user, const char *login);
+    void (*signal_peer)(void *context, uint64_t session, bool is_end);
     /* An auditor's query of the log, for the desk; borrows. Answer: pv_session_audit_answer. NULL: there is no desk. */
     enum pv_status (*audit_ask)(void *context, struct pv_ask *ask);
     /*
@@ -115,6 +121,9 @@ void pv_session_spent(struct pv_session *session, int64_t now_us, uint64_t ticke
 void pv_session_audit_answer(struct pv_session *session, int64_t now_us, struct pv_ask *ask);
 /* What the host was given has gone out or was copied: the session lets go of it, so that an idle one holds no buffer. */
 void pv_session_rest(struct pv_session *session);
+/* What ask_peers asked for; borrows (policy/decide.h). */
+struct pv_peer;
+void pv_session_peers(struct pv_session *session, int64_t now_us, const struct pv_peer *peers, size_t count);
 /* Rows of an auditor's answer wait until the client has taken what was sent; then pv_session_more. */
 bool pv_session_has_more(const struct pv_session *session);
 void pv_session_more(struct pv_session *session, int64_t now_us);
@@ -144,6 +153,7 @@ const char *pv_session_room(const struct pv_session *session);
 struct pv_session_glance {
     uint64_t id;
     const char *room, *user, *party, *service, *client, *application; /* NULL: none */
+    uint32_t pid; /* as the client knows it; 0: none yet */
     int64_t started_us;
     const char *state;     /* starting, idle, running, in transaction, in failed transaction, closing */
     const char *question;  /* asked by what runs now; NULL: none of its own */

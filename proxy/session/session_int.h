@@ -2,7 +2,8 @@
  * The session engine from inside. Reading order: session.c (phases and events),
  * startup.c (the way in), gate.c (the one road), statement.c (prepared statements and
  * portals by message), names.c (what they are called), pipeline.c (requests in
- * flight), lease.c and side.c (servers that are shared), govern.c (consent and budgets under way), result.c (replies),
+ * flight), lease.c and side.c (servers that are shared), govern.c (consent and budgets under way), peers.c (the same
+ * user's other sessions), result.c (replies),
  * track.c (transaction and settings), trail.c (the query log), error.c (what the client is told). Everything belongs to one session, thus to one thread.
  */
 #ifndef PV_SESSION_INT_H
@@ -315,6 +316,9 @@ struct pv_session {
     size_t described_count, described_size;
     struct pv_track track;
     uint64_t statement_count;
+    struct pv_peers peers; /* as looked at last, in their arena */
+    struct pv_arena *peers_arena;
+    bool is_asking_peers, are_peers_fresh;
     uint64_t denial_count; /* poisoned texts say session.number, to be found in the server's log */
     bool has_stalled_inside; /* a lookup met a name whose fate hangs on replies still to come */
     const struct pv_run *looking_runs; /* runs made so far of the message at hand */
@@ -376,6 +380,12 @@ void pv_person_confirm(struct pv_session *s, const struct pv_run *run); /* a com
 void pv_person_forget(struct pv_session *s);                            /* its transaction failed */
 void pv_person_ready(struct pv_session *s);                             /* its transaction ended */
 void pv_person_refuse(struct pv_session *s, uint8_t tag);
+
+/* ---- peers.c ---- */
+/* Must the statement wait until the user's sessions have been looked at? Asks for that. */
+bool pv_peers_are_due(struct pv_session *s, const struct pv_judged *judged);
+bool pv_peers_take(struct pv_session *s, const struct pv_peer *peers, size_t count); /* false: out of memory */
+void pv_peers_signal(struct pv_session *s, struct pv_slice message);
 
 /* ---- auditor.c ---- */
 struct pv_ask;

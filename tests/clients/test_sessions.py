@@ -3,12 +3,14 @@ import psycopg
 import pytest
 
 
-def test_cancel_and_terminate_reach_nobody_else(veiled, stand):
-    with psycopg.connect(autocommit=True, **veiled.dsn) as one, psycopg.connect(autocommit=True, **veiled.dsn) as two:
+def test_cancel_and_terminate_reach_ones_own_and_nobody_else(veiled, veil):
+    bob = dict(veiled.dsn, user="bob", password="bob")
+    with psycopg.connect(autocommit=True, **veiled.dsn) as one, psycopg.connect(autocommit=True, **bob) as other:
         pid = one.execute("SELECT pg_backend_pid()").fetchone()[0]
+        assert pid == one.info.backend_pid
         for call in ("pg_cancel_backend(%s)", "pg_terminate_backend(%s)"):
-            assert two.execute("SELECT " + call, (pid,)).fetchone() == (False,)
-            assert two.execute("SELECT %s FROM pg_catalog.pg_database" % (call % pid)).fetchall() == [(False,)]
+            assert other.execute("SELECT " + call, (pid,)).fetchone() == (False,)
+            assert other.execute("SELECT %s FROM pg_catalog.pg_database" % (call % pid)).fetchall() == [(False,)]
         assert one.execute("SELECT 1").fetchone() == (1,)
         with pytest.raises(psycopg.errors.QueryCanceled):
             one.execute("SELECT pg_cancel_backend(pg_backend_pid())")
