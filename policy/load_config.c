@@ -24,6 +24,7 @@
 
 static const char *const sslmode_words[] = {"disable", "require", "verify-ca", "verify-full", NULL};
 static const char *const pool_words[] = {"session", "transaction", NULL};
+static const char *const literals_words[] = {"shown", "masked", NULL};
 static const char *const durability_words[] = {"strict", "relaxed", NULL};
 
 /* ---- addresses ---------------------------------------------------------- */
@@ -273,10 +274,23 @@ set_ship(struct pv_doc *doc, const struct pv_located *value, void *field, const 
 }
 
 static void
+set_literals(struct pv_doc *doc, const struct pv_located *value, void *field, const struct pv_key *key)
+{
+    struct pv_config *config = field;
+    struct pv_key word = *key;
+    int shown = 0;
+
+    word.offset = 0;
+    pv_set_word(doc, value, &shown, &word);
+    config->is_masking_literals = shown == 1;
+}
+
+static void
 set_audit(struct pv_doc *doc, const struct pv_located *value, void *field, const struct pv_key *key)
 {
     static const struct pv_key keys[] = {
         KEY(pv_config, durability, "durability", PV_J_STRING, false, pv_set_word, 0, 0, durability_words),
+        {"literals", PV_J_STRING, false, set_literals, 0, 0, 0, literals_words},
         KEY(pv_config, is_logging_parameters, "parameters", PV_J_BOOL, false, pv_set_bool, 0, 0, NULL),
         KEY(pv_config, head_interval_ms, "head_interval", PV_J_STRING, false, pv_set_time, 1, 365 * DAY_MS, NULL),
         {"ship", PV_J_OBJECT, false, set_ship, 0, 0, 0, NULL},

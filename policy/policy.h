@@ -102,6 +102,7 @@ struct pv_config {
     uint64_t client_idle_timeout_ms; /* 0: none */
     enum pv_durability durability;
     bool is_logging_parameters;
+    bool is_masking_literals;                   /* for auditors, over the wire and on the page */
     uint64_t segment_bytes, segment_age_ms;     /* of the query log: seal at this size, at this age; 0: not by it */
     uint64_t retention_bytes, retention_age_ms; /* of its sealed segments; 0: keep */
     uint64_t head_interval_ms;           /* a signed head of the query log this often; 0: at the end alone */

@@ -1,5 +1,6 @@
 #include "proxy/app/commands.h"
 
+#include "parser/literals.h"
 #include "policy/policy.h"
 #include "proxy/app/audit_command.h"
 #include "proxy/audit/record.h"
@@ -26,9 +27,11 @@ static const char usage[] =
     "       pgveil audit verify [--head FILE]    checks the hash chain, and that it holds a head signed earlier\n"
     "       pgveil audit head                    prints the newest head, signed, to be kept elsewhere\n"
     "       pgveil audit seal                    moves records into a sealed segment now; retires what is too old\n"
-    "       pgveil audit verify --export FILE [--key FILE] [--head FILE]   checks an export of records by the public key"
+    "       pgveil audit verify --export FILE [--key FILE] [--head FILE]   checks an export of records by the public "
+    "key"
     " alone\n"
     "       pgveil audit export --format jsonl|csv|records\n"
+    "With --mask list, show, query and export show statements without their literals, and parameters by their types.\n"
     "TIME is RFC 3339, as 2026-01-31T12:00:00Z, or a date. --limit 0 lists everything.\n";
 
 /* `what`: the word that is wrong, NULL where there is none. */
@@ -106,6 +109,9 @@ take_option(int letter, const char *value, struct pv_audit_options *options)
     case 'H':
         options->head = value;
         return true;
+    case 'm':
+        options->is_masked = true;
+        return true;
     case 'x':
         options->export = value;
         return true;
@@ -127,17 +133,12 @@ static bool
 parse_options(const struct form *form, int argc, char **argv, struct pv_audit_options *options)
 {
     static const struct option longs[] = {
-        {"room", required_argument, NULL, 'r'},
-        {"user", required_argument, NULL, 'u'},
-        {"decision", required_argument, NULL, 'd'},
-        {"since", required_argument, NULL, 's'},
-        {"limit", required_argument, NULL, 'l'},
-        {"json", no_argument, NULL, 'j'},
-        {"head", required_argument, NULL, 'H'},
-        {"format", required_argument, NULL, 'f'},
-        {"export", required_argument, NULL, 'x'},
-        {"key", required_argument, NULL, 'k'},
-        {NULL, 0, NULL, 0},
+        {"room", required_argument, NULL, 'r'},     {"user", required_argument, NULL, 'u'},
+        {"decision", required_argument, NULL, 'd'}, {"since", required_argument, NULL, 's'},
+        {"limit", required_argument, NULL, 'l'},    {"json", no_argument, NULL, 'j'},
+        {"head", required_argument, NULL, 'H'},     {"format", required_argument, NULL, 'f'},
+        {"mask", no_argument, NULL, 'm'},           {"export", required_argument, NULL, 'x'},
+        {"key", required_argument, NULL, 'k'},      {NULL, 0, NULL, 0},
     };
     int letter;
 
@@ -174,10 +175,11 @@ parse_options(const struct form *form, int argc, char **argv, struct pv_audit_op
 static struct pv_log_reader *
 open_reader(const struct pv_audit_options *options)
 {
+    const struct pv_log_reader_options reading = {.mask = options->is_masked ? pv_literals_mask : NULL};
     struct pv_log_reader *reader = NULL;
     char error[PV_AUDIT_ERROR_SIZE];
 
-    if (pv_log_reader_open(options->state_path, NULL, &reader, error, sizeof(error)) == PV_OK)
+    if (pv_log_reader_open(options->state_path, &reading, &reader, error, sizeof(error)) == PV_OK)
         return reader;
     (void) pv_audit_failed(error);
     return NULL;
@@ -265,6 +267,8 @@ run_export(const struct pv_audit_options *options)
 
     if (options->format == NULL)
         return pv_audit_misused("--format jsonl, csv or records is missing", NULL);
+    if (strcmp(options->format, "records") == 0 && options->is_masked)
+        return pv_audit_misused("records carry what their hashes cover: --mask goes with jsonl and csv", NULL);
     if (strcmp(options->format, "records") == 0)
         return pv_audit_export_records(options);
     output.shape = strcmp(options->format, "csv") == 0 ? PV_AS_CSV : PV_AS_JSONL;
@@ -278,8 +282,8 @@ run_export(const struct pv_audit_options *options)
 }
 
 static const struct form forms[] = {
-    {"list", "rudslj", 0, run_list},     {"show", "j", 1, run_show},     {"query", "j", 1, run_query},
-    {"verify", "Hxk", 0, pv_audit_verify}, {"head", "", 0, pv_audit_head}, {"export", "f", 0, run_export},
+    {"list", "rudsljm", 0, run_list},      {"show", "jm", 1, run_show},    {"query", "jm", 1, run_query},
+    {"verify", "Hxk", 0, pv_audit_verify}, {"head", "", 0, pv_audit_head}, {"export", "fm", 0, run_export},
     {"seal", "", 0, pv_audit_seal},
 };
 

@@ -63,6 +63,7 @@ static const struct page pages[] = {
      "  seal                  move records into a sealed segment now\n"
      "  verify --export FILE [--key PUBLIC_KEY]  check an export of records, without the log\n"
      "  export --format jsonl|csv|records\n"
+     "  --mask                list, show, query, export: statements without their literals\n"
      "\n"
      "verify exits 1 when the log was tampered with.\n"},
     {"approve",

@@ -118,6 +118,7 @@ struct pv_schema_log {
     const char *view;
     const char *live;       /* SELECT without a WHERE */
     const char *columns;    /* the same of a table with the view's columns: SELECT without a FROM */
+    const char *masked;     /* a SELECT without a FROM, over the view, that shows no literals */
     const char *seq, *room; /* in `live` */
 };
 #define PV_SCHEMA_LOG_COUNT 2u

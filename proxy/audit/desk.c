@@ -2,6 +2,7 @@
 
 #include "proxy/audit/query_int.h"
 #include "proxy/audit/record.h"
+#include "proxy/base/limits.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -530,7 +531,8 @@ void
 pv_ask_run(struct pv_ask *ask, const char *path)
 {
     const struct pv_log_reader_options options = {
-        .rooms = ask->rooms, .room_count = ask->room_count, .timeout_ms = PV_DESK_QUERY_MS, .auditor = ask->user};
+        .rooms = ask->rooms, .room_count = ask->room_count, .timeout_ms = PV_DESK_QUERY_MS, .mask = ask->mask,
+        .auditor = ask->user};
     struct pv_log_reader *reader = NULL;
     sqlite3_stmt *statement = NULL;
     char words[512] = "";
@@ -696,6 +698,7 @@ enum pv_status
 pv_desk_open(const char *path, struct pv_desk **desk)
 {
     struct pv_desk *made = pv_calloc(1, sizeof(*made));
+    pthread_attr_t attributes;
     sigset_t all, before;
 
     if (made == NULL)
@@ -707,9 +710,13 @@ pv_desk_open(const char *path, struct pv_desk **desk)
     /* Signals belong to the main thread. */
     (void) sigfillset(&all);
     (void) pthread_sigmask(SIG_SETMASK, &all, &before);
+    (void) pthread_attr_init(&attributes);
+    /* A mask parses. */
+    (void) pthread_attr_setstacksize(&attributes, PV_PARSE_STACK_BYTES);
     while (made->path != NULL && made->thread_count < PV_DESK_THREADS &&
-           pthread_create(&made->threads[made->thread_count], NULL, work, made) == 0)
+           pthread_create(&made->threads[made->thread_count], &attributes, work, made) == 0)
         made->thread_count++;
+    (void) pthread_attr_destroy(&attributes);
     (void) pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (made->thread_count < PV_DESK_THREADS) {
         pv_desk_close(made);

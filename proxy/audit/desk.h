@@ -64,6 +64,7 @@ struct pv_ask {
     const char *const *rooms;
     size_t room_count;
     const char *sql; /* SQLite's, from dialect.h */
+    enum pv_status (*mask)(struct pv_slice text, struct pv_buf *out); /* as a reader's (query.h) */
     bool has_catalog, is_describing; /* describing: columns alone; parameters are taken as NULL */
     const struct pv_ask_parameter *parameters;
     size_t parameter_count;

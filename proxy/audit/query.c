@@ -168,7 +168,8 @@ authorize(void *context, int action, const char *first, const char *second, cons
         return refuse(reader, "only query_log, event_log and their views can be read");
     case SQLITE_FUNCTION:
         if (is_one_of(second, functions, PV_COUNT_OF(functions)) ||
-            (reader->is_auditor && second != NULL && pv_helpers_is_function(second)))
+            (reader->is_auditor && second != NULL && pv_helpers_is_function(second)) ||
+            (reader->mask != NULL && second != NULL && strncmp(second, "pv_mask", 7) == 0))
             return SQLITE_OK;
         return refuse(reader, "a function that is not allowed here");
     default:
@@ -304,6 +305,8 @@ make_log_view(struct pv_log_reader *reader, const struct pv_schema_log *log)
     sqlite3_str *sql = sqlite3_str_new(reader->sqlite);
 
     sqlite3_str_appendf(sql, "CREATE TEMP VIEW %s AS ", log->view);
+    if (reader->mask != NULL)
+        sqlite3_str_appendf(sql, "%s FROM (", log->masked);
     put_select(sql, log->live, reader);
     if (reader->segment_count == 0)
         sqlite3_str_appendall(sql, " WHERE 1");
@@ -317,6 +320,8 @@ make_log_view(struct pv_log_reader *reader, const struct pv_schema_log *log)
         sqlite3_str_appendf(sql, " FROM %s_%s WHERE 1", reader->schema, log->view);
         put_rooms(sql, "room", reader);
     }
+    if (reader->mask != NULL)
+        sqlite3_str_appendall(sql, ")");
     return run_text(reader, sqlite3_str_finish(sql));
 }
 
@@ -417,6 +422,9 @@ set_up(struct pv_log_reader *reader, const char *path, const struct pv_log_reade
     status = pv_db_exec(reader->sqlite, "PRAGMA temp_store = MEMORY");
     if (status == PV_OK)
         status = keep_rooms(reader, options);
+    reader->mask = options->mask;
+    if (status == PV_OK && reader->mask != NULL)
+        status = pv_masking_add(reader);
     reader->is_auditor = options->auditor != NULL;
     if (reader->is_auditor)
         (void) snprintf(reader->user, sizeof(reader->user), "%s", options->auditor);

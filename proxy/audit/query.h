@@ -21,6 +21,8 @@ struct pv_log_reader_options {
     size_t room_count;
     uint64_t timeout_ms; /* of one call; 0: none */
     const atomic_bool *cancel; /* borrowed; true ends what runs, as the timeout does. NULL: nobody can */
+    /* Whoever reads may not see literals: a statement without its constants; NULL: everything is shown. */
+    enum pv_status (*mask)(struct pv_slice text, struct pv_buf *out);
     const char *auditor; /* who asks by way of the database pgveil: the helpers of desk.h; NULL: plain SQLite */
 };
 

@@ -21,6 +21,7 @@ struct pv_log_reader {
     uint64_t timeout_ms;
     int64_t deadline_ms;
     const atomic_bool *cancel; /* NULL: nobody can; true ends what runs */
+    enum pv_status (*mask)(struct pv_slice text, struct pv_buf *out); /* NULL: literals are shown */
     const char *refused;       /* what the authorizer said no to, static words */
     bool is_trusted;           /* what is prepared now is of sealed.c, not of whoever asks */
     bool is_auditor;           /* helpers of helpers.c are there and allowed */
@@ -36,6 +37,11 @@ void pv_reader_release(struct pv_log_reader *reader);
 struct pv_cell pv_reader_cell(struct pv_log_reader *reader, sqlite3_stmt *statement, int column, const char *name);
 void pv_reader_start_clock(struct pv_log_reader *reader);
 bool pv_reader_is_overdue(const struct pv_log_reader *reader);
+
+/* ---- mask.c ---- */
+
+/* pv_mask, pv_mask_text and pv_mask_parameters, of which the views are made where literals are not shown. */
+enum pv_status pv_masking_add(struct pv_log_reader *reader) PV_MUST_CHECK;
 
 /* ---- helpers.c ---- */
 

@@ -23,9 +23,19 @@
     " sqlstate, service"
 #define EVENT_COLUMNS "SELECT seq, at@: AS at, session, room, user, client, event, detail"
 
+/*
+ * The words of the database and of the parser quote values. A denial's own name columns, clauses and bounds, which the
+ * policy's readers know.
+ */
+#define MASKED_COLUMNS \
+    "SELECT seq, at, session, room, user, party, client, application, protocol, question, question_type, decision," \
+    " iif(decision = 'denied' AND coalesce(sqlstate, '') NOT IN ('42601', '22021', '22P02'), reason," \
+    " pv_mask_text(reason)) AS reason, pv_mask(query) AS query, pv_mask_parameters(parameters) AS parameters," \
+    " pv_mask(forwarded) AS forwarded, datasets, columns, rows, suppressed, bytes, duration_us, outcome, sqlstate, service"
+
 const struct pv_schema_log pv_schema_logs[PV_SCHEMA_LOG_COUNT] = {
-    {"query_log", SELECT_QUERY_LOG("@.", "@:"), VIEW_COLUMNS, "s.seq", "s.room"},
-    {"event_log", SELECT_EVENT_LOG("@.", "@:"), EVENT_COLUMNS, "seq", "room"},
+    {"query_log", SELECT_QUERY_LOG("@.", "@:"), VIEW_COLUMNS, MASKED_COLUMNS, "s.seq", "s.room"},
+    {"event_log", SELECT_EVENT_LOG("@.", "@:"), EVENT_COLUMNS, "SELECT *", "seq", "room"},
 };
 
 const struct pv_schema_view pv_schema_views[PV_SCHEMA_VIEW_COUNT] = {

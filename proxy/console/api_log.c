@@ -1,6 +1,8 @@
 /* Who is asking, lists of records, one record whole. Each reading of records is an event of the log itself. */
 #include "proxy/console/console_int.h"
 
+#include "parser/literals.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +30,9 @@ pv_call_reader(struct pv_call *call, const struct pv_call_rooms *rooms, uint64_t
     const struct pv_log_reader_options options = {.rooms = rooms->names,
                                                   .room_count = rooms->count,
                                                   .timeout_ms = timeout_ms,
+                                                  .mask = pv_call_policy(call)->config.is_masking_literals
+                                                              ? pv_literals_mask
+                                                              : NULL,
                                                   .cancel = pv_crew_cancel(call->console->crew)};
     char words[256] = "";
 

@@ -1,4 +1,5 @@
 #include "proxy/console/crew.h"
+#include "proxy/base/limits.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -54,6 +55,7 @@ struct pv_crew *
 pv_crew_new(struct pv_loop *loop)
 {
     struct pv_crew *crew = pv_calloc(1, sizeof(*crew));
+    pthread_attr_t attributes;
     sigset_t all, before;
 
     if (crew == NULL)
@@ -66,9 +68,13 @@ pv_crew_new(struct pv_loop *loop)
     /* Signals are the main thread's. */
     (void) sigfillset(&all);
     (void) pthread_sigmask(SIG_BLOCK, &all, &before);
+    (void) pthread_attr_init(&attributes);
+    /* Statements whose literals are masked are parsed. */
+    (void) pthread_attr_setstacksize(&attributes, PV_PARSE_STACK_BYTES);
     while (crew->thread_count < PV_CREW_THREADS &&
-           pthread_create(&crew->threads[crew->thread_count], NULL, work, crew) == 0)
+           pthread_create(&crew->threads[crew->thread_count], &attributes, work, crew) == 0)
         crew->thread_count++;
+    (void) pthread_attr_destroy(&attributes);
     (void) pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (crew->thread_count == 0) {
         pv_crew_free(crew);

@@ -9,6 +9,7 @@
  * Transactions, SET and cursors of the protocol are answered from here; the log only grows, so there is nothing that
  * a transaction could hold together or undo.
  */
+#include "parser/literals.h"
 #include "proxy/audit/desk.h"
 #include "proxy/audit/dialect.h"
 #include "proxy/session/session_int.h"
@@ -424,6 +425,7 @@ answered(struct pv_session *s, struct item *item, bool is_describing, bool is_ex
         ask->sql = pv_arena_strdup(ask->arena, item->statement->sql);
         ask->has_catalog = item->statement->has_catalog;
         ask->is_describing = is_describing;
+        ask->mask = s->policy->config.is_masking_literals ? pv_literals_mask : NULL;
         is_whole = is_whole && ask->user != NULL && ask->sql != NULL;
         if (is_whole && item->parameter_count > 0) {
             struct pv_ask_parameter *parameters =

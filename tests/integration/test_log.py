@@ -251,6 +251,39 @@ def test_an_export_of_records_is_verified_without_the_log(veil, conn, tmp_path):
     assert veil.run("audit", "verify", "--key", str(key)).returncode == 2
 
 
+def test_literals_are_masked_for_auditors_and_on_request(own_veil):
+    veil = own_veil(config={"audit": {"literals": "masked"}})
+    path = veil.path("rooms", veil.room + ".json")
+    with open(path) as source:
+        room = json.load(source)
+    room["members"]["olga"] = {"party": next(iter(room["parties"])), "roles": ["auditor"]}
+    veil.write_room(room)
+    veil.provision()
+    veil.start()
+    with veil.connect("alice", veil.room) as conn:
+        conn.execute("SELECT 'jane.doe', 4711")
+        conn.execute("SELECT * FROM questions.first(n => %s) -- jane.doe", (3,))
+        with pytest.raises(psycopg.Error):
+            conn.execute("SELECT 'jane.doe")
+    with veil.connect("olga", "pgveil") as auditor:
+        rows = auditor.execute("SELECT * FROM query_log WHERE \"user\" = 'alice' ORDER BY seq").fetchall()
+        assert len(rows) >= 3 and "jane.doe" not in repr(rows) and "4711" not in repr(rows)
+        assert "SELECT '…', '…'" in [row[13] for row in rows]
+        assert ["text", "integer"][1] in json.loads([row[14] for row in rows if row[14] not in (None, "[]")][0])
+        for view in ("denials", "daily_usage", "top_members"):
+            assert "jane.doe" not in repr(auditor.execute("SELECT * FROM " + view).fetchall())
+        found = auditor.execute("SELECT count(*) FROM query_log WHERE query LIKE '%%jane%%' AND \"user\" = 'alice'").fetchone()
+        assert found == (0,)
+    for words in (["list", "--json"], ["show", "1"], ["query", "SELECT * FROM query_log"], ["export", "--format", "jsonl"],
+                  ["export", "--format", "csv"]):
+        done = veil.run("audit", *words, "--mask")
+        assert done.returncode == 0 and "jane.doe" not in done.stdout, words
+    assert "jane.doe" in veil.run("audit", "export", "--format", "jsonl").stdout
+    assert veil.run("audit", "export", "--format", "records", "--mask").returncode == 2
+    assert veil.stop() == 0
+    veil.provision("--drop")
+
+
 @pytest.fixture
 def stopped(own_veil):
     """An installation with a few records, stopped."""
