@@ -72,10 +72,10 @@ on_cancelled(void *context)
 }
 
 static void
-drop_server(struct pv_client *client, bool is_clean)
+drop_server(struct pv_client *client, enum pv_give how)
 {
     pv_pool_forget(client->wait);
-    pv_pool_give(client->pooled, is_clean);
+    pv_pool_give(client->pooled, how);
     client->wait = NULL;
     client->pooled = NULL;
     client->server_link = NULL;
@@ -95,8 +95,9 @@ finish(struct pv_client *client)
         pv_server_cancel_start(pv_pooled_server(client->pooled), NULL, NULL, &cancel) != PV_OK)
         pv_log(PV_LOG_WARNING, "session %llu: its last statement could not be cancelled",
                (unsigned long long) client->hooks.id);
+    drop_server(client, client->cancel == NULL && !client->was_busy && pv_session_is_at_rest(client->session) ? PV_GIVE_IDLE
+                                                                                      : PV_GIVE_CLOSE);
     pv_server_cancel_forget(client->cancel);
-    drop_server(client, false);
     if (client->is_pinned)
         (void) atomic_fetch_sub_explicit(&worker->counters.pool_pinned, 1, memory_order_relaxed);
     pv_link_finish(client->link, true);
@@ -130,7 +131,7 @@ server_eof(void *context, const char *words)
     pv_log(PV_LOG_WARNING, "session %llu: the connection to the database was lost: %s",
            (unsigned long long) client->hooks.id, words != NULL ? words : "closed by the server");
     PV_COUNT(&client->worker->counters, server_failures, 1);
-    drop_server(client, false);
+    drop_server(client, PV_GIVE_CLOSE);
     pv_session_server_lost(client->session, now_us, "08006", "the connection to the database was lost");
     leave(client);
 }
@@ -384,7 +385,7 @@ static void
 release_server(struct pv_client *client)
 {
     client->wants_release = false;
-    drop_server(client, true);
+    drop_server(client, PV_GIVE_CLEAN);
 }
 
 static void

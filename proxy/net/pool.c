@@ -422,15 +422,17 @@ pv_pool_forget(struct pv_pool_wait *wait)
 }
 
 void
-pv_pool_give(struct pv_pooled *pooled, bool is_clean)
+pv_pool_give(struct pv_pooled *pooled, enum pv_give how)
 {
     if (pooled == NULL)
         return;
     pv_link_pause(pv_server_link(pooled->server), false);
     pooled->used_us = pooled->checked_us = pv_now_us();
-    if (!is_clean || !pooled->group->is_shared || pv_side_is_spoiled(pv_server_side(pooled->server)) ||
-        pv_link_held(pv_server_link(pooled->server)) > 0)
+    if (how == PV_GIVE_CLOSE || !pooled->group->is_shared || pooled->group->is_stale ||
+        pooled->group->pool->is_draining || pv_link_held(pv_server_link(pooled->server)) > 0)
         pv_pooled_close(pooled, true);
+    else if (how == PV_GIVE_IDLE || pv_side_is_spoiled(pv_server_side(pooled->server)))
+        pv_pooled_reset(pooled);
     else
         pv_pooled_offer(pooled);
 }

@@ -46,11 +46,13 @@ enum pv_status pv_pool_take(struct pv_pool *pool, const char *room, bool is_shar
                             void *context, struct pv_pooled **pooled, struct pv_pool_wait **wait) PV_MUST_CHECK;
 /* Nobody waits any more. NULL is fine. */
 void pv_pool_forget(struct pv_pool_wait *wait);
-/*
- * Gives it back. `is_clean`: every reply came, and its side says all that it holds; otherwise it is closed, politely
- * while it stands. NULL is fine.
- */
-void pv_pool_give(struct pv_pooled *pooled, bool is_clean);
+enum pv_give {
+    PV_GIVE_CLEAN, /* every reply came, and its side says all that it holds */
+    PV_GIVE_IDLE,  /* every reply came; something of its session may be left */
+    PV_GIVE_CLOSE  /* of no more use */
+};
+/* Gives it back: to rest, after DISCARD ALL, or to be closed, politely while it stands. NULL is fine. */
+void pv_pool_give(struct pv_pooled *pooled, enum pv_give how);
 
 struct pv_server *pv_pooled_server(struct pv_pooled *pooled);
 

@@ -68,8 +68,9 @@ open_setup(struct pv_session *s)
     }
 }
 
-static void
-open_checkout(struct pv_session *s)
+/* Makes the server this session's, before a request or at the end. */
+void
+pv_lease_checkout(struct pv_session *s, struct pv_request *before)
 {
     struct pv_buf sql = {0};
     struct pv_request *r;
@@ -85,9 +86,9 @@ open_checkout(struct pv_session *s)
     r = pv_request_new(s, PV_REQUEST_QUERY);
     if (r != NULL) {
         r->is_internal = r->is_checkout = true;
-        s->segment++;
+        s->side->segment++;
         pv_side_queried(s->side);
-        (void) pv_lease_send_before(s, s->head, r,
+        (void) pv_lease_send_before(s, before, r,
                                     pv_buf_ok(&sql) ? pv_msg_text_write(&r->bytes, PV_CLIENT_QUERY, pv_buf_slice(&sql))
                                                     : PV_NOMEM);
     }
@@ -100,12 +101,12 @@ pv_lease_open(struct pv_session *s, const struct pv_server_facts *facts)
     s->is_asking = s->must_have_server = false;
     s->has_server = true;
     s->side = facts->side;
-    s->segment++;
+    s->side->segment++;
     s->is_stalled = false;
     if (s->phase == PV_PHASE_SETUP)
         open_setup(s);
     else
-        open_checkout(s);
+        pv_lease_checkout(s, s->head);
 }
 
 void
@@ -239,6 +240,45 @@ push_harvest(struct pv_session *s)
     pv_pipeline_pump(s);
 }
 
+/*
+ * A statement_timeout of milliseconds would end what the next session says first, and idle servers would keep it: it is
+ * taken back before the server leaves. True: that is on its way.
+ */
+static bool
+push_calming(struct pv_session *s)
+{
+    size_t at = pv_tracked_find("statement_timeout"), len;
+    const char *value = pv_values_at(s->side->values, at);
+    struct pv_values *without;
+    struct pv_request *r;
+
+    len = value == NULL ? 0 : strlen(value);
+    if (len < 2 || strcmp(value + len - 2, "ms") != 0 || s->side->is_spoiled)
+        return false;
+    without = pv_values_new();
+    r = without == NULL ? NULL : pv_request_new(s, PV_REQUEST_QUERY);
+    for (size_t i = 0; r != NULL && i < without->count; i++) {
+        const char *kept = i == at ? NULL : pv_values_at(s->side->values, i);
+
+        without->values[i] = kept == NULL ? NULL : pv_strdup(kept);
+        if (kept != NULL && without->values[i] == NULL)
+            r->bytes.failed = true;
+    }
+    if (r == NULL) {
+        pv_values_unref(without);
+        pv_session_fail(s, PV_NOMEM);
+        return true;
+    }
+    pv_values_unref(s->side->values);
+    s->side->values = without;
+    r->is_internal = r->is_calming = s->is_calmed = true;
+    if (pv_msg_text_write(&r->bytes, PV_CLIENT_QUERY, pv_slice_cstr("RESET statement_timeout")) != PV_OK)
+        r->bytes.failed = true;
+    pv_request_push(s, r);
+    pv_pipeline_pump(s);
+    return true;
+}
+
 static void
 set_pinned(struct pv_session *s, bool is_now_pinned)
 {
@@ -254,8 +294,7 @@ pv_lease_settle(struct pv_session *s)
 {
     if (s->must_have_server && s->side == NULL && s->phase == PV_PHASE_READY)
         pv_lease_ask(s);
-    if (s->side == NULL || s->phase != PV_PHASE_READY || s->head != NULL || s->track.status != 'I' ||
-        s->is_segment_open || s->is_cancel_pending || s->server_row_left > 0 || pv_buf_len(&s->server_in) > 0)
+    if (s->side == NULL || s->phase != PV_PHASE_READY || !pv_session_is_at_rest(s))
         return;
     s->has_local = false;
     if (s->is_dirty) {
@@ -263,9 +302,9 @@ pv_lease_settle(struct pv_session *s)
         return;
     }
     set_pinned(s, is_pinned(s));
-    if (s->is_pinned)
+    if (s->is_pinned || push_calming(s))
         return;
-    s->has_server = s->is_identity_stale = false;
+    s->has_server = s->is_identity_stale = s->is_calmed = false;
     s->side = NULL;
     s->wants_release = true;
 }

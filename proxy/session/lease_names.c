@@ -79,7 +79,7 @@ send_sync(struct pv_session *s, struct pv_request *before)
     if (r == NULL)
         return false;
     r->is_apart = true;
-    s->segment++;
+    s->side->segment++;
     return pv_lease_send_before(s, before, r, pv_msg_empty_write(&r->bytes, PV_CLIENT_SYNC));
 }
 
@@ -111,8 +111,9 @@ is_of_the_session(const struct pv_decision *decision)
 enum pv_status
 pv_lease_prepare(struct pv_session *s, struct pv_request *r, struct pv_named *named)
 {
+    /* Behind what constants are read under: the caller, so that no plan serves two of them. */
     const char *styles[] = {s->reported[PV_REPORTED_DATESTYLE], s->reported[PV_REPORTED_INTERVALSTYLE],
-                            s->reported[PV_REPORTED_TIMEZONE]};
+                            s->reported[PV_REPORTED_TIMEZONE], s->user};
     struct pv_slice all = pv_buf_slice(&r->bytes);
     size_t head = 5 + strlen((const char *) all.data + 5) + 1; /* tag, length, name */
 
@@ -176,13 +177,13 @@ send_unnamed(struct pv_session *s, struct pv_request *r)
     struct pv_prep *prep = r->statement->prep;
 
     if (r->kind == PV_REQUEST_PARSE) {
-        pv_side_set_unnamed(side, prep, s->segment);
+        pv_side_set_unnamed(side, prep, s->side->segment);
         return true;
     }
     if (side->unnamed != NULL && pv_prep_equal(side->unnamed, prep) &&
-        (side->is_unnamed_confirmed || side->unnamed_segment == s->segment))
+        (side->is_unnamed_confirmed || side->unnamed_segment == s->side->segment))
         return true;
-    pv_side_set_unnamed(side, prep, s->segment);
+    pv_side_set_unnamed(side, prep, s->side->segment);
     return send_parse(s, r, "", r->statement, 0, false);
 }
 
@@ -217,8 +218,8 @@ send_named(struct pv_session *s, struct pv_request *r)
     struct pv_prep *prep = r->statement->prep;
     struct pv_side_entry *entry = pv_side_find(s->side, prep);
     bool is_own = r->kind == PV_REQUEST_PARSE;
-    bool is_there =
-        entry != NULL && (entry->is_confirmed || entry->segment == s->segment) && !(is_own && s->track.status == 'E');
+    bool is_there = entry != NULL && (entry->is_confirmed || entry->segment == s->side->segment) &&
+                    !(is_own && s->track.status == 'E');
     char name[PV_SIDE_NAME_BYTES + 1];
 
     if (entry != NULL)
@@ -241,7 +242,7 @@ send_named(struct pv_session *s, struct pv_request *r)
         name_of(entry->number, name);
     }
     if (!is_there) {
-        entry->segment = s->segment;
+        entry->segment = s->side->segment;
         entry->is_confirmed = false;
         r->side_number = entry->number;
         if (!is_own && !send_parse(s, r, name, r->statement, entry->number, false))
@@ -286,6 +287,12 @@ pv_lease_command(struct pv_session *s, const struct pv_run *run)
 bool
 pv_lease_send(struct pv_session *s, struct pv_request *r)
 {
+    if (s->is_calmed && !r->is_internal) {
+        s->is_calmed = false;
+        pv_lease_checkout(s, r);
+        if (s->phase == PV_PHASE_CLOSED)
+            return false;
+    }
     if (r->is_poison) {
         if (r->kind == PV_REQUEST_PARSE && r->name != NULL && r->name[0] == '\0')
             pv_side_set_unnamed(s->side, NULL, 0);
@@ -305,7 +312,7 @@ pv_lease_send(struct pv_session *s, struct pv_request *r)
     if (r->kind == PV_REQUEST_QUERY)
         pv_side_queried(s->side);
     if (r->kind == PV_REQUEST_QUERY || r->kind == PV_REQUEST_SYNC)
-        s->segment++;
+        s->side->segment++;
     return true;
 }
 
@@ -340,7 +347,9 @@ pv_lease_failed(struct pv_session *s, struct pv_request *r)
 
     if (s->side == NULL)
         return;
-    if (r->is_harvest || r->is_checkout)
+    if (r->is_calming)
+        s->side->is_spoiled = true;
+    else if (r->is_harvest || r->is_checkout)
         s->is_pinned_by_settings = true;
     if (r->kind != PV_REQUEST_PARSE || r->statement == NULL || r->bound != NULL || r->is_local)
         return;

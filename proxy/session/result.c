@@ -380,7 +380,7 @@ on_error(struct pv_session *s, struct pv_request *r, const struct reply *reply)
     if (r->is_poison) {
         memcpy(s->segment_sqlstate, r->error.sqlstate, strlen(r->error.sqlstate) == 5 ? 6 : 0);
         pv_error_write(s, &r->error);
-    } else if (r->is_harvest) {
+    } else if (r->is_harvest || r->is_calming) {
         pv_trail_database_error(s, NULL, &notice); /* the settings stay where they are, and the session with them */
     } else if (r->is_checkout) {
         pv_trail_database_error(s, NULL, &notice);

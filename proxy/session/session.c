@@ -820,6 +820,13 @@ pv_session_is_busy(const struct pv_session *s)
            (s->head != NULL || s->track.status != 'I' || (s->auditor != NULL && pv_auditor_is_busy(s)));
 }
 
+bool
+pv_session_is_at_rest(const struct pv_session *s)
+{
+    return s->head == NULL && s->track.status == 'I' && !s->is_segment_open && !s->is_cancel_pending &&
+           s->server_row_left == 0 && pv_buf_len(&s->server_in) == 0;
+}
+
 const char *
 pv_session_user(const struct pv_session *s)
 {

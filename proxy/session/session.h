@@ -146,6 +146,8 @@ void pv_session_tick(struct pv_session *session, int64_t now_us);
 
 /* For SHOW-like views and drain: is a transaction or a statement in flight; who is it. */
 bool pv_session_is_busy(const struct pv_session *session);
+/* Nothing of the session is under way at its server, at its end too: all was answered and no transaction is open. */
+bool pv_session_is_at_rest(const struct pv_session *session);
 const char *pv_session_user(const struct pv_session *session); /* "" before login */
 const char *pv_session_room(const struct pv_session *session);
 

@@ -151,6 +151,7 @@ struct pv_request {
     bool may_move_path;
     bool is_local;    /* nothing of it is sent; it is answered when its turn comes */
     bool is_harvest;  /* ours: its row holds the session's settings */
+    bool is_calming;  /* ours: takes a timeout back that the next session must not meet */
     bool is_checkout; /* ours: brings a shared server to what this session is */
     bool is_replay;   /* ours, on behalf of the client: a Parse that this server has not seen; its error is the client's */
     bool is_in_segment;      /* QUERY: behind extended messages without a Sync */
@@ -274,8 +275,8 @@ struct pv_session {
     struct pv_side *side;     /* of the server at hand; NULL: none, or the session's own */
     struct pv_tag *tag;       /* who it asks for; NULL: to be made */
     struct pv_values *values; /* its settings; NULL: as a fresh session's */
-    uint64_t segment;         /* counts Syncs and Queries that were sent */
     bool is_dirty;            /* something that changes settings was sent since they were read */
+    bool is_calmed;           /* the server was made ready for others, and is not gone yet */
     bool has_local;           /* likewise, for the transaction */
     bool is_pinned, is_pinned_by_settings;
     bool has_answered;        /* something was answered without a server in this round */

@@ -44,7 +44,7 @@ struct pv_side_entry {
     struct pv_side_entry *bucket_next, *newer, *older;
     struct pv_prep *prep;
     uint32_t number;
-    uint64_t segment; /* of the session that sent its Parse */
+    uint64_t segment; /* that its Parse was sent in */
     bool is_confirmed;
 };
 
@@ -58,6 +58,7 @@ struct pv_side {
     struct pv_values *base;                                          /* values of a fresh session; NULL: not read yet */
     struct pv_values *values;                                        /* NULL: none differs from base */
     bool is_values_unknown, is_spoiled;
+    uint64_t segment;        /* counts Syncs, Queries and sessions */
     struct pv_prep *unnamed; /* in the unnamed statement; NULL: nothing, or not known */
     uint64_t unnamed_segment;
     bool is_unnamed_confirmed;
@@ -105,6 +106,9 @@ void pv_lease_put_change(struct pv_buf *sql, const char *name, const char *value
 void pv_lease_put_harvest(struct pv_buf *sql); /* one row with the value of each tracked setting */
 /* What the client was told by the server before, and this one says otherwise. */
 void pv_lease_relay_reports(struct pv_session *s);
+
+/* ---- lease.c ---- */
+void pv_lease_checkout(struct pv_session *s, struct pv_request *before);
 
 /* ---- lease_names.c ---- */
 /* Sends a request of ours, written with `status`, before another (NULL: behind all). Takes it. False: the session has

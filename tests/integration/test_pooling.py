@@ -219,6 +219,20 @@ def test_startup_settings_and_what_the_client_is_told(pooled):
     assert rows(two.ask(query("SHOW application_name"))) == [("two",)]
 
 
+def test_a_short_timeout_is_one_s_own(pooled):
+    veil = pooled(1)
+    one, two = (veil.connect("alice", veil.room) for _ in range(2))
+    one.execute("SET statement_timeout = '30ms'")
+    for _ in range(5):
+        assert show(two, "statement_timeout") == "0"
+        assert [r[0] for r in two.execute(BY_COUNTRY)] == ["CA", "US"]
+        assert show(one, "statement_timeout") == "30ms"
+    with pytest.raises(psycopg.Error) as caught:
+        one.execute("SELECT * FROM questions.slow(n => 1)")
+    assert caught.value.diag.sqlstate == "57014"
+    assert show(two, "statement_timeout") == "0" and show(one, "statement_timeout") == "30ms"
+
+
 def test_idle_session_timeout_keeps_its_connection(cluster, pooled):
     veil = pooled(2)
     one, two = (veil.connect("alice", veil.room) for _ in range(2))
