@@ -1,6 +1,8 @@
 /* Who is connected now. */
 #include "proxy/console/console_int.h"
 
+#include "parser/literals.h"
+
 #include <string.h>
 
 static json_t *
@@ -32,16 +34,51 @@ session_json(const struct pv_net_session *session)
                      time_json(session->query_us));
 }
 
+/* Where auditors may not see literals: the statement without them, or, where it cannot be read, nothing of it. */
+static void
+mask_query(json_t *session)
+{
+    const char *query = json_string_value(json_object_get(session, "query"));
+    struct pv_buf masked = {0};
+
+    if (query == NULL)
+        return;
+    if (json_is_true(json_object_get(session, "is_query_cut")) ||
+        pv_literals_mask(pv_slice_cstr(query), &masked) != PV_OK ||
+        json_object_set_new(session, "query", pv_console_text(pv_buf_slice(&masked))) != 0)
+        (void) json_object_set_new(session, "query", json_string(PV_LITERAL_MASKED));
+    pv_buf_clear(&masked);
+}
+
+/* On a thread of the crew, which may parse. */
+static void
+mask_queries(struct pv_call *call)
+{
+    json_t *sessions = json_object_get(call->parameters, "sessions"), *session;
+    size_t i;
+
+    json_array_foreach(sessions, i, session)
+        mask_query(session);
+    pv_call_json(call, json_incref(call->parameters));
+}
+
 static void
 on_listed(void *context, const struct pv_net_session *sessions, size_t count, bool is_cut)
 {
     struct pv_call *call = context;
-    json_t *array = json_array();
+    json_t *array = json_array(), *answer;
 
     for (size_t i = 0; i < count; i++)
         (void) json_array_append_new(array, session_json(&sessions[i]));
-    pv_call_json(call, json_pack("{s:o,s:o,s:b}", "now", time_json(pv_record_now_us()), "sessions", array, "is_cut",
-                                 is_cut));
+    answer = json_pack("{s:o,s:o,s:b}", "now", time_json(pv_record_now_us()), "sessions", array, "is_cut", is_cut);
+    if (answer != NULL && pv_call_policy(call)->config.is_masking_literals) {
+        json_decref(call->parameters);
+        call->parameters = answer;
+        call->away = mask_queries;
+        pv_call_send(call);
+        return;
+    }
+    pv_call_json(call, answer);
     pv_call_finish(call);
 }
 

@@ -580,6 +580,41 @@ def test_many_logins_push_out_the_oldest_of_the_same_user(house):
     kept.get("rooms")
 
 
+def test_literals_are_hidden_where_auditors_may_not_see_them(house):
+    one = client(house, "both")
+    since = len(house.stderr())
+    house.config["audit"] = {"literals": "masked"}
+    house.write_config()
+    house.hup()
+    house.wait_stderr("reloaded: generation", since)
+    try:
+        secret = "sesame-%d" % time.time()
+        with house.connect("ana", "page_one", application_name="hidden") as conn, \
+                concurrent.futures.ThreadPoolExecutor(1) as pool:
+            conn.execute("SELECT '%s'" % secret)
+            seq = house.last_log("query LIKE ?", ("%" + secret + "%",))["seq"]
+            slow = pool.submit(conn.execute, "SELECT * FROM questions.slow(n => 0) WHERE n <> 987654321")
+            deadline = time.monotonic() + 5
+            found = []
+            while time.monotonic() < deadline and not (found and found[0]["query"]):
+                found = [row for row in one.get("sessions")["sessions"] if row["application"] == "hidden"]
+            time.sleep(0.3)
+            conn.cancel()
+            with pytest.raises(psycopg.errors.QueryCanceled):
+                slow.result(30)
+        assert "987654321" not in found[0]["query"] and "slow" in found[0]["query"], found
+        assert one.get("record?seq=%d" % seq)["record"]["query"] != "SELECT '%s'" % secret
+        for path in ("record?seq=%d" % seq, "log", "log?text=" + secret, "summary?since=2026-01-01&step=86400"):
+            assert secret.encode() not in one.ask("GET", "/api/" + path)[2], path
+        assert one.get("log?text=" + secret)["rows"] == []
+    finally:
+        since = len(house.stderr())
+        del house.config["audit"]
+        house.write_config()
+        house.hup()
+        house.wait_stderr("reloaded: generation", since)
+
+
 @pytest.mark.parametrize("address", ["0.0.0.0:6480", "192.168.1.1:6480", "[::]:6480", "example.com:6480", "10.127.0.1:6480"])
 def test_other_machines_are_never_listened_to(house, address):
     before = house.config["console"]
