@@ -292,7 +292,8 @@ trace_question(struct pv_trial *trial, const struct pv_question *question, const
     }
     status = instantiate(trial, question, marks, names, &query);
     if (status == PV_OK)
-        status = pv_print_checked((Node *) query, &text, NULL);
+        /* Not parsed again: it is used only if with the constants in place it is, byte by byte, the text that was. */
+        status = pv_print((Node *) query, &text, NULL);
     if (status == PV_OK) {
         *trace = (struct pv_trace){question, traced, plan->by_number, plan->number_count, NULL};
         trace->marked = pv_arena_strndup(trial->arena, (const char *) pv_buf_slice(&text).data, pv_buf_len(&text));

@@ -4,8 +4,8 @@
  * standing that judged it; so the pointers in its decisions are alive.
  * 2. Only what rests on nothing else is kept: statements that read, and BEGIN, COMMIT, ROLLBACK; no settings, no names
  * of the session's, nothing of a room that expires before the clock that the caller shows, nothing that failed inside.
- * 3. A shape gives a text only for constants that were judged now, each in the one place where the printed and checked
- *    text had its mark, quoted as the printer quotes; and when it was made, it gave exactly the fresh judgement's text.
+ * 3. A shape gives a text only for constants that were judged now, each in the one place where the printed
+ *    text had its mark, quoted as the printer quotes; and when it was made, it gave exactly the text that was checked.
  * 4. Memory is bounded: the least recently used go first.
  */
 #include "policy/cache.h"
