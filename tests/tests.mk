@@ -108,3 +108,11 @@ bench:
 test-docker:
 	@tests/setup docker
 	@tests/docker/run
+
+# A log of a million statements: what it costs its readers.
+.PHONY: bench-log
+bench-log: $(BUILD)/pgveil $(BUILD)/bench/fill_log
+	@$(PYTHON) tests/bench/log.py $(BUILD)/bench/fill_log $(BUILD)/pgveil $(COUNT)
+$(BUILD)/bench/fill_log: tests/bench/fill_log.c $(call upto_obj,proxy/audit)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)

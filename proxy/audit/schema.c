@@ -17,11 +17,16 @@
 #define SELECT_EVENT_LOG(schema, collate) \
     "SELECT seq, at" collate " AS at, session, room, user, client, event, detail FROM " schema "event"
 
+/*
+ * SQLite takes a view of two parts apart for a search only where their columns have the same affinity: what is computed
+ * above is computed here. And it asks a virtual table for an order by its rowid alone, which is the seq.
+ */
+#define SAME(column) "coalesce(" column ", NULL) AS " column
 #define VIEW_COLUMNS \
-    "SELECT seq, at@: AS at, session, room, user, party, client, application, protocol, question, question_type," \
-    " decision, reason, query, parameters, forwarded, datasets, columns, rows, suppressed, bytes, duration_us, outcome," \
-    " sqlstate, service"
-#define EVENT_COLUMNS "SELECT seq, at@: AS at, session, room, user, client, event, detail"
+    "SELECT rowid AS seq, at@: AS at, session, room, user, party, client, application, protocol, question," \
+    " question_type, decision, " SAME("reason") ", query, parameters, forwarded, datasets, columns, " SAME("rows") ", " \
+    SAME("suppressed") ", " SAME("bytes") ", " SAME("duration_us") ", " SAME("outcome") ", " SAME("sqlstate") ", service"
+#define EVENT_COLUMNS "SELECT rowid AS seq, at@: AS at, session, room, user, client, event, detail"
 
 /*
  * The words of the database and of the parser quote values. A denial's own name columns, clauses and bounds, which the

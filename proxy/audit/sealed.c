@@ -254,22 +254,18 @@ add_terms(const struct table *table, sqlite3_index_info *info, sqlite3_str *wher
 
     for (int i = 0; i < info->nConstraint && count < TERMS_MAX; i++) {
         const struct sqlite3_index_constraint *term = &info->aConstraint[i];
-        const char *operator= operator_of(term->op);
+        const char *sign = operator_of(term->op);
         const struct column *column;
 
-        if (!term->usable || operator== NULL || term->iColumn<0 || term->iColumn >= kinds[table->kind].count)
+        if (!term->usable || sign == NULL || term->iColumn >= kinds[table->kind].count)
             continue;
-        column = &kinds[table->kind].columns[term->iColumn];
+        column = &kinds[table->kind].columns[term->iColumn < 0 ? 0 : term->iColumn];
         if (!column->is_searched || sqlite3_stricmp(sqlite3_vtab_collation(info, i), "BINARY") != 0)
             continue;
-        on[count++] = strcmp(column->name, "seq") != 0 ? ' ' :
-                      operator[0] == '='               ? 'e'
-                      :
-                      operator[0] == '<' ? 'l'
-                                         : 'g';
-        sqlite3_str_appendf(where, " AND %s %s ?%d", column->name, operator, count);
+        on[count++] = strcmp(column->name, "seq") != 0 ? ' ' : sign[0] == '=' ? 'e' : sign[0] == '<' ? 'l' : 'g';
+        sqlite3_str_appendf(where, " AND %s %s ?%d", column->name, sign, count);
         info->aConstraintUsage[i].argvIndex = count;
-        info->estimatedCost /= operator[0] == '=' ? 50 : 3;
+        info->estimatedCost /= sign[0] == '=' ? 50 : 3;
     }
     return count;
 }
@@ -287,14 +283,15 @@ table_best_index(sqlite3_vtab *base, sqlite3_index_info *info)
     (void) add_terms(table, info, where, on);
     sqlite3_str_appendf(sql, "%s|SELECT ", on);
     for (int i = 0; i < kinds[table->kind].count; i++) {
-        bool is_used = (info->colUsed & ((sqlite3_uint64) 1 << i)) != 0;
+        /* The first is the rowid as well. */
+        bool is_used = i == 0 || (info->colUsed & ((sqlite3_uint64) 1 << i)) != 0;
 
         sqlite3_str_appendf(sql, "%s%s", i == 0 ? "" : ", ", is_used ? kinds[table->kind].columns[i].name : "NULL");
     }
     terms = sqlite3_str_finish(where);
     sqlite3_str_appendf(sql, " FROM %s WHERE 1%s ORDER BY seq", kinds[table->kind].view, terms == NULL ? "" : terms);
     sqlite3_free(terms);
-    if (info->nOrderBy == 1 && info->aOrderBy[0].iColumn == 0) {
+    if (info->nOrderBy == 1 && info->aOrderBy[0].iColumn <= 0) {
         info->orderByConsumed = 1;
         info->idxNum = info->aOrderBy[0].desc != 0;
         if (info->idxNum != 0)
