@@ -31,6 +31,7 @@
 #include "proxy/base/bytes.h"
 #include "proxy/session/session.h"
 #include "proxy/session/session_int.h"
+#include "proxy/session/side_int.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -312,7 +313,9 @@ struct stage {
     bool is_log_manual;   /* tickets complete when the test says so */
     bool is_log_refusing; /* record() fails at once */
     bool is_closed, is_server_asked, is_tls_started, is_paused;
-    unsigned cancels, cancel_requests;
+    unsigned cancels, cancel_requests, asks, releases;
+    bool is_shared;           /* servers are, and these are they */
+    struct pv_side *sides[2];
     uint32_t key_pid;
     size_t key_len;
 };
@@ -340,6 +343,7 @@ stage_open_server(void *context, const struct pv_room *room)
 {
     assert_non_null(room);
     ((struct stage *) context)->is_server_asked = true;
+    ((struct stage *) context)->asks++;
 }
 
 static void
@@ -423,9 +427,15 @@ stage_close(void *context)
     ((struct stage *) context)->is_closed = true;
 }
 
+static void
+stage_release_server(void *context)
+{
+    ((struct stage *) context)->releases++;
+}
+
 static const struct pv_session_host stage_host = {
     stage_to_client, stage_to_server,    stage_start_tls,    stage_open_server, stage_cancel_server, stage_cancel_request,
-    stage_register_key, stage_record, stage_random, stage_pause, stage_close, NULL, NULL, NULL,
+    stage_register_key, stage_record, stage_random, stage_pause, stage_close, .release_server = stage_release_server,
 };
 
 static inline void
@@ -447,6 +457,8 @@ static inline void
 stage_close_all(struct stage *stage)
 {
     pv_session_free(stage->session);
+    for (size_t i = 0; i < PV_COUNT_OF(stage->sides); i++)
+        pv_side_free(stage->sides[i]);
     pv_buf_clear(&stage->client);
     pv_buf_clear(&stage->server);
     pv_buf_clear(&stage->log);
@@ -490,12 +502,36 @@ stage_server_open(struct stage *stage)
     static const uint8_t key[32] = {1};
     struct pv_server_facts facts = {4711, names, values, 4, {key, sizeof(key)}, NULL};
 
+    for (size_t i = 0; stage->is_shared && i < PV_COUNT_OF(stage->sides); i++) {
+        facts.pid = 4711 + (uint32_t) i;
+        stage->sides[i] = pv_side_new(&facts, 2);
+        assert_non_null(stage->sides[i]);
+    }
+    if (stage->is_shared)
+        pv_side_facts(stage->sides[0], true, &facts);
     pv_session_server_open(stage->session, stage->now_us, &facts);
+}
+
+/* A row of the server's settings, all at rest but for application_name. */
+static inline void
+stage_settings_row(struct stage *stage, const char *application)
+{
+    struct pv_msg_value columns[PV_TRACKED_MAX];
+    size_t count = pv_tracked_count();
+    struct pv_buf row = {0};
+
+    for (size_t i = 0; i < count; i++) {
+        columns[i].is_null = i != pv_tracked_find("application_name");
+        columns[i].bytes = pv_slice_cstr(application);
+    }
+    assert_int_equal(pv_msg_data_row_write(&row, columns, count), PV_OK);
+    stage_server(stage, pv_buf_slice(&row).data, pv_buf_len(&row));
+    pv_buf_clear(&row);
 }
 
 /* Logs in alice by certificate, with these settings, and drops what was said so far. */
 static inline void
-stage_login(struct stage *stage, uint32_t version)
+stage_login_as(struct stage *stage, uint32_t version, bool is_shared)
 {
     static const char *const pairs[] = {"user", "alice", "database", "room", "application_name", "app"};
     static const char setup_reply[] = "T\0\0\0\6\0\0"
@@ -505,12 +541,23 @@ stage_login(struct stage *stage, uint32_t version)
                                       "Z\0\0\0\5I";
 
     stage_open(stage);
+    stage->is_shared = is_shared;
     pv_session_client_tls(stage->session, stage->now_us, pv_slice_of("hash", 4), "alice");
     stage_startup(stage, version, pairs, 3);
     assert_true(stage->is_server_asked);
     stage_server_open(stage);
+    if (is_shared) {
+        stage_settings_row(stage, "");
+        stage_settings_row(stage, "app");
+    }
     stage_server(stage, setup_reply, sizeof(setup_reply) - 1);
     assert_false(stage->is_closed);
+}
+
+static inline void
+stage_login(struct stage *stage, uint32_t version)
+{
+    stage_login_as(stage, version, false);
 }
 
 static inline void

@@ -192,6 +192,30 @@ withdraw(struct stage *stage)
 }
 
 static void
+give_server(struct stage *stage, unsigned number)
+{
+    struct pv_server_facts facts;
+
+    pv_side_facts(stage->sides[number], true, &facts);
+    pv_session_server_open(stage->session, stage->now_us, &facts);
+}
+
+/* The first thing that a server gets makes it this session's; it answers. */
+static void
+check_out(struct replay *replay, const char *text)
+{
+    struct stage *stage = &replay->stage;
+    struct pv_slice said = pv_buf_slice(&stage->server);
+    struct pv_frame_head head;
+
+    if (pv_frame_peek(said, PV_FRAME_QUERY, PV_QUERY_BYTES_DEFAULT, &head) != PV_OK || head.tag != PV_CLIENT_QUERY ||
+        memmem(said.data, head.total_len, text, strlen(text)) == NULL)
+        fail_msg("%s:%u: no Query holds %s (mode %d, cut %zu)", replay->path, replay->line, text, (int) replay->mode,
+                 replay->cut);
+    pv_buf_consume(&stage->server, head.total_len);
+}
+
+static void
 run_verb(struct replay *replay, const char *line)
 {
     struct stage *stage = &replay->stage;
@@ -226,6 +250,16 @@ run_verb(struct replay *replay, const char *line)
         pv_session_spent(stage->session, stage->now_us, stage->ticket, number);
     else if (sscanf(line, "tick +%u", &number) == 1)
         pv_session_tick(stage->session, stage->now_us += (int64_t) number * 1000);
+    else if (sscanf(line, "server %u", &number) == 1)
+        give_server(stage, number);
+    else if (sscanf(line, "asks %u", &number) == 1)
+        assert_int_equal(stage->asks, number);
+    else if (sscanf(line, "releases %u", &number) == 1)
+        assert_int_equal(stage->releases, number);
+    else if (starts(line, "away "))
+        pv_session_server_lost(stage->session, stage->now_us, "08006", line + 5);
+    else if (starts(line, "settings "))
+        stage_settings_row(stage, line + 9);
     else if (sscanf(line, "cancels %u", &number) == 1)
         assert_int_equal(stage->cancels, number);
     else
@@ -235,6 +269,11 @@ run_verb(struct replay *replay, const char *line)
 static void
 run_line(struct replay *replay, const char *line)
 {
+    if (starts(line, "checkout ")) {
+        feed(replay);
+        check_out(replay, line + 9);
+        return;
+    }
     if (line[0] == '#' || line[0] == '\0')
         return;
     if (starts(line, "C: ") && line[0] == 'C')
@@ -260,7 +299,7 @@ replay_file(const char *path, enum mode mode, size_t cut)
     char line[4096];
 
     assert_non_null(file);
-    stage_login(&replay.stage, PV_PROTOCOL_3_0);
+    stage_login_as(&replay.stage, PV_PROTOCOL_3_0, strstr(path, "/shared_") != NULL);
     stage_forget(&replay.stage);
     while (fgets(line, sizeof(line), file) != NULL) {
         line[strcspn(line, "\n")] = '\0';
