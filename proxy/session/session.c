@@ -211,6 +211,28 @@ frame_phase(const struct pv_session *s)
                                         : PV_FRAME_AUTH;
 }
 
+/* When a login by token ends; INT64_MAX: it is none. */
+static int64_t
+token_end(const struct pv_session *s)
+{
+    const struct pv_tokens *tokens = s->policy->config.tokens;
+
+    if (!s->is_bearer || !s->is_logged_in)
+        return INT64_MAX;
+    return s->token.expires_us + (tokens == NULL ? 0 : (int64_t) tokens->clock_skew_ms * 1000);
+}
+
+/* The last answer is on its way to the client, and a statement that comes now would not be the token's any more. */
+static bool
+ends_with_token(struct pv_session *s)
+{
+    if (s->phase != PV_PHASE_READY || s->now_us < token_end(s) || s->head != NULL || s->gate_count > 0 ||
+        (s->auditor != NULL && pv_auditor_is_busy(s)))
+        return false;
+    pv_session_fatal(s, "57P01", "terminating connection because the token of its login has expired");
+    return true;
+}
+
 static bool
 is_reading(const struct pv_session *s)
 {
@@ -223,6 +245,9 @@ is_reading(const struct pv_session *s)
     case PV_PHASE_BEARER_FINAL:
         return true;
     case PV_PHASE_READY:
+        /* With a token that has expired what was begun is finished, to its Sync, and nothing new is taken. */
+        if (!s->is_segment_open && s->now_us >= token_end(s))
+            return false;
         return !s->is_stalled && s->reset_count == 0 && s->request_count < PV_PIPELINE_MAX &&
                s->unsent_bytes < PV_LINK_HELD_BYTES_MAX;
     case PV_PHASE_TLS:
@@ -326,7 +351,7 @@ finish_event(struct pv_session *s)
 {
     do {
         s->has_answered = false;
-        while (is_reading(s) && take_message(s))
+        while (!ends_with_token(s) && is_reading(s) && take_message(s))
             ;
         pv_pipeline_pump(s);
         /* What was answered without a server gives no other event, so what waited for it goes on now. */
@@ -768,6 +793,7 @@ int64_t
 pv_session_deadline(const struct pv_session *s)
 {
     const struct pv_config *config = &s->policy->config;
+    int64_t end_us, idle_us;
 
     if (s->phase == PV_PHASE_CLOSED)
         return INT64_MAX;
@@ -782,7 +808,9 @@ pv_session_deadline(const struct pv_session *s)
         return INT64_MAX; /* the desk has a limit of its own */
     if (s->is_draining)
         return s->now_us;
-    return config->client_idle_timeout_ms == 0 ? INT64_MAX : after_ms(s->active_us, config->client_idle_timeout_ms);
+    end_us = token_end(s);
+    idle_us = config->client_idle_timeout_ms == 0 ? INT64_MAX : after_ms(s->active_us, config->client_idle_timeout_ms);
+    return end_us < idle_us ? end_us : idle_us;
 }
 
 void
@@ -808,7 +836,7 @@ pv_session_tick(struct pv_session *s, int64_t now_us)
         }
     } else if (s->is_draining)
         drain_if_idle(s);
-    else
+    else if (!ends_with_token(s) && now_us < token_end(s))
         pv_session_fatal(s, "57P05", "terminating connection due to idle-session timeout");
     finish_event(s);
 }

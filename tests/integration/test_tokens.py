@@ -222,6 +222,77 @@ def test_keys_are_rotated_by_their_file(token_veil, issuer):
     login(token_veil, "tina", issuer.token("ec", "tina")).close()
 
 
+# ---- the end of a token
+
+
+EXPIRED = "terminating connection because the token of its login has expired"
+
+
+def seconds_left(seconds):
+    """Of a token whose session ends in that many at most and a second less at least: the clock skew of two goes on top."""
+    return seconds - 2
+
+
+def fatal(conn):
+    said = conn.take()
+    while said.tag not in "E":
+        said = conn.take()
+    return said
+
+
+def token_wire(veil, user, token, **params):
+    conn = w.Wire("127.0.0.1", veil.port)
+    conn.start_tls(ssl.create_default_context(cafile=veil.ca.cert))
+    conn.send(w.startup_packet([("user", user), ("database", ROOM), *params.items()]))
+    assert conn.take().body == b"\0\0\0\3"
+    conn.send(w.frame("p", w.z(token)))
+    conn.until("Z")
+    return conn
+
+
+def test_an_idle_session_ends_with_its_token(token_veil, issuer):
+    with token_wire(token_veil, "tina", issuer.token("ec", "tina", seconds=seconds_left(2), attributes={"groups": ["g1"]})) as conn:
+        assert w.rows(conn.ask(w.query(ASK))) == [("g1",)]
+        started = time.monotonic()
+        said = fatal(conn)
+        assert (said.sqlstate, said.fields["M"], said.fields["S"]) == ("57P01", EXPIRED, "FATAL")
+        assert time.monotonic() - started < 5 and conn.at_end()
+
+
+def test_a_session_in_a_transaction_ends_with_its_token(token_veil, issuer):
+    with token_wire(token_veil, "tina", issuer.token("ec", "tina", seconds=seconds_left(2))) as conn:
+        conn.ask(w.query("BEGIN; SELECT 1"))
+        assert fatal(conn).fields["M"] == EXPIRED and conn.at_end()
+
+
+def test_what_runs_is_finished_and_nothing_new_begins(token_veil, issuer):
+    with token_wire(token_veil, "tina", issuer.token("ec", "tina", seconds=seconds_left(2))) as conn:
+        conn.send(w.query("SELECT count(*) FROM generate_series(1, 3000000) AS a(n)"))
+        time.sleep(2.2)
+        conn.send(w.query("SELECT 'never'"))
+        seen = []
+        while not seen or seen[-1].tag != "E":
+            seen.append(conn.take())
+        assert [m.tag for m in seen] == ["T", "D", "C", "Z", "E"], seen
+        assert seen[-1].fields["M"] == EXPIRED and conn.at_end()
+    assert token_veil.log_rows("query = ?", ("SELECT 'never'",)) == []
+
+
+def test_a_segment_is_finished_to_its_sync(token_veil, issuer):
+    with token_wire(token_veil, "tina", issuer.token("ec", "tina", seconds=seconds_left(2))) as conn:
+        conn.send(w.parse("SELECT 1") + w.bind() + w.execute())
+        time.sleep(2.2)
+        conn.send(w.SYNC)
+        assert [m.tag for m in (conn.take() for _ in range(5))] == ["1", "2", "D", "C", "Z"]
+        assert fatal(conn).fields["M"] == EXPIRED and conn.at_end()
+
+
+def test_a_fresh_token_is_left_alone(token_veil, issuer):
+    with token_wire(token_veil, "tina", issuer.token("ec", "tina", seconds=300)) as conn:
+        time.sleep(1)
+        assert w.rows(conn.ask(w.query("SELECT 1"))) == [("1",)]
+
+
 # ---- OAUTHBEARER (RFC 7628)
 
 
