@@ -280,6 +280,29 @@ def test_what_was_refused_and_why(browser):
     assert "acme: missing" in browser.text() and "megamart: missing" in browser.text()
 
 
+COLOURED = """
+const canvas = document.querySelector('canvas'), context = canvas.getContext('2d');
+const [r, g, b] = getComputedStyle(document.documentElement).getPropertyValue('--allowed').match(/[0-9a-f]{2}/g).map((part) => parseInt(part, 16));
+const data = context.getImageData(0, 0, canvas.width, canvas.height).data;
+let count = 0;
+for (let i = 0; i < data.length; i += 4) count += data[i] === r && data[i + 1] === g && data[i + 2] === b && data[i + 3] === 255;
+return count;
+"""
+
+
+def test_the_chart_is_drawn_in_the_colours_of_the_hour(browser):
+    browser.login()
+    for is_dark in (False, True, False):
+        browser.go("overview?range=week")
+        assert browser.js(COLOURED) > 300
+        browser.look(1280, not is_dark)
+        time.sleep(0.3)
+        assert browser.js(COLOURED) > 300
+        browser.go("rooms")
+    # That it was read from is all that there is to say.
+    assert [line for line in browser.complaints() if "willReadFrequently" not in line] == []
+
+
 def test_live_sessions_come_and_go(house, browser):
     browser.login()
     browser.go("live")

@@ -31,7 +31,8 @@ const series = {
   denied: {label: "Denied", colour: "--denied"},
 };
 
-function options(times, step, stacked) {
+function options(times, step) {
+  const axis = {stacked: true, ticks: {color: colour("--quiet")}, grid: {color: colour("--line"), borderColor: "transparent"}};
   return {
     responsive: true,
     maintainAspectRatio: false,
@@ -43,6 +44,9 @@ function options(times, step, stacked) {
       tooltip: {
         padding: 10,
         boxPadding: 4,
+        backgroundColor: colour("--ink"),
+        titleColor: colour("--paper"),
+        bodyColor: colour("--paper"),
         callbacks: {
           title: ([item]) => `${moment(times[item.dataIndex], {seconds: false})} – ${moment(times[item.dataIndex] + step * 1000, {seconds: false}).slice(11)}`,
           label: (item) => ` ${item.dataset.label}: ${count(item.raw)}`,
@@ -50,26 +54,10 @@ function options(times, step, stacked) {
       },
     },
     scales: {
-      x: {stacked, grid: {display: false}, ticks: {maxRotation: 0, autoSkipPadding: 22, callback: (_, i) => tick(times[i], step)}},
-      y: {stacked, beginAtZero: true, grid: {drawTicks: false}, ticks: {precision: 0, padding: 8, maxTicksLimit: 5}},
+      x: {...axis, grid: {...axis.grid, display: false}, ticks: {...axis.ticks, maxRotation: 0, autoSkipPadding: 22, callback: (_, i) => tick(times[i], step)}},
+      y: {...axis, beginAtZero: true, grid: {...axis.grid, drawTicks: false}, ticks: {...axis.ticks, precision: 0, padding: 8, maxTicksLimit: 5}},
     },
   };
-}
-
-function paint(chart, names) {
-  chart.data.datasets.forEach((dataset, i) => {
-    dataset.backgroundColor = colour(series[names[i]].colour);
-    dataset.hoverBackgroundColor = dataset.backgroundColor;
-  });
-  for (const axis of Object.values(chart.options.scales)) {
-    axis.ticks.color = colour("--quiet");
-    axis.grid.color = colour("--line");
-    axis.grid.borderColor = "transparent";
-  }
-  const tooltip = chart.options.plugins.tooltip;
-  tooltip.backgroundColor = colour("--ink");
-  tooltip.titleColor = tooltip.bodyColor = colour("--paper");
-  chart.update("none");
 }
 
 /** The numbers of the chart as a table, for those who do not see it. */
@@ -91,19 +79,26 @@ export function timeChart(summary, names, title) {
   const figure = h("figure", {class: "chart"},
     h("figcaption", {}, h("h2", {}, title), h("ul", {class: "legend"}, names.map((name) => h("li", {class: name}, series[name].label)))),
     h("div", {class: "canvas"}, canvas), numbers(times, summary, names));
+  const make = () => new Chart(canvas, {
+    type: "bar",
+    data: {
+      labels: times,
+      datasets: names.map((name) => ({
+        label: series[name].label, data: summary[name], backgroundColor: colour(series[name].colour), hoverBackgroundColor: colour(series[name].colour),
+        borderRadius: 2, maxBarThickness: 26, categoryPercentage: 0.86, barPercentage: 0.94,
+      })),
+    },
+    options: options(times, summary.step_s),
+  });
   figure.draw = () => {
     Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
     Chart.defaults.font.size = 12;
-    const chart = new Chart(canvas, {
-      type: "bar",
-      data: {
-        labels: times,
-        datasets: names.map((name) => ({label: series[name].label, data: summary[name], borderRadius: 2, maxBarThickness: 26, categoryPercentage: 0.86, barPercentage: 0.94})),
-      },
-      options: options(times, summary.step_s, true),
-    });
-    charts.push({chart, paint: () => paint(chart, names)});
-    paint(chart, names);
+    const one = {chart: make()};
+    one.paint = () => {
+      one.chart.destroy();
+      one.chart = make();
+    };
+    charts.push(one);
   };
   return figure;
 }

@@ -122,7 +122,7 @@ async function fill(list, filter, signal) {
 
 // ---- One record
 
-const words = (text) => text.match(/\s+|"(?:[^"]|"")*"|'(?:[^']|'')*'|[\p{L}\p{N}_$]+|./gsu) || [];
+const words = (text) => text.match(/\s+|"(?:[^"]|"")*"|'(?:[^']|'')*'|[\p{L}\p{N}_$]+|[<>=!:|~*+-]+|./gsu) || [];
 const plain = (word) => word.replace(/^"(.*)"$/s, "$1").toLowerCase();
 
 /** Longest common run of words: what is in the one and not in the other is marked. Whitespace never counts. */
@@ -143,7 +143,15 @@ function marks(a, b) {
     } else if (best[i + 1][k] >= best[i][k + 1]) i++;
     else k++;
   }
-  return [[left, only[0]], [right, only[1]]];
+  return [[left, smooth(left, only[0])], [right, smooth(right, only[1])]];
+}
+
+/** A bracket or comma that both have, alone among what they have not, is of no help to the eye. */
+function smooth(parts, only) {
+  const solid = parts.map((_, i) => i).filter((i) => parts[i].trim());
+  for (let at = 1; at + 1 < solid.length; at++)
+    if (only.has(solid[at - 1]) && !/[\p{L}\p{N}]/u.test(parts[solid[at]]) && only.has(solid[at + 1])) only.add(solid[at]);
+  return only;
 }
 
 function code(text, marked) {
