@@ -26,6 +26,7 @@ test:
 	    "clang=$(MAKE) -s --no-print-directory -k $(JOBS) CC=clang all unit-programs" \
 	    "unit-asan=$(MAKE) -s --no-print-directory -k $(JOBS) -Otarget FLAVOR=asan all unit" \
 	    "integration=$(MAKE) -s --no-print-directory integration" \
+	    "pooled=$(MAKE) -s --no-print-directory integration-pooled" \
 	    "clients=$(PYTEST) -q tests/clients" \
 	    "limits=$(PYTEST) -q tests/limits" \
 	    "fuzz=$(MAKE) -s --no-print-directory fuzz"
@@ -42,6 +43,12 @@ TESTS ?= tests/integration
 .PHONY: integration
 integration:
 	@$(PYTEST) -q $(ARGS) $(TESTS)
+
+# What clients do, once more over server connections that they share (pool.mode transaction).
+POOLED_TESTS := $(addprefix tests/integration/test_,protocol.py copy_cursor.py denials.py engine.py)
+.PHONY: integration-pooled
+integration-pooled:
+	@PGVEIL_POOL_MODE=transaction $(PYTEST) -q $(ARGS) $(POOLED_TESTS)
 
 # The same suite against the sanitized binary.
 .PHONY: integration-asan

@@ -350,10 +350,10 @@ serve(evutil_socket_t fd, short what, void *context)
     (void) fd;
     (void) what;
     for (struct pv_pool_group *group = pool->groups; group != NULL; group = group->next) {
-        hand_out(group, now_us);
-        /* Others wait, and nobody here. */
-        while (group->idle_count > 0 && group->wait_count == 0 && pv_pool_cap_send(group->first))
+        /* Others wait, and nobody here, or not as long. */
+        while (group->idle_count > 0 && pv_pool_cap_send(group->first))
             ;
+        hand_out(group, now_us);
         pv_pool_dial(group);
     }
 }
@@ -393,7 +393,8 @@ pv_pool_take(struct pv_pool *pool, const char *room, bool is_shared, const struc
     group = pv_pool_group(pool, room, is_shared);
     if (group == NULL)
         return PV_NOMEM;
-    if (group->wait_count == 0 && group->idle_count > 0) {
+    if (group->wait_count == 0 && group->idle_count > 0 &&
+        atomic_load_explicit(&group->cap->waiting_workers, memory_order_relaxed) == 0) {
         *pooled = group->first;
         set_state(*pooled, PV_POOLED_USED);
         pv_pool_cap_wait(group);

@@ -11,6 +11,10 @@
 #include <pthread.h>
 #include <string.h>
 
+/* Who waits elsewhere goes before those here when they have waited so much longer: moving a connection has its price.
+ */
+#define FAIR_US 10000
+
 struct pv_pools {
     pthread_mutex_t lock;
     unsigned worker_count;
@@ -194,6 +198,7 @@ pv_pool_cap_wait(struct pv_pool_group *group)
     if (group->pool->pools->worker_count == 1)
         return;
     atomic_store_explicit(&share->idle, group->is_stale ? 0 : (uint32_t) group->idle_count, memory_order_relaxed);
+    atomic_store_explicit(&share->since_us, waiting > 0 ? group->waits->since_us : 0, memory_order_relaxed);
     before = atomic_exchange(&share->waiting, waiting);
     if (before == 0 && waiting > 0)
         (void) atomic_fetch_add(&cap->waiting_workers, 1);
@@ -246,7 +251,9 @@ pv_pool_cap_send(struct pv_pooled *pooled)
     for (unsigned i = 1; i < pools->worker_count; i++) {
         unsigned worker = (pool->worker + i) % pools->worker_count;
 
-        if (atomic_load(&group->cap->shares[worker].waiting) == 0)
+        if (atomic_load(&group->cap->shares[worker].waiting) == 0 ||
+            (group->waits != NULL &&
+             group->waits->since_us < atomic_load(&group->cap->shares[worker].since_us) + FAIR_US))
             continue;
         pv_pooled_unlink(pooled);
         pv_pool_cap_wait(group);

@@ -49,7 +49,8 @@ struct pv_pool_cap {
     _Atomic uint32_t waiting_workers;
     struct pv_pool_share {
         _Atomic uint32_t idle, waiting;
-    } shares[]; /* by worker */
+        _Atomic int64_t since_us; /* of who waits longest */
+    } shares[];                   /* by worker */
 };
 
 struct pv_pool_group {
@@ -104,7 +105,7 @@ void pv_pool_cap_give(struct pv_pool *pool, struct pv_pool_cap *cap);
 void pv_pool_cap_wait(struct pv_pool_group *group); /* its count of idle ones or waits has changed */
 /* There is no room for another one: some other worker may have one idle. */
 void pv_pool_cap_ask(struct pv_pool_group *group);
-/* An idle one for which another worker waits, and nobody here: goes there. */
+/* An idle one for which another worker waits, and nobody here, or not as long: goes there. */
 bool pv_pool_cap_send(struct pv_pooled *pooled);
 
 #endif
