@@ -318,6 +318,46 @@ def test_portals_die_with_the_transaction(wire):
     assert w.errors(conn.ask(w.execute("p"), w.SYNC)) == ["34000"]
 
 
+def test_a_named_portal_across_syncs_in_a_transaction(wire):
+    """As JDBC's fetch size and node-pg's cursors use it, moved by SQL in between (CLIENTS 3 and 14)."""
+    conn = wire()
+    conn.ask(w.query("BEGIN"))
+    got = conn.ask(w.parse("SELECT id FROM questions.cells", "s"), w.bind([], "s", "p"), w.execute("p", 2), w.SYNC)
+    assert w.tags(got) == "12DDsZ" and w.rows(got) == [("1",), ("2",)] and got[-1].body == b"T"
+    assert w.rows(conn.ask(w.execute("p", 3), w.SYNC)) == [("3",), ("4",), ("5",)]
+    assert w.tags(conn.ask(w.query('MOVE FORWARD 10 FROM "p"'))) == "CZ"
+    assert w.rows(conn.ask(w.query('FETCH 1 FROM "p"'))) == [("16",)]
+    assert w.tags(conn.ask(w.parse("SELECT 1"), w.bind(), w.execute(), w.SYNC)) == "12DCZ"
+    rest = conn.ask(w.execute("p", 2147483647), w.SYNC)
+    assert w.rows(rest)[0] == ("17",) and w.tags(rest)[-2:] == "CZ"
+    assert w.errors(conn.ask(w.parse("SELECT region FROM customers"), w.execute("p"), w.SYNC)) == ["42501"]
+    assert w.errors(conn.ask(w.execute("p"), w.SYNC)) == ["25P02"]
+    conn.ask(w.query("ROLLBACK"))
+    assert w.errors(conn.ask(w.execute("p"), w.SYNC)) == ["34000"]
+
+
+def test_what_speaks_of_sessions_in_a_pipeline(wire):
+    """Such a statement waits for a look at them; what stands before and behind it keeps its place."""
+    conn = wire()
+    mine = [w.parse("SELECT pid FROM pg_stat_activity WHERE pid = pg_backend_pid()"), w.bind(), w.execute()]
+    one, bad = [w.parse("SELECT 1"), w.bind(), w.execute()], [w.parse("SELECT region FROM customers"), w.bind(), w.execute()]
+    got = conn.ask(*one, *mine, *one, *mine, *bad, *mine, w.SYNC)
+    assert w.tags(got) == "12DC" * 4 + "EZ"
+    assert w.rows(got)[1] == w.rows(got)[3] == w.rows(conn.ask(w.query("SELECT pg_backend_pid()")))[0]
+    conn.ask(w.parse("SELECT count(*) FROM pg_stat_activity WHERE pid = pg_backend_pid()", "s"), w.SYNC)
+    for _ in range(3):
+        assert w.rows(conn.ask(w.bind([], "s"), w.execute(), w.bind([], "s"), w.execute(), w.SYNC)) == [("1",), ("1",)]
+    assert w.rows(conn.ask(w.query("SELECT 1; SELECT count(*) FROM pg_stat_activity WHERE pid = pg_backend_pid(); SELECT 2"))) == [("1",), ("1",), ("2",)]
+
+
+def test_encodings_as_clients_spell_them(wire):
+    conn = wire()
+    for spelling in ("'utf-8'", "'UTF8'", "\"utf8\"", "UNICODE", "'unicode'", "\"'utf-8'\""):
+        assert w.tags(conn.ask(w.query("SET client_encoding TO " + spelling)))[-2:] == "CZ", spelling
+        assert w.rows(conn.ask(w.query("SHOW client_encoding"))) == [("UTF8",)]
+    assert w.errors(conn.ask(w.query("SET client_encoding TO 'LATIN1'"))) == ["42501"]
+
+
 def test_a_query_destroys_the_unnamed_statement(wire):
     conn = wire()
     conn.ask(w.parse("SELECT 1"), w.SYNC)
