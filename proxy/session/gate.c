@@ -14,7 +14,8 @@
  *     it is tried anew before its next use.
  *  9. Memory is bounded: pipeline, names, held bytes and waits have their limits in proxy/base/limits.h.
  * 10. No secret is logged, printed or put in an error. Password messages are wiped after use.
- * 11. A session serves one room and one user from its login to its end.
+ * 11. A session serves one room and one login from its start to its end. A server that sessions share serves one room, and
+ *     is told whose it is before a session's first statement (lease.c).
  *
  * Denial is by poison: in place of the denied text goes one that the server must refuse, and its
  * ErrorResponse becomes ours. So transaction status, skipping and the unnamed statement are always the server's own.
