@@ -308,6 +308,8 @@ classify_set_operation(struct pv_rule_trial *rule, struct pv_level *level, enum 
     if (left == PV_LEVEL_RAW || right == PV_LEVEL_RAW)
         return pv_rule_deny_clause(rule, "UNION ALL joins aggregated results, not rows of data sets.");
     *class = left == PV_LEVEL_RELEASED || right == PV_LEVEL_RELEASED ? PV_LEVEL_RELEASED : PV_LEVEL_CONSTANT;
+    if (level->stmt->limitOffset != NULL && *class == PV_LEVEL_RELEASED)
+        return pv_rule_deny_clause(rule, "OFFSET is not allowed.");
     return PV_OK;
 }
 

@@ -528,6 +528,17 @@ struct steady {
     const Node *unsteady;
 };
 
+/* current_date - 30 */
+static bool
+is_date_and_days(const A_Expr *expr)
+{
+    const char *name = pv_rule_operator(expr);
+    int days;
+
+    return expr->kind == AEXPR_OP && expr->lexpr != NULL && (strcmp(name, "-") == 0 || strcmp(name, "+") == 0) &&
+           IsA(expr->lexpr, SQLValueFunction) && integer_of(expr->rexpr, &days) && days <= LENGTH_MAX * 100;
+}
+
 static bool
 is_steady(struct pv_rule_trial *rule, Node *node)
 {
@@ -541,7 +552,8 @@ is_steady(struct pv_rule_trial *rule, Node *node)
     case T_A_Expr:
         return pv_rule_is_comparison((A_Expr *) node, &why) ||
                strcmp(pv_rule_operator((A_Expr *) node), "||") == 0 ||
-               (pv_rule_is_shift(rule, (A_Expr *) node) && is_date_value(((A_Expr *) node)->lexpr));
+               (pv_rule_is_shift(rule, (A_Expr *) node) && is_date_value(((A_Expr *) node)->lexpr)) ||
+               is_date_and_days((A_Expr *) node);
     case T_ParamRef:
         /* Beside a float each element would be made one, where there is a row. */
         return pv_rule_declared(rule->trial, (ParamRef *) node) != PV_OID_NUMERIC_ARRAY;

@@ -55,7 +55,6 @@ static const struct tame {
     {PV_VIEWS_TAME, "integer", NULL, "$1"},
     {PV_VIEWS_TAME, "bigint", NULL, "$1"},
     {PV_VIEWS_TAME, "money", NULL, "CASE WHEN $1 BETWEEN (-1000000000)::money AND 1000000000::money THEN $1 END"},
-    {PV_VIEWS_TAME, "oid", NULL, "$1"},
     {PV_VIEWS_TAME, "boolean", NULL, "$1"},
     {PV_VIEWS_TAME, "time without time zone", NULL, "$1"},
     {PV_VIEWS_TAME, "time with time zone", NULL, "$1"},
