@@ -122,7 +122,11 @@ both(Node *left, Node *right)
     if (left == NULL)
         return right;
     all->boolop = AND_EXPR;
-    all->args = list_make2(left, right);
+    /* As the parser would have it: one AND of all. */
+    if (IsA(left, BoolExpr) && ((BoolExpr *) left)->boolop == AND_EXPR)
+        all->args = lappend(list_copy(((BoolExpr *) left)->args), right);
+    else
+        all->args = list_make2(left, right);
     all->location = -1;
     return (Node *) all;
 }

@@ -187,6 +187,8 @@ ACCEPTED = [
      "WITH g AS (SELECT lower(region) AS r, city, count(DISTINCT id) >= 10 AS ok FROM lab.people GROUP BY 1, 2) SELECT CASE WHEN ok "
      "THEN r || '.' END, CASE WHEN ok THEN p.city END, count(*) FROM lab.people p JOIN g ON g.r IS NOT DISTINCT FROM lower(p.region) "
      "AND g.city = p.city GROUP BY 1, 2, ok HAVING count(*) > 10 AND " + PASSES),
+    ("SELECT city, count(*) FROM peers WHERE region = 'North' AND age > 20 AND age < 70 GROUP BY city",
+     "SELECT NULL, count(*) FROM lab.people WHERE region = 'North' AND age > 20 AND age < 70"),
     ("SELECT age, count(*) FILTER (WHERE region = 'North') FROM (SELECT * FROM peers) x GROUP BY age",
      "WITH g AS (SELECT age, count(DISTINCT id) >= 10 AS ok FROM lab.people GROUP BY 1) SELECT CASE WHEN ok THEN p.age END, CASE WHEN "
      "count(DISTINCT id) FILTER (WHERE region = 'North') >= 10 THEN count(*) FILTER (WHERE region = 'North') END FROM lab.people p "
