@@ -193,7 +193,7 @@ class Question:
             head = "WITH g AS (SELECT %s, %s AS ok FROM %s WHERE %s%s) " % (
                 ", ".join("%s AS d%d" % (d, i) for i, d in enumerate(dims)),
                 " AND ".join("%s >= %d" % (count, K[ref.kind]) for count, ref in zip(counts, self.refs)), parts, where, group)
-            parts += " JOIN g ON " + " AND ".join("(%s) IS NOT DISTINCT FROM g.d%d" % (d, i) for i, d in enumerate(dims))
+            parts += " JOIN g ON " + " AND ".join("coalesce((%s)::text, 'no') = coalesce(g.d%d::text, 'no')" % (d, i) for i, d in enumerate(dims))
             dims = ["CASE WHEN g.ok THEN g.d%d END" % i for i in range(len(dims))]
             group = " GROUP BY %s, g.ok" % ", ".join(dims)
         having = " HAVING %s %s %d" % (self.flat_aggregate(self.having[0]), *self.having[1:]) if self.having else ""
