@@ -215,7 +215,7 @@ functions_and_types_off_the_list(void **state)
         {"SELECT pg_cancel_backend(5)", NULL, "pg_cancel_backend(5, CAST(ARRAY[pg_catalog.pg_backend_pid()] AS", NULL},
         {"SELECT count(*) FROM pg_stat_activity a", NULL, "pgveil_activity(CAST('[]' AS pg_catalog.json)) AS a", NULL},
         {"SELECT 1 FROM pg_settings", NULL, "'search_path') THEN CAST('public' AS", NULL},
-        {"SELECT set_config('search_path', 'ads', false)", NULL, "SELECT CAST('ads' AS pg_catalog.text) AS set_config", NULL},
+        {"SELECT set_config('search_path', 'ads', false)", NULL, "SELECT CAST('ads' AS pg_catalog.\"text\") AS set_config", NULL},
         {"SELECT set_config('search_path', 'ads', false) FROM pg_class", "42501", "setting", NULL},
         {"SELECT 'abs(crm.t)'::regprocedure", "42883", "no_function", NULL},
         {"SELECT coalesce(pg_typeof(1), 16385)", NULL, "CAST(pg_catalog.pg_typeof(1) AS pg_catalog.oid)", NULL},
