@@ -180,7 +180,8 @@ pv_lease_cancel(struct pv_session *s)
     struct pv_request *r = s->unsent;
     struct pv_error error;
 
-    if (!s->is_pooled || s->side != NULL || !s->is_asking)
+    /* What has been sent is the server's to cancel; what still waits, for its record or for a server, it never sees. */
+    if (pv_request_head(s) != NULL)
         return false;
     while (r != NULL && r->kind != PV_REQUEST_QUERY && r->kind != PV_REQUEST_EXECUTE)
         r = r->next;
@@ -189,7 +190,7 @@ pv_lease_cancel(struct pv_session *s)
     pv_error_simple(&error, "57014", "canceling statement due to user request");
     refuse_waiting(s, r, PV_OUTCOME_CANCELLED, &error);
     /* What stands before it in its segment would ask for a server all the same. */
-    if (s->unsent != r && s->phase == PV_PHASE_READY && is_statement(s->unsent))
+    if (s->is_asking && s->unsent != r && s->phase == PV_PHASE_READY && is_statement(s->unsent))
         refuse_waiting(s, s->unsent, PV_OUTCOME_CANCELLED, &error);
     return true;
 }
