@@ -492,6 +492,27 @@ def test_G6_parameters_stay_out_where_the_config_says_so(governed):
 
 # --- G7: the log is changed
 
+def test_G6_an_auditor_sees_what_was_asked_and_not_of_whom(governed):
+    def change(room):
+        room["questions"]["by_label"] = copy.deepcopy(PARAMETERS["by_label"])
+        room["members"]["olga"] = {"party": "megamart", "roles": ["auditor"]}
+
+    veil = governed(change, config={"audit": {"literals": "masked"}})
+    with veil.connect("alice", veil.room) as conn:
+        for sql in ("SELECT * FROM questions.by_label(l => 'private 4711')",
+                    "SELECT id, label FROM public.others WHERE label = 'private 4711' ORDER BY id"):
+            assert conn.execute(sql).fetchall() == []
+        assert conn.execute("SELECT * FROM questions.by_label(l => %s)", ["private 4711"], prepare=True).fetchall() == []
+        assert refusal(conn, "SELECT 'private 4711' FROM public.others") is not None
+    with veil.connect("olga", "pgveil") as conn:
+        rows = conn.execute("SELECT * FROM query_log WHERE \"user\" = 'alice'").fetchall()
+        assert len(rows) == 4 and "by_label" in repr(rows) and "private" not in repr(rows) and "4711" not in repr(rows)
+        for sql in ("SELECT count(*) FROM query_log WHERE query LIKE '%%private 4711%%'",
+                    "SELECT count(*) FROM query_log WHERE parameters LIKE '%%4711%%'",
+                    "SELECT count(*) FROM query_log WHERE reason || coalesce(forwarded, '') LIKE '%%4711%%'"):
+            assert conn.execute(sql).fetchone() == (0,), sql
+
+
 @pytest.fixture(scope="module")
 def logged(cluster, tmp_path_factory):
     """The folder of a stopped installation whose log holds a bit of everything, with a head of it."""
