@@ -286,7 +286,7 @@ build_end(struct builder *builder, uint64_t id, const struct pv_statement_end *e
 {
     static const char *const suppressed[] = {
         [PV_SUPPRESSED_UNKNOWN] = NULL, [PV_SUPPRESSED_NONE] = "none", [PV_SUPPRESSED_SOME] = "some"};
-    bool is_lost = end->outcome == PV_OUTCOME_LOST;
+    bool is_unseen = end->is_unseen;
 
     if (id == 0 || pv_outcome_word(end->outcome) == NULL || (size_t) end->suppressed >= PV_COUNT_OF(suppressed)) {
         builder->is_invalid = true;
@@ -294,13 +294,12 @@ build_end(struct builder *builder, uint64_t id, const struct pv_statement_end *e
     }
     add_number(builder, id);
     add_time(builder, 1, end->at_us);
-    /* Of a lost statement nobody saw what it gave. */
-    if (is_lost)
+    if (is_unseen)
         (void) add(builder, PV_VALUE_NULL);
     else
         add_number(builder, end->rows);
     add_text(builder, suppressed[end->suppressed]);
-    if (is_lost) {
+    if (is_unseen) {
         (void) add(builder, PV_VALUE_NULL);
         (void) add(builder, PV_VALUE_NULL);
     } else {

@@ -83,6 +83,7 @@ struct pv_statement_end {
     uint64_t duration_us;
     enum pv_suppressed suppressed;
     enum pv_outcome outcome;
+    bool is_unseen;       /* nobody counted: rows, bytes and duration are not known */
     const char *sqlstate; /* five characters; NULL: none */
     const char *reason;   /* the database's own words where the client got general ones; NULL: none */
 };

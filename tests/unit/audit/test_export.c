@@ -35,8 +35,9 @@ log_make(void **state)
         assert_int_equal(put_begin(journal, id, NULL, NULL, &ticket), PV_OK);
         assert_int_equal(put_end(journal, id, NULL, NULL, &ticket), PV_OK);
     }
-    put_query(journal, 3, "SELECT '\xff\xfe' -- no UTF-8", 25);
-    put_query(journal, 4, "SELECT 'a\0b \xc3\xa9 \x7f \xe2\x80\xa8'", 23);
+    put_query(journal, 3, "SELECT '\xff\xfe' -- no UTF-8", sizeof("SELECT '\xff\xfe' -- no UTF-8") - 1);
+    put_query(journal, 4, "SELECT 'a\0b \xc3\xa9 \x7f \xe2\x80\xa8'",
+              sizeof("SELECT 'a\0b \xc3\xa9 \x7f \xe2\x80\xa8'") - 1);
     assert_int_equal(put_event(journal, "logout"), PV_OK);
     pv_journal_close(journal);
     return 0;
