@@ -61,6 +61,7 @@ def main():
     os.chdir(folder)
     for name, words in looks:
         live[name] = min(run(PGVEIL, "audit", *words)[0] for _ in range(2))
+        print("%s: %.2f s" % (name, live[name]), file=sys.stderr, flush=True)
     took, said = run(PGVEIL, "audit", "seal")
     count = len([name for name in os.listdir(folder) if ".segment-" in name])
     print("| | live file, s | %d segments, s |\n| --- | --- | --- |" % count)
