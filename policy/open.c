@@ -490,6 +490,42 @@ judge(struct pv_rule_trial *rule)
     return status;
 }
 
+/* A denial that is of no one data set's rule says whose rules hold here, and what they would allow. */
+static void
+name_owners(struct pv_rule_trial *rule)
+{
+    struct pv_trial *trial = rule->trial;
+    const struct pv_resolution *resolution = rule->resolution;
+    const struct pv_dataset *first = NULL;
+    struct pv_decision *decision = trial->decision;
+    const char *detail = decision->detail;
+
+    if (strcmp(decision->sqlstate, "42501") != 0 || detail == NULL || strstr(detail, "(owner ") != NULL)
+        return;
+    for (size_t i = 0; i < resolution->relation_count && detail != NULL; i++) {
+        const struct pv_relation *relation = resolution->relations[i]->relation;
+        const struct pv_dataset *dataset = relation->kind == PV_RELATION_DATASET ? relation->owner : NULL;
+        bool is_known = dataset == NULL || dataset->rule == NULL;
+
+        for (size_t k = 0; k < i && !is_known; k++)
+            is_known = resolution->relations[k]->relation == relation;
+        if (is_known)
+            continue;
+        detail = pv_arena_printf(trial->arena, "%s%s data set \"%s\" (owner %s)", detail,
+                                 first == NULL ? " The analysis rules that hold here:" : ",", dataset->key,
+                                 dataset->owner);
+        if (first == NULL)
+            first = dataset;
+    }
+    if (first == NULL || detail == NULL)
+        return;
+    decision->detail = pv_arena_printf(trial->arena, "%s.", detail);
+    if (decision->detail == NULL)
+        decision->detail = detail;
+    if (decision->hint == NULL)
+        hint_columns(trial, first);
+}
+
 enum pv_status
 pv_ask_open(struct pv_trial *trial, const struct pv_resolution *resolution, Node **select)
 {
@@ -513,6 +549,8 @@ pv_ask_open(struct pv_trial *trial, const struct pv_resolution *resolution, Node
         status = pv_deny(trial, PV_REASON_TOO_DEEP, "54001", -1, "statement has too many parts");
     if (status == PV_OK)
         status = judge(&rule);
+    if (status == PV_DENIED)
+        name_owners(&rule);
     if (status == PV_DEPTH || status == PV_LIMIT)
         status = pv_deny(trial, PV_REASON_TOO_DEEP, "54001", -1, "statement is nested too deeply");
     if (status == PV_OK)
