@@ -396,13 +396,15 @@ void pv_auditor_free(struct pv_auditor *auditor);                  /* NULL is fi
 void pv_auditor_start(struct pv_session *s);                       /* ready for its client */
 /* PV_NOTFOUND: no room is left to audit. */
 enum pv_status pv_auditor_policy(struct pv_session *s, const struct pv_policy *policy) PV_MUST_CHECK;
-enum pv_step (*pv_auditor_handler(uint8_t tag))(struct pv_session *s, const struct pv_frame *frame);
-void pv_auditor_oversize(struct pv_session *s, uint8_t tag);
-void pv_auditor_answer(struct pv_session *s, struct pv_ask *ask);
 void pv_auditor_end(struct pv_session *s);
 void pv_auditor_cancel(struct pv_session *s);
 bool pv_auditor_is_busy(const struct pv_session *s);
 bool pv_auditor_has_more(const struct pv_session *s);
+/* auditor_statement.c */
+enum pv_step (*pv_auditor_handler(uint8_t tag))(struct pv_session *s, const struct pv_frame *frame);
+void pv_auditor_oversize(struct pv_session *s, uint8_t tag);
+/* auditor_run.c */
+void pv_auditor_answer(struct pv_session *s, struct pv_ask *ask);
 
 /* ---- gate.c ---- */
 void pv_gate_caller(struct pv_session *s, struct pv_caller *caller, struct pv_names path);
