@@ -47,9 +47,12 @@ enum pv_status pv_masking_add(struct pv_log_reader *reader) PV_MUST_CHECK;
 
 /* Functions, operators and collations that PostgreSQL has and SQLite has not. */
 enum pv_status pv_helpers_add(struct pv_log_reader *reader) PV_MUST_CHECK;
+bool pv_helpers_is_function(const char *name);
+
+/* ---- helpers_catalog.c ---- */
+
 /* Small tables shaped like pg_catalog's and information_schema's, about the log's views. */
 enum pv_status pv_helpers_catalog(struct pv_log_reader *reader) PV_MUST_CHECK;
-bool pv_helpers_is_function(const char *name);
 bool pv_helpers_is_table(const char *name);
 
 #endif
