@@ -5,77 +5,13 @@
  *  2. Bytes behind a gate leave when the gate's record is on disk, in order, never before.
  *  3. The [phase][tag] table says which messages a phase takes; an empty cell ends the session.
  *  4. After pv_session_end nothing is handed over any more and no event has an effect.
+ * Here: a session's life and each event. session_event.c has the table, and what all events begin and end with.
  */
 #include "policy/standing.h"
 #include "proxy/session/session_int.h"
 
 #include <stdio.h>
 #include <string.h>
-
-/* Client input above this, with nothing to be done about it now, stops the reading. */
-#define STALLED_BYTES_MAX PV_LINK_HIGH_BYTES
-
-/* Rows before an end that waits for the log: fewer bytes than this wait with it. */
-#define HELD_ANSWER_BYTES (16u * 1024u)
-
-typedef enum pv_step (*handler)(struct pv_session *s, const struct pv_frame *frame);
-
-static enum pv_step
-on_terminate(struct pv_session *s, const struct pv_frame *frame)
-{
-    if (pv_msg_empty_read(frame->body) != PV_OK)
-        pv_session_fatal(s, "08P01", "invalid message format");
-    else
-        pv_session_end(s, PV_OUTCOME_LOST);
-    return PV_STEP_DONE;
-}
-
-/* Client's CopyData, CopyDone, CopyFail: only a conformance room ever copies in; elsewhere PostgreSQL ignores them. */
-static enum pv_step
-on_copy(struct pv_session *s, const struct pv_frame *frame)
-{
-    struct pv_request *r = pv_request_head(s);
-    struct pv_slice text;
-    enum pv_status status = PV_OK;
-
-    if (r == NULL || !r->is_copying_in)
-        return s->is_conformance && s->head != NULL ? PV_STEP_STALL : PV_STEP_DONE;
-    if (frame->tag == PV_CLIENT_COPY_DATA)
-        status = pv_msg_bytes_write(&s->server_out, frame->tag, frame->body);
-    else if (frame->tag == PV_CLIENT_COPY_DONE)
-        status = pv_msg_empty_write(&s->server_out, frame->tag);
-    else if ((status = pv_msg_text_read(frame->body, &text)) == PV_OK)
-        status = pv_msg_text_write(&s->server_out, frame->tag, text);
-    if (frame->tag != PV_CLIENT_COPY_DATA)
-        r->is_copying_in = false;
-    if (status != PV_OK)
-        pv_session_fail(s, status);
-    return PV_STEP_DONE;
-}
-
-static const handler handlers[PV_PHASE_COUNT][128] = {
-    [PV_PHASE_SASL_INITIAL] = {['p'] = pv_startup_sasl_initial, ['X'] = on_terminate},
-    [PV_PHASE_SASL_FINAL] = {['p'] = pv_startup_sasl_final, ['X'] = on_terminate},
-    [PV_PHASE_PASSWORD] = {['p'] = pv_bearer_password, ['X'] = on_terminate},
-    [PV_PHASE_BEARER_INITIAL] = {['p'] = pv_bearer_initial, ['X'] = on_terminate},
-    [PV_PHASE_BEARER_FINAL] = {['p'] = pv_bearer_final, ['X'] = on_terminate},
-    [PV_PHASE_READY] =
-        {
-            [PV_CLIENT_BIND] = pv_statement_bind,
-            [PV_CLIENT_CLOSE] = pv_statement_close,
-            [PV_CLIENT_COPY_DATA] = on_copy,
-            [PV_CLIENT_COPY_DONE] = on_copy,
-            [PV_CLIENT_COPY_FAIL] = on_copy,
-            [PV_CLIENT_DESCRIBE] = pv_statement_describe,
-            [PV_CLIENT_EXECUTE] = pv_statement_execute,
-            [PV_CLIENT_FLUSH] = pv_statement_flush,
-            [PV_CLIENT_FUNCTION_CALL] = pv_gate_function_call,
-            [PV_CLIENT_PARSE] = pv_statement_parse,
-            [PV_CLIENT_QUERY] = pv_gate_query,
-            [PV_CLIENT_SYNC] = pv_statement_sync,
-            [PV_CLIENT_TERMINATE] = on_terminate,
-        },
-};
 
 /* ---- Ends ---- */
 
@@ -124,277 +60,6 @@ void
 pv_session_fail(struct pv_session *s, enum pv_status status)
 {
     pv_session_fatal(s, pv_status_sqlstate(status), pv_status_words(status));
-}
-
-/* ---- Bytes out ---- */
-
-void
-pv_session_append_client(struct pv_session *s, const void *data, size_t len)
-{
-    pv_buf_put(&s->client_out, data, len);
-    s->client_total += len;
-}
-
-void
-pv_session_gate(struct pv_session *s, uint64_t ticket)
-{
-    if (ticket == 0 || ticket <= s->durable)
-        return;
-    if (s->gate_count == s->gate_size) {
-        size_t size = s->gate_size == 0 ? 8 : s->gate_size * 2;
-        struct pv_gate *grown = pv_realloc(s->gates, size * sizeof(*grown));
-
-        if (grown == NULL) {
-            pv_session_fail(s, PV_NOMEM);
-            return;
-        }
-        s->gates = grown;
-        s->gate_size = size;
-    }
-    s->gates[s->gate_count].offset = s->client_total;
-    s->gates[s->gate_count].ticket = ticket;
-    s->gate_count++;
-}
-
-size_t
-pv_session_held(const struct pv_session *s)
-{
-    return pv_buf_len(&s->client_in) + pv_buf_len(&s->server_in) + pv_buf_len(&s->client_out) + s->unsent_bytes;
-}
-
-static void
-give_client(struct pv_session *s)
-{
-    uint64_t base = s->client_total - pv_buf_len(&s->client_out);
-    size_t free_len = s->gate_count > 0 ? (size_t) (s->gates[0].offset - base) : pv_buf_len(&s->client_out);
-
-    /* What is about to end waits for the log anyhow: a short answer goes out with its end, in one piece. */
-    if (s->gate_count > 0 && s->client_given == 0 && free_len < HELD_ANSWER_BYTES && s->phase != PV_PHASE_CLOSED)
-        return;
-    if (free_len > s->client_given) {
-        struct pv_slice all = pv_buf_slice(&s->client_out);
-
-        s->host->to_client(s->host_context,
-                           pv_slice_of(all.data + s->client_given, free_len - s->client_given));
-        s->client_given = free_len;
-    }
-}
-
-static void
-give_server(struct pv_session *s)
-{
-    struct pv_slice all = pv_buf_slice(&s->server_out);
-
-    if (all.len > s->server_given) {
-        s->host->to_server(s->host_context, pv_slice_of(all.data + s->server_given, all.len - s->server_given));
-        s->server_given = all.len;
-    }
-}
-
-/* What was handed over in the last event is the host's past; an empty buffer is given back, idle sessions hold none. */
-static void
-forget_given(struct pv_buf *buf, size_t *given)
-{
-    pv_buf_consume(buf, *given);
-    *given = 0;
-    if (pv_buf_len(buf) == 0 && buf->size > 0)
-        pv_buf_clear(buf);
-}
-
-/* ---- Bytes in from the client ---- */
-
-static enum pv_frame_phase
-frame_phase(const struct pv_session *s)
-{
-    return s->phase == PV_PHASE_STARTUP ? PV_FRAME_STARTUP
-           : s->phase == PV_PHASE_READY ? PV_FRAME_QUERY
-                                        : PV_FRAME_AUTH;
-}
-
-/* When a login by token ends; INT64_MAX: it is none. */
-static int64_t
-token_end(const struct pv_session *s)
-{
-    const struct pv_tokens *tokens = s->policy->config.tokens;
-
-    if (!s->is_bearer || !s->is_logged_in)
-        return INT64_MAX;
-    return s->token.expires_us + (tokens == NULL ? 0 : (int64_t) tokens->clock_skew_ms * 1000);
-}
-
-/* The last answer is on its way to the client, and a statement that comes now would not be the token's any more. */
-static bool
-ends_with_token(struct pv_session *s)
-{
-    if (s->phase != PV_PHASE_READY || s->now_us < token_end(s) || s->head != NULL || s->gate_count > 0 ||
-        (s->auditor != NULL && pv_auditor_is_busy(s)))
-        return false;
-    pv_session_fatal(s, "57P01", "terminating connection because the token of its login has expired");
-    return true;
-}
-
-static bool
-is_reading(const struct pv_session *s)
-{
-    switch (s->phase) {
-    case PV_PHASE_STARTUP:
-    case PV_PHASE_SASL_INITIAL:
-    case PV_PHASE_SASL_FINAL:
-    case PV_PHASE_PASSWORD:
-    case PV_PHASE_BEARER_INITIAL:
-    case PV_PHASE_BEARER_FINAL:
-        return true;
-    case PV_PHASE_READY:
-        /* With a token that has expired what was begun is finished, to its Sync, and nothing new is taken. */
-        if (!s->is_segment_open && s->now_us >= token_end(s))
-            return false;
-        return !s->is_stalled && s->reset_count == 0 && s->request_count < PV_PIPELINE_MAX &&
-               s->unsent_bytes < PV_LINK_HELD_BYTES_MAX;
-    case PV_PHASE_TLS:
-    case PV_PHASE_SERVER:
-    case PV_PHASE_SETUP:
-    case PV_PHASE_CLOSED:
-    case PV_PHASE_COUNT:
-        return false;
-    }
-    return false;
-}
-
-/* A frame that cannot be taken: unknown tags are named, as PostgreSQL does, bad lengths end without a word. */
-static void
-refuse_frame(struct pv_session *s)
-{
-    struct pv_slice in = pv_buf_slice(&s->client_in);
-    char words[64];
-
-    if (s->phase != PV_PHASE_READY || (in.data[0] < 128 && handlers[PV_PHASE_READY][in.data[0]] != NULL)) {
-        pv_session_end(s, PV_OUTCOME_LOST);
-        return;
-    }
-    (void) snprintf(words, sizeof(words), "invalid frontend message type %u", (unsigned) in.data[0]);
-    pv_session_fatal(s, "08P01", words);
-}
-
-/* True when a message was taken and another may follow. */
-static bool
-take_message(struct pv_session *s)
-{
-    enum pv_phase phase = s->phase;
-    struct pv_frame frame;
-    enum pv_status status;
-
-    if (pv_buf_len(&s->client_in) == 0)
-        return false;
-    status = pv_frame_next(pv_buf_slice(&s->client_in), frame_phase(s), (size_t) s->policy->config.query_bytes_max,
-                           &frame);
-    if (status == PV_MORE)
-        return false;
-    if (status == PV_LIMIT) {
-        size_t there = pv_buf_len(&s->client_in) < frame.total_len ? pv_buf_len(&s->client_in) : frame.total_len;
-
-        pv_buf_consume(&s->client_in, there);
-        s->client_skip = frame.total_len - there;
-        if (!s->is_doomed && s->auditor != NULL)
-            pv_auditor_oversize(s, frame.tag);
-        else if (!s->is_doomed)
-            pv_gate_oversize(s, frame.tag);
-        return true;
-    }
-    if (status != PV_OK) {
-        refuse_frame(s);
-        return false;
-    }
-    if (phase == PV_PHASE_STARTUP) {
-        pv_startup_packet(s, frame.body, frame.total_len);
-    } else {
-        handler handle = frame.tag < 128 ? handlers[phase][frame.tag] : NULL;
-
-        if (s->auditor != NULL && phase == PV_PHASE_READY && frame.tag != PV_CLIENT_TERMINATE)
-            handle = pv_auditor_handler(frame.tag);
-
-        if (handle == NULL) {
-            refuse_frame(s);
-            return false;
-        }
-        if (phase == PV_PHASE_READY && s->is_doomed && frame.tag != PV_CLIENT_SYNC && frame.tag != PV_CLIENT_TERMINATE)
-            ; /* the server skips it too */
-        else if (phase == PV_PHASE_READY && s->is_changing_user && frame.tag != PV_CLIENT_SYNC &&
-                 frame.tag != PV_CLIENT_TERMINATE && frame.tag != PV_CLIENT_FLUSH && frame.tag != PV_CLIENT_CLOSE)
-            pv_person_refuse(s, frame.tag);
-        else if (handle(s, &frame) == PV_STEP_STALL) {
-            s->is_stalled = true;
-            return false;
-        }
-    }
-    s->are_peers_fresh = false;
-    if (frame.tag == PV_CLIENT_PASSWORD)
-        pv_wipe(s->client_in.data + s->client_in.start, frame.total_len);
-    pv_buf_consume(&s->client_in, frame.total_len);
-    return true;
-}
-
-static void
-pause_as_needed(struct pv_session *s)
-{
-    bool is_paused = s->phase == PV_PHASE_READY && !is_reading(s) &&
-                     (!s->is_stalled || pv_buf_len(&s->client_in) > STALLED_BYTES_MAX);
-
-    if (is_paused != s->is_paused && s->phase != PV_PHASE_CLOSED) {
-        s->is_paused = is_paused;
-        s->host->pause_client(s->host_context, is_paused);
-    }
-}
-
-/* The end of every event. */
-static void
-finish_event(struct pv_session *s)
-{
-    do {
-        s->has_answered = false;
-        while (!ends_with_token(s) && is_reading(s) && take_message(s))
-            ;
-        pv_pipeline_pump(s);
-        /* What was answered without a server gives no other event, so what waited for it goes on now. */
-    } while (s->has_answered && s->phase == PV_PHASE_READY);
-    if (s->is_pooled)
-        pv_lease_settle(s);
-    if (s->phase != PV_PHASE_CLOSED && pv_session_held(s) > 2u * (size_t) PV_LINK_HELD_BYTES_MAX)
-        pv_session_fatal(s, "53400", "too much data is waiting for the client or the database");
-    if (s->client_out.failed || s->server_out.failed || s->client_in.failed || s->server_in.failed) {
-        s->client_out.failed = s->server_out.failed = false;
-        pv_session_end(s, PV_OUTCOME_LOST);
-    }
-    if (s->phase != PV_PHASE_CLOSED)
-        give_server(s);
-    give_client(s);
-    pause_as_needed(s);
-    if (s->wants_release) {
-        s->wants_release = false;
-        s->host->release_server(s->host_context);
-    }
-    if (s->is_close_wanted) {
-        s->is_close_wanted = false;
-        s->host->close(s->host_context);
-    }
-}
-
-void
-pv_session_rest(struct pv_session *s)
-{
-    forget_given(&s->client_out, &s->client_given);
-    forget_given(&s->server_out, &s->server_given);
-    if (s->row_given.size > 0)
-        pv_buf_clear(&s->row_given);
-}
-
-static bool
-start_event(struct pv_session *s, int64_t now_us)
-{
-    if (s->phase == PV_PHASE_CLOSED)
-        return false;
-    s->now_us = now_us;
-    pv_session_rest(s);
-    return true;
 }
 
 /* ---- Events ---- */
@@ -468,19 +133,19 @@ pv_session_client_bytes(struct pv_session *s, int64_t now_us, struct pv_slice by
 {
     size_t skipped;
 
-    if (!start_event(s, now_us))
+    if (!pv_session_start_event(s, now_us))
         return;
     s->active_us = now_us;
     if (s->phase == PV_PHASE_TLS) {
         /* The host owns the handshake; bytes that reach us now were sent before it, in the clear. */
         pv_session_fatal(s, "08P01", "received unencrypted data after SSL request");
-        finish_event(s);
+        pv_session_finish_event(s);
         return;
     }
     skipped = bytes.len < s->client_skip ? bytes.len : s->client_skip;
     s->client_skip -= skipped;
     pv_buf_put(&s->client_in, skipped == 0 ? bytes.data : bytes.data + skipped, bytes.len - skipped);
-    finish_event(s);
+    pv_session_finish_event(s);
     if (pv_buf_len(&s->client_in) == 0 && s->client_in.size > 0)
         pv_buf_clear(&s->client_in);
 }
@@ -488,18 +153,18 @@ pv_session_client_bytes(struct pv_session *s, int64_t now_us, struct pv_slice by
 void
 pv_session_client_eof(struct pv_session *s, int64_t now_us)
 {
-    if (!start_event(s, now_us))
+    if (!pv_session_start_event(s, now_us))
         return;
     if (pv_pipeline_is_running(s))
         s->host->cancel_server(s->host_context);
     pv_session_end(s, PV_OUTCOME_LOST);
-    finish_event(s);
+    pv_session_finish_event(s);
 }
 
 void
 pv_session_client_tls(struct pv_session *s, int64_t now_us, struct pv_slice endpoint_hash, const char *cn)
 {
-    if (!start_event(s, now_us))
+    if (!pv_session_start_event(s, now_us))
         return;
     if (s->phase == PV_PHASE_TLS || (s->phase == PV_PHASE_STARTUP && !s->has_asked_ssl)) {
         char *hash = pv_arena_strndup(s->arena, (const char *) endpoint_hash.data, endpoint_hash.len);
@@ -513,13 +178,13 @@ pv_session_client_tls(struct pv_session *s, int64_t now_us, struct pv_slice endp
             s->phase = PV_PHASE_STARTUP;
         }
     }
-    finish_event(s);
+    pv_session_finish_event(s);
 }
 
 void
 pv_session_server_open(struct pv_session *s, int64_t now_us, const struct pv_server_facts *facts)
 {
-    if (!start_event(s, now_us))
+    if (!pv_session_start_event(s, now_us))
         return;
     if (s->phase == PV_PHASE_SERVER) {
         s->has_server = true;
@@ -527,23 +192,23 @@ pv_session_server_open(struct pv_session *s, int64_t now_us, const struct pv_ser
     } else if (s->is_pooled && s->is_asking) {
         pv_lease_open(s, facts);
     }
-    finish_event(s);
+    pv_session_finish_event(s);
 }
 
 void
 pv_session_server_lost(struct pv_session *s, int64_t now_us, const char *sqlstate, const char *words)
 {
-    if (!start_event(s, now_us))
+    if (!pv_session_start_event(s, now_us))
         return;
     if (!pv_lease_lost(s, sqlstate, words))
         pv_session_fatal(s, sqlstate, words);
-    finish_event(s);
+    pv_session_finish_event(s);
 }
 
 void
 pv_session_server_bytes(struct pv_session *s, int64_t now_us, struct pv_slice bytes)
 {
-    if (!start_event(s, now_us))
+    if (!pv_session_start_event(s, now_us))
         return;
     if (s->phase == PV_PHASE_READY)
         bytes = pv_result_pass_rows(s, bytes);
@@ -552,7 +217,7 @@ pv_session_server_bytes(struct pv_session *s, int64_t now_us, struct pv_slice by
         pv_session_fatal(s, "08P01", "the database spoke out of turn");
     else
         pv_result_bytes(s);
-    finish_event(s);
+    pv_session_finish_event(s);
     if (pv_buf_len(&s->server_in) == 0 && s->server_in.size > 0)
         pv_buf_clear(&s->server_in);
 }
@@ -560,10 +225,10 @@ pv_session_server_bytes(struct pv_session *s, int64_t now_us, struct pv_slice by
 void
 pv_session_server_cancelled(struct pv_session *s, int64_t now_us)
 {
-    if (!start_event(s, now_us))
+    if (!pv_session_start_event(s, now_us))
         return;
     s->is_cancel_pending = false;
-    finish_event(s);
+    pv_session_finish_event(s);
 }
 
 /* Tickets up to this one need no more waiting. */
@@ -585,7 +250,7 @@ settle(struct pv_session *s, uint64_t ticket)
 void
 pv_session_recorded(struct pv_session *s, int64_t now_us, uint64_t ticket, enum pv_status status)
 {
-    if (!start_event(s, now_us))
+    if (!pv_session_start_event(s, now_us))
         return;
     if (status != PV_OK && ticket > s->durable) {
         pv_pipeline_io_failed(s, ticket);
@@ -593,27 +258,27 @@ pv_session_recorded(struct pv_session *s, int64_t now_us, uint64_t ticket, enum 
             pv_session_fatal(s, "58030", "the query log cannot be written");
     }
     settle(s, ticket);
-    finish_event(s);
+    pv_session_finish_event(s);
 }
 
 void
 pv_session_spent(struct pv_session *s, int64_t now_us, uint64_t ticket, size_t spent)
 {
-    if (!start_event(s, now_us))
+    if (!pv_session_start_event(s, now_us))
         return;
     pv_govern_spent(s, ticket, spent);
     settle(s, ticket);
-    finish_event(s);
+    pv_session_finish_event(s);
 }
 
 void
 pv_session_audit_answer(struct pv_session *s, int64_t now_us, struct pv_ask *ask)
 {
-    if (!start_event(s, now_us))
+    if (!pv_session_start_event(s, now_us))
         return;
     if (s->auditor != NULL)
         pv_auditor_answer(s, ask);
-    finish_event(s);
+    pv_session_finish_event(s);
 }
 
 bool
@@ -625,17 +290,17 @@ pv_session_has_more(const struct pv_session *s)
 void
 pv_session_more(struct pv_session *s, int64_t now_us)
 {
-    if (!start_event(s, now_us))
+    if (!pv_session_start_event(s, now_us))
         return;
     if (pv_session_has_more(s))
         s->is_stalled = false;
-    finish_event(s);
+    pv_session_finish_event(s);
 }
 
 void
 pv_session_cancel(struct pv_session *s, int64_t now_us)
 {
-    if (!start_event(s, now_us))
+    if (!pv_session_start_event(s, now_us))
         return;
     if (s->phase == PV_PHASE_READY && s->auditor != NULL) {
         pv_auditor_cancel(s);
@@ -649,7 +314,7 @@ pv_session_cancel(struct pv_session *s, int64_t now_us)
             s->host->cancel_server(s->host_context);
         }
     }
-    finish_event(s);
+    pv_session_finish_event(s);
 }
 
 static bool
@@ -698,7 +363,7 @@ pv_session_policy(struct pv_session *s, int64_t now_us, struct pv_policy *policy
     struct pv_policy *old = s->policy;
     struct pv_standing *old_standing = s->standing;
 
-    if (!start_event(s, now_us))
+    if (!pv_session_start_event(s, now_us))
         return;
     if (s->auditor != NULL) {
         if (pv_auditor_policy(s, policy) != PV_OK) {
@@ -724,7 +389,7 @@ pv_session_policy(struct pv_session *s, int64_t now_us, struct pv_policy *policy
         pv_standing_unref(old_standing);
         pv_policy_unref(old);
     }
-    finish_event(s);
+    pv_session_finish_event(s);
 }
 
 static void
@@ -738,11 +403,11 @@ drain_if_idle(struct pv_session *s)
 void
 pv_session_drain(struct pv_session *s, int64_t now_us)
 {
-    if (!start_event(s, now_us))
+    if (!pv_session_start_event(s, now_us))
         return;
     s->is_draining = true;
     drain_if_idle(s);
-    finish_event(s);
+    pv_session_finish_event(s);
 }
 
 /* A ReadyForQuery went out: what waited for the end of a segment goes on. */
@@ -760,7 +425,7 @@ pv_session_after_ready(struct pv_session *s)
 void
 pv_session_peers(struct pv_session *s, int64_t now_us, const struct pv_peer *peers, size_t count)
 {
-    if (!start_event(s, now_us))
+    if (!pv_session_start_event(s, now_us))
         return;
     s->is_asking_peers = false;
     if (pv_peers_take(s, peers, count)) {
@@ -769,16 +434,16 @@ pv_session_peers(struct pv_session *s, int64_t now_us, const struct pv_peer *pee
     } else {
         pv_session_fail(s, PV_NOMEM);
     }
-    finish_event(s);
+    pv_session_finish_event(s);
 }
 
 void
 pv_session_kill(struct pv_session *s, int64_t now_us, const char *sqlstate, const char *words)
 {
-    if (!start_event(s, now_us))
+    if (!pv_session_start_event(s, now_us))
         return;
     pv_session_fatal(s, sqlstate, words);
-    finish_event(s);
+    pv_session_finish_event(s);
 }
 
 /* ---- Time ---- */
@@ -808,7 +473,7 @@ pv_session_deadline(const struct pv_session *s)
         return INT64_MAX; /* the desk has a limit of its own */
     if (s->is_draining)
         return s->now_us;
-    end_us = token_end(s);
+    end_us = pv_session_token_end(s);
     idle_us = config->client_idle_timeout_ms == 0 ? INT64_MAX : after_ms(s->active_us, config->client_idle_timeout_ms);
     return end_us < idle_us ? end_us : idle_us;
 }
@@ -816,7 +481,7 @@ pv_session_deadline(const struct pv_session *s)
 void
 pv_session_tick(struct pv_session *s, int64_t now_us)
 {
-    if (!start_event(s, now_us))
+    if (!pv_session_start_event(s, now_us))
         return;
     if (now_us < pv_session_deadline(s))
         ;
@@ -836,9 +501,9 @@ pv_session_tick(struct pv_session *s, int64_t now_us)
         }
     } else if (s->is_draining)
         drain_if_idle(s);
-    else if (!ends_with_token(s) && now_us < token_end(s))
+    else if (!pv_session_ends_with_token(s) && now_us < pv_session_token_end(s))
         pv_session_fatal(s, "57P05", "terminating connection due to idle-session timeout");
-    finish_event(s);
+    pv_session_finish_event(s);
 }
 
 bool

@@ -1,5 +1,5 @@
 /*
- * The session engine from inside. Reading order: session.c (phases and events),
+ * The session engine from inside. Reading order: session.c and session_event.c (phases and events),
  * startup.c (the way in), gate.c (the one road), statement.c (prepared statements and
  * portals by message), names.c (what they are called), pipeline.c (requests in
  * flight), lease.c and side.c (servers that are shared), govern.c (consent and budgets under way), peers.c (the same
@@ -333,14 +333,22 @@ enum pv_step {
 };
 
 /* ---- session.c ---- */
-void pv_session_append_client(struct pv_session *s, const void *data, size_t len);
 /* Ends with a FATAL; what waits for the log is not shown. */
 void pv_session_fatal(struct pv_session *s, const char *sqlstate, const char *message);
 void pv_session_fail(struct pv_session *s, enum pv_status status); /* FATAL with the status's words */
 void pv_session_end(struct pv_session *s, enum pv_outcome outcome);
-void pv_session_gate(struct pv_session *s, uint64_t ticket);
 void pv_session_after_ready(struct pv_session *s);
+
+/* ---- session_event.c ---- */
+bool pv_session_start_event(struct pv_session *s, int64_t now_us); /* false: the session has ended */
+void pv_session_finish_event(struct pv_session *s);
+void pv_session_append_client(struct pv_session *s, const void *data, size_t len);
+void pv_session_gate(struct pv_session *s, uint64_t ticket);
 size_t pv_session_held(const struct pv_session *s);
+/* When a login by token ends; INT64_MAX: it is none. */
+int64_t pv_session_token_end(const struct pv_session *s);
+/* True: it has, and so has the session. */
+bool pv_session_ends_with_token(struct pv_session *s);
 
 /* ---- startup.c ---- */
 void pv_startup_packet(struct pv_session *s, struct pv_slice body, size_t total_len);
