@@ -563,13 +563,13 @@ enum pv_status pv_govern_takes(struct pv_session *s, struct pv_request *r, struc
 void pv_govern_spent(struct pv_session *s, uint64_t ticket, size_t spent);
 
 /* ---- result.c ---- */
-void pv_result_bytes(struct pv_session *s);
 /* Answers the first request, poisoned or local, without a server. */
 void pv_result_local(struct pv_session *s, struct pv_request *r);
+
+/* ---- result_bytes.c ---- */
+void pv_result_bytes(struct pv_session *s);
 /* Hands rows over as they lie in `bytes`, where nothing stands against it; gives what is left of them. */
 struct pv_slice pv_result_pass_rows(struct pv_session *s, struct pv_slice bytes);
-/* Takes out what names physical schemas; in the arena. NULL: the text cannot be shown. */
-const char *pv_result_scrub(struct pv_arena *arena, struct pv_slice text);
 
 /* ---- track.c ---- */
 bool pv_track_init(struct pv_session *s, const char *path);
@@ -604,5 +604,7 @@ const char *pv_error_printf(struct pv_arena *arena, const char *format, ...) PV_
 /* A server's error or notice as the client may see it; `is_redacted`: code and general words alone. */
 void pv_error_relay(struct pv_session *s, enum pv_server_tag tag, const struct pv_msg_notice *notice,
                     const struct pv_request *r, const struct pv_run *run);
+/* Takes out what names physical schemas; in the arena. NULL: the text cannot be shown. */
+const char *pv_result_scrub(struct pv_arena *arena, struct pv_slice text);
 
 #endif
