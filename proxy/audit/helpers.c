@@ -292,7 +292,8 @@ static const struct {
     {"has_schema_privilege", 2, sql_true}, {"has_table_privilege", 2, sql_true},
     {"pg_get_userbyid", 1, sql_database}, {"pg_get_expr", 2, sql_null}, {"pg_get_expr", 3, sql_null},
     {"obj_description", 1, sql_null}, {"obj_description", 2, sql_null}, {"col_description", 2, sql_null},
-    {"format_type", 2, pv_helper_format_type}, {"pv_regtype", 1, pv_helper_format_type}, {"to_regtype", 1, pv_helper_to_regtype},
+    {"format_type", 2, pv_helper_format_type}, {"pv_regtype", 1, pv_helper_format_type},
+    {"to_regtype", 1, pv_helper_to_regtype},
     {"pv_regclass", 1, sql_first}, {"pg_encoding_to_char", 1, sql_null},
 };
 

@@ -39,7 +39,8 @@ pv_helper_to_regtype(sqlite3_context *context, int count, sqlite3_value **values
     if (pv_helper_has_null(context, count, values))
         return;
     for (size_t i = 0; i < PV_COUNT_OF(types); i++)
-        if (strcmp(pv_helper_text(values[0]), types[i].name) == 0 || strcmp(pv_helper_text(values[0]), types[i].words) == 0) {
+        if (strcmp(pv_helper_text(values[0]), types[i].name) == 0 ||
+            strcmp(pv_helper_text(values[0]), types[i].words) == 0) {
             sqlite3_result_int(context, types[i].oid);
             return;
         }

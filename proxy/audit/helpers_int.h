@@ -1,6 +1,6 @@
 /*
- * Functions of auditors' SQL from inside: helpers.c lists them, helpers_time.c and helpers_catalog.c have those on times
- * and of the catalog. Each is called by SQLite with as many values as the list says.
+ * Functions of auditors' SQL from inside: helpers.c lists them, helpers_time.c and helpers_catalog.c have those on
+ * times and of the catalog. Each is called by SQLite with as many values as the list says.
  */
 #ifndef PV_HELPERS_INT_H
 #define PV_HELPERS_INT_H
