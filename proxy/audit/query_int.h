@@ -1,5 +1,5 @@
 /*
- * The reader from inside: query.c opens it and holds SQL to the views, helpers.c gives
+ * The reader from inside: query.c opens it and holds SQL to the views, query_rows.c reads rows, helpers.c gives
  * auditors' SQL its functions and catalog, desk.c runs it.
  */
 #ifndef PV_QUERY_INT_H
@@ -34,9 +34,15 @@ enum pv_status pv_reader_prepare(struct pv_log_reader *reader, const char *sql, 
 /* Before each use: the views as the segments are now. */
 enum pv_status pv_reader_refresh(struct pv_log_reader *reader) PV_MUST_CHECK;
 void pv_reader_release(struct pv_log_reader *reader);
-struct pv_cell pv_reader_cell(struct pv_log_reader *reader, sqlite3_stmt *statement, int column, const char *name);
 void pv_reader_start_clock(struct pv_log_reader *reader);
 bool pv_reader_is_overdue(const struct pv_log_reader *reader);
+/* Names as SQLite compares them; NULL is none. */
+bool pv_reader_is_one_of(const char *name, const char *const *names, size_t count);
+
+/* ---- query_rows.c ---- */
+
+/* Borrows from the statement, until its next step. `name` is of the column. */
+struct pv_cell pv_reader_cell(struct pv_log_reader *reader, sqlite3_stmt *statement, int column, const char *name);
 
 /* ---- mask.c ---- */
 
