@@ -3,6 +3,7 @@
 #include "parser/literals.h"
 #include "policy/policy.h"
 #include "proxy/app/audit_command.h"
+#include "proxy/audit/journal.h"
 #include "proxy/audit/record.h"
 
 #include <errno.h>
@@ -302,6 +303,8 @@ pv_command_audit(const struct pv_config *config, int argc, char **argv)
             return CANNOT;
         options.config = config;
         options.state_path = config == NULL ? NULL : config->state_path;
+        if (options.state_path != NULL)
+            pv_journal_recover(options.state_path);
         return forms[i].run(&options);
     }
     return pv_audit_misused("no such command", argv[0]);

@@ -370,6 +370,7 @@ pv_db_close(struct pv_db *db)
     (void) sqlite3_finalize(db->sealed_at);
     (void) sqlite3_finalize(db->budget_used);
     (void) sqlite3_finalize(db->budget_add);
+    (void) sqlite3_finalize(db->spilled);
     for (int i = 0; i < PV_TABLE_COUNT; i++) {
         (void) sqlite3_finalize(db->insert[i]);
         (void) sqlite3_finalize(db->newest[i]);

@@ -33,6 +33,7 @@ struct pv_db {
     sqlite3_stmt *newest[PV_TABLE_COUNT], *hash_at, *sealed_at;
     sqlite3_stmt *insert[PV_TABLE_COUNT];
     sqlite3_stmt *budget_used, *budget_add;
+    sqlite3_stmt *spilled; /* prepared by the first that needs it */
     struct pv_db_head committed; /* what this connection last saw on disk; the log may only grow from it */
     struct pv_db_head current;   /* inside a transaction */
     uint32_t version;            /* SQLite's, of the state that `committed` is of */

@@ -8,6 +8,7 @@
  * 5. Lock order: the journal's, then a port's; neither is held over a call into SQLite or a notify.
  */
 #include "proxy/audit/db_int.h"
+#include "proxy/audit/spill.h"
 #include "proxy/base/limits.h"
 #include "proxy/base/log.h"
 
@@ -39,6 +40,7 @@ struct pv_journal {
     struct pv_journal_options options;
     int lock_fd;
     struct pv_db *db;
+    struct pv_spill *spill; /* relaxed: what is queued survives the process; under the mutex */
     struct pv_db_head seen; /* carried over when the file is opened anew */
     pthread_t thread;
     int64_t failed_us; /* when the log began to fail; writer's own */
@@ -229,6 +231,13 @@ enqueue(struct pv_journal *journal, struct pv_entry *entry, struct pv_journal_po
             (void) atomic_fetch_add(&journal->dropped, 1);
         return journal->is_failed ? PV_IO : PV_LIMIT;
     }
+    /* A statement that nobody waits for goes on as soon as this returns: a killed process must not have lost it. */
+    if (journal->spill != NULL && !is_awaited) {
+        enum pv_status status = pv_spill_put(journal->spill, entry);
+
+        if (status != PV_OK && !entry->is_kept)
+            return status;
+    }
     /* Where nobody waits for the disk, what was accepted is owed to the log. */
     entry->is_kept = entry->is_kept || (journal->options.is_relaxed && !is_awaited);
     if (!journal->is_failed) {
@@ -341,11 +350,23 @@ pair_ends(struct pv_journal *journal, const struct queue *batch)
     }
 }
 
+static uint64_t
+newest_spilled(const struct queue *batch)
+{
+    uint64_t newest = 0;
+
+    for (const struct pv_entry *entry = batch->first; entry != NULL; entry = entry->next)
+        if (entry->spilled > newest)
+            newest = entry->spilled;
+    return newest;
+}
+
 /* One transaction. Refused records keep their status for their tickets. */
 static enum pv_status
 write_batch(struct pv_journal *journal, const struct queue *batch, const char **what)
 {
     int64_t began_us = monotonic_us();
+    uint64_t spilled;
     enum pv_status status = check_place(journal);
 
     *what = "the file is no longer there";
@@ -364,10 +385,18 @@ write_batch(struct pv_journal *journal, const struct queue *batch, const char **
         else if (entry->status != PV_LIMIT) /* a spent budget is an answer */
             status = entry->status;
     }
+    spilled = newest_spilled(batch);
+    if (status == PV_OK && spilled > 0)
+        status = pv_db_spilled_set(journal->db, spilled);
     if (status == PV_OK)
         status = pv_db_commit(journal->db);
     else
         pv_db_rollback(journal->db);
+    if (status == PV_OK && spilled > 0) {
+        (void) pthread_mutex_lock(&journal->mutex);
+        pv_spill_written(journal->spill, spilled);
+        (void) pthread_mutex_unlock(&journal->mutex);
+    }
     if (status == PV_OK) {
         journal->seen = journal->db->committed;
         count_flush(journal, (uint64_t) (monotonic_us() - began_us), batch->count);
@@ -573,11 +602,35 @@ write_all(void *context)
 /* ---- Opening and closing ---- */
 
 static enum pv_status
+recover(const char *path, struct pv_db *db)
+{
+    uint64_t count = 0;
+    enum pv_status status = pv_spill_is_there(path) ? pv_db_begin(db) : PV_NOTFOUND;
+
+    if (status == PV_NOTFOUND)
+        return PV_OK;
+    if (status == PV_OK)
+        status = pv_spill_recover(path, db, &count);
+    if (status == PV_OK)
+        status = pv_db_commit(db);
+    else
+        pv_db_rollback(db);
+    if (status == PV_OK)
+        pv_spill_remove(path);
+    if (status == PV_OK && count > 0)
+        pv_log(PV_LOG_WARNING, "%llu records of an earlier life that ended before it wrote them are in the log now",
+               (unsigned long long) count);
+    return status;
+}
+
+static enum pv_status
 sweep_lost(struct pv_journal *journal)
 {
     uint64_t lost = 0;
-    enum pv_status status = pv_db_begin(journal->db);
+    enum pv_status status = recover(journal->path, journal->db);
 
+    if (status == PV_OK)
+        status = pv_db_begin(journal->db);
     if (status == PV_OK)
         status = pv_db_sweep_lost(journal->db, &lost);
     if (status == PV_OK)
@@ -588,6 +641,15 @@ sweep_lost(struct pv_journal *journal)
         pv_log(PV_LOG_WARNING, "%llu statements of an earlier life have no end; marked as lost",
                (unsigned long long) lost);
     return status;
+}
+
+static enum pv_status
+open_spill(struct pv_journal *journal, char *error, size_t error_size)
+{
+    uint64_t number = 0;
+    enum pv_status status = pv_db_spilled(journal->db, &number);
+
+    return status == PV_OK ? pv_spill_open(journal->path, number, &journal->spill, error, error_size) : status;
 }
 
 static enum pv_status
@@ -608,6 +670,7 @@ static void
 destroy(struct pv_journal *journal)
 {
     pv_db_close(journal->db);
+    pv_spill_close(journal->spill);
     pv_free(journal->pairs);
     pv_lock_release(journal->lock_fd);
     (void) pthread_cond_destroy(&journal->wake);
@@ -632,6 +695,11 @@ set_up(struct pv_journal *journal, char *error, size_t error_size)
         return status;
     if (journal->options.is_serving)
         status = sweep_lost(journal);
+    if (status == PV_OK && journal->options.is_serving && journal->options.is_relaxed) {
+        status = open_spill(journal, error, error_size);
+        if (status == PV_IO)
+            return status;
+    }
     if (status == PV_OK)
         status = pv_db_id_max(journal->db, &id);
     if (status == PV_OK) {
@@ -706,6 +774,21 @@ pv_journal_stats(const struct pv_journal *journal, struct pv_journal_stats *stat
     stats->is_failed = atomic_load(&journal->is_failed_seen);
     for (size_t i = 0; i < PV_JOURNAL_BUCKET_COUNT; i++)
         stats->flush_buckets[i] = atomic_load(&journal->flush_buckets[i]);
+}
+
+void
+pv_journal_recover(const char *path)
+{
+    const struct pv_db_options options = {.is_creating = false};
+    struct pv_db *db = NULL;
+    int lock_fd = -1;
+
+    if (!pv_spill_is_there(path) || pv_lock_take(path, &lock_fd, NULL, 0) != PV_OK)
+        return;
+    if (pv_db_open(path, &options, &db, NULL, 0) == PV_OK && recover(path, db) != PV_OK)
+        pv_log(PV_LOG_WARNING, "records beside %s could not be written into it: %s", path, db->words);
+    pv_db_close(db);
+    pv_lock_release(lock_fd);
 }
 
 static enum pv_status

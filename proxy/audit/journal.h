@@ -5,7 +5,8 @@
  *
  * Strict: a ticket completes when its record is on disk (WAL, synchronous FULL).
  * Relaxed: a put gives ticket 0, which means that there is nothing to wait for; the
- * thread commits at most every 200 ms (synchronous NORMAL). A record that takes from budgets has its ticket in
+ * thread commits at most every 200 ms (synchronous NORMAL). Until then a copy stands in a file beside the state, unsynced: a
+ * killed process loses none, a power cut may (spill.h). A record that takes from budgets has its ticket in
  * both, and ends such a pause.
  *
  * When writing fails (disk full, read-only, locked, corrupt) the waiting tickets
@@ -89,6 +90,12 @@ struct pv_journal_stats {
 };
 
 void pv_journal_stats(const struct pv_journal *journal, struct pv_journal_stats *stats);
+
+/*
+ * For commands that read: where no process serves this state, what a killed one with a relaxed log had accepted and not
+ * written (STATE.spill0, .spill1) goes into the log. What cannot be done is left to the next `serve`.
+ */
+void pv_journal_recover(const char *path);
 
 /* One record in a transaction of its own, for commands; on disk when it returns PV_OK. Makes the log where it is
  * missing. */

@@ -73,6 +73,7 @@ struct pv_entry {
     size_t spent; /* PV_LIMIT: which */
     struct pv_entry *end; /* of a BEGIN in the same batch: its end, which goes into the same row */
     bool is_in_begin;     /* of that end */
+    uint64_t spilled;     /* its number beside the state (spill.h); 0: none */
     size_t value_count;
     struct pv_value values[]; /* of a WHOLE record the statement's, then its end's */
 };

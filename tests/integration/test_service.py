@@ -8,11 +8,14 @@ import struct
 import threading
 import time
 
+import pytest
+
 from tests.lib.certs import Authority
 
 
-def test_kill_9_under_load_misses_no_statement_of_the_servers_log(own_veil, cluster):
-    veil = own_veil()
+@pytest.mark.parametrize("durability", ["strict", "relaxed"])
+def test_kill_9_under_load_misses_no_statement_of_the_servers_log(own_veil, cluster, durability):
+    veil = own_veil(config={"audit": {"durability": durability}})
     veil.provision()
     veil.start()
     mark = cluster.log_size()
