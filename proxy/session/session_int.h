@@ -445,13 +445,29 @@ void pv_error_of_decision(struct pv_error *error, const struct pv_decision *deci
 bool pv_gate_is_reset(const struct pv_decision *decision);
 
 /* ---- statement.c: handlers ---- */
-enum pv_step pv_statement_parse(struct pv_session *s, const struct pv_frame *frame);
 enum pv_step pv_statement_bind(struct pv_session *s, const struct pv_frame *frame);
 enum pv_step pv_statement_describe(struct pv_session *s, const struct pv_frame *frame);
 enum pv_step pv_statement_execute(struct pv_session *s, const struct pv_frame *frame);
 enum pv_step pv_statement_close(struct pv_session *s, const struct pv_frame *frame);
 enum pv_step pv_statement_sync(struct pv_session *s, const struct pv_frame *frame);
 enum pv_step pv_statement_flush(struct pv_session *s, const struct pv_frame *frame);
+/* Ways out of a handler: poisoned and queued, given up until it is called again, queued as written. All take the request. */
+enum pv_step pv_statement_refuse(struct pv_session *s, struct pv_request *r, const struct pv_error *error);
+enum pv_step pv_statement_refuse_with(struct pv_session *s, struct pv_request *r, const char *sqlstate,
+                                      const char *message);
+enum pv_step pv_statement_stall(struct pv_request *r);
+enum pv_step pv_statement_push_written(struct pv_session *s, struct pv_request *r, enum pv_status status);
+/* The name as text in the arena; NULL with *error when no server would keep it apart from others. */
+const char *pv_statement_take_name(struct pv_session *s, struct pv_request *r, struct pv_slice name,
+                                   struct pv_error *error);
+
+/* ---- statement_parse.c ---- */
+enum pv_step pv_statement_parse(struct pv_session *s, const struct pv_frame *frame);
+/* PV_OK: *named may be used. PV_DENIED: *error. */
+enum pv_status pv_statement_try(struct pv_session *s, struct pv_request *r, struct pv_named **named,
+                                struct pv_error *error);
+enum pv_status pv_statement_try_portal(struct pv_session *s, struct pv_request *r, struct pv_named *portal,
+                                       struct pv_error *error);
 
 /* ---- names.c ---- */
 struct pv_judged *pv_judged_new(struct pv_session *s, struct pv_slice text, const uint32_t *oids, size_t oid_count,

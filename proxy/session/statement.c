@@ -2,30 +2,31 @@
  * The extended protocol's messages: Parse, Bind, Describe, Execute, Close, Sync,
  * Flush. Each is judged where it stands in the pipeline, written anew from what was judged, and queued. One that is
  * denied is poisoned, and what follows to the next Sync is dropped, as the server skips it too.
+ * statement_parse.c has Parse, and parsing again what an older snapshot judged; all else is here.
  */
 #include "proxy/session/side_int.h"
 
 #include <string.h>
 
-static enum pv_step
-refuse(struct pv_session *s, struct pv_request *r, const struct pv_error *error)
+enum pv_step
+pv_statement_refuse(struct pv_session *s, struct pv_request *r, const struct pv_error *error)
 {
     pv_request_poison(s, r, error);
     pv_request_push(s, r);
     return PV_STEP_DONE;
 }
 
-static enum pv_step
-refuse_with(struct pv_session *s, struct pv_request *r, const char *sqlstate, const char *message)
+enum pv_step
+pv_statement_refuse_with(struct pv_session *s, struct pv_request *r, const char *sqlstate, const char *message)
 {
     struct pv_error error;
 
     pv_error_simple(&error, sqlstate, message);
-    return refuse(s, r, &error);
+    return pv_statement_refuse(s, r, &error);
 }
 
-static enum pv_step
-stall(struct pv_request *r)
+enum pv_step
+pv_statement_stall(struct pv_request *r)
 {
     pv_request_free(r);
     return PV_STEP_STALL;
@@ -34,20 +35,21 @@ stall(struct pv_request *r)
 static enum pv_step
 no_statement(struct pv_session *s, struct pv_request *r, const char *name)
 {
-    return refuse_with(s, r, "26000",
-                       name[0] == '\0' ? "unnamed prepared statement does not exist"
-                                       : pv_error_printf(r->arena, "prepared statement \"%s\" does not exist", name));
+    return pv_statement_refuse_with(s, r, "26000",
+                                    name[0] == '\0'
+                                        ? "unnamed prepared statement does not exist"
+                                        : pv_error_printf(r->arena, "prepared statement \"%s\" does not exist", name));
 }
 
 static enum pv_step
 no_portal(struct pv_session *s, struct pv_request *r, const char *name)
 {
-    return refuse_with(s, r, "34000", pv_error_printf(r->arena, "portal \"%s\" does not exist", name));
+    return pv_statement_refuse_with(s, r, "34000", pv_error_printf(r->arena, "portal \"%s\" does not exist", name));
 }
 
 /* The name as text in the arena; NULL with *error when no server would keep it apart from others. */
-static const char *
-take_name(struct pv_session *s, struct pv_request *r, struct pv_slice name, struct pv_error *error)
+const char *
+pv_statement_take_name(struct pv_session *s, struct pv_request *r, struct pv_slice name, struct pv_error *error)
 {
     char *copy;
 
@@ -72,8 +74,8 @@ take_name(struct pv_session *s, struct pv_request *r, struct pv_slice name, stru
     return copy;
 }
 
-static enum pv_step
-push_written(struct pv_session *s, struct pv_request *r, enum pv_status status)
+enum pv_step
+pv_statement_push_written(struct pv_session *s, struct pv_request *r, enum pv_status status)
 {
     if (status == PV_OK) {
         pv_request_push(s, r);
@@ -82,215 +84,6 @@ push_written(struct pv_session *s, struct pv_request *r, enum pv_status status)
         pv_session_fail(s, status);
     }
     return PV_STEP_DONE;
-}
-
-/* ---- Parse ---- */
-
-static enum pv_status
-write_parse(struct pv_request *r, const char *name, const struct pv_judged *judged, size_t index)
-{
-    const struct pv_decision *decision = &judged->decisions[index];
-    size_t count = decision->parameter_oids != NULL && decision->parameter_count > judged->oid_count
-                       ? decision->parameter_count
-                       : judged->oid_count;
-    uint32_t *oids = pv_arena_alloc(r->arena, (count + 1) * sizeof(*oids));
-    struct pv_msg_parse parse;
-
-    if (oids == NULL)
-        return PV_NOMEM;
-    for (size_t i = 0; i < count; i++) {
-        oids[i] = i < judged->oid_count ? judged->oids[i] : 0;
-        if (decision->parameter_oids != NULL && i < decision->parameter_count && decision->parameter_oids[i] != 0)
-            oids[i] = decision->parameter_oids[i];
-    }
-    parse.statement = pv_slice_cstr(name);
-    parse.text = pv_slice_cstr(decision->forwarded == NULL ? "" : decision->forwarded);
-    parse.type_count = count;
-    parse.types = oids;
-    return pv_msg_parse_write(&r->bytes, &parse);
-}
-
-static enum pv_step
-deny_parse(struct pv_session *s, struct pv_request *r, struct pv_judged *judged)
-{
-    const struct pv_decision *decision = &judged->decisions[0];
-    struct pv_error error;
-
-    pv_error_of_decision(&error, decision);
-    pv_request_poison(s, r, &error);
-    pv_trail_denied(s, r, judged, 0, true,
-                    pv_error_printf(r->arena, "%s: %s", pv_reason_code(decision->reason),
-                                    decision->detail == NULL ? error.message : decision->detail),
-                    error.sqlstate, NULL);
-    pv_judged_unref(judged);
-    pv_request_push(s, r);
-    return PV_STEP_DONE;
-}
-
-static enum pv_step
-parse_named(struct pv_session *s, struct pv_request *r, const struct pv_msg_parse *parse)
-{
-    struct pv_judged *judged;
-    struct pv_named *same = NULL;
-    enum pv_status status;
-
-    /* A shared server has it under another name, or not at all, and so cannot say this. */
-    status = s->is_pooled && r->name[0] != '\0' ? pv_names_statement(s, r->name, &same) : PV_NOTFOUND;
-    if (status == PV_MORE)
-        return stall(r);
-    if (status == PV_OK && same->prep != NULL && s->track.status != 'E')
-        return refuse_with(s, r, "42P05",
-                           pv_error_printf(r->arena, "prepared statement \"%s\" already exists", r->name));
-    judged = pv_gate_judge(s, parse->text, parse->types, parse->type_count, true);
-    if (judged == NULL) {
-        if (s->phase != PV_PHASE_CLOSED)
-            return stall(r);
-        pv_request_free(r);
-        return PV_STEP_DONE;
-    }
-    if (!judged->decisions[0].is_allowed)
-        return deny_parse(s, r, judged);
-    r->named = pv_named_new(r->name, strlen(r->name), judged, 0);
-    r->is_verbatim = judged->decisions[0].forwarded != NULL &&
-                     pv_slice_is(parse->text, judged->decisions[0].forwarded);
-    status = r->named == NULL ? PV_NOMEM
-                              : write_parse(r, s->is_pooled && r->name[0] != '\0' ? PV_SIDE_NAME_BLANK : r->name, judged, 0);
-    if (status == PV_OK && s->is_pooled)
-        status = pv_lease_prepare(s, r, r->named);
-    if (status == PV_OK)
-        status = pv_lease_bind(s, r, &judged->decisions[0]);
-    pv_judged_unref(judged);
-    if (status == PV_MORE)
-        return stall(r);
-    return push_written(s, r, status);
-}
-
-enum pv_step
-pv_statement_parse(struct pv_session *s, const struct pv_frame *frame)
-{
-    struct pv_request *r = pv_request_new(s, PV_REQUEST_PARSE);
-    struct pv_msg_parse parse;
-    struct pv_error error;
-
-    if (r == NULL)
-        return PV_STEP_DONE;
-    pv_gate_refresh_identity(s);
-    if (pv_msg_parse_read(frame->body, r->arena, &parse) != PV_OK) {
-        pv_error_simple(&error, "08P01", "invalid message format");
-        pv_request_poison(s, r, &error);
-        pv_trail_unread(s, r, true, "encoding: invalid message format", error.sqlstate);
-        pv_request_push(s, r);
-        return PV_STEP_DONE;
-    }
-    r->name = take_name(s, r, parse.statement, &error);
-    if (r->name == NULL)
-        return refuse(s, r, &error);
-    if (parse.text.len > s->policy->config.query_bytes_max) {
-        pv_error_simple(&error, "54000", "the statement is longer than limits.query_bytes");
-        pv_request_poison(s, r, &error);
-        pv_trail_unread(s, r, true, "too_long: the statement is longer than limits.query_bytes", error.sqlstate);
-        pv_request_push(s, r);
-        return PV_STEP_DONE;
-    }
-    if (s->statements.count >= PV_PREPARED_MAX)
-        return refuse_with(s, r, "53400", "too many prepared statements in this session");
-    return parse_named(s, r, &parse);
-}
-
-/* ---- Statements that an older snapshot judged (invariant 8) ---- */
-
-/* Of a session that shares servers: the text of today takes the old one's place, and goes to a server with its use. */
-static enum pv_status
-replace(struct pv_session *s, struct pv_named **named, struct pv_judged *fresh)
-{
-    struct pv_request *r = pv_request_new(s, PV_REQUEST_PARSE); /* for the writing alone */
-    struct pv_named *made = r == NULL ? NULL : pv_named_new((*named)->name, strlen((*named)->name), fresh, 0);
-    enum pv_status status = made == NULL ? PV_NOMEM : write_parse(r, pv_lease_name(s, *named), fresh, 0);
-
-    if (status == PV_OK)
-        status = pv_lease_prepare(s, r, made);
-    if (status == PV_OK)
-        status = pv_names_put(&s->statements, made);
-    if (status == PV_OK)
-        *named = made;
-    else
-        pv_session_fail(s, status);
-    pv_named_unref(made);
-    pv_request_free(r);
-    return status;
-}
-
-/* Brings the server the text of today under the old name: Close and Parse of ours, in the client's segment. */
-static enum pv_status
-prepare_again(struct pv_session *s, struct pv_named *named, struct pv_judged *fresh)
-{
-    struct pv_request *close = named->name[0] == '\0' ? NULL : pv_request_new(s, PV_REQUEST_CLOSE);
-    struct pv_request *parse = pv_request_new(s, PV_REQUEST_PARSE);
-    struct pv_msg_target target = {PV_TARGET_STATEMENT, pv_slice_cstr(named->name)};
-    enum pv_status status = PV_NOMEM;
-
-    if (parse == NULL || (close == NULL && named->name[0] != '\0'))
-        goto failed;
-    parse->name = pv_arena_strdup(parse->arena, named->name);
-    parse->named = pv_named_new(named->name, strlen(named->name), fresh, 0);
-    if (parse->name == NULL || parse->named == NULL)
-        goto failed;
-    status = write_parse(parse, parse->name, fresh, 0);
-    if (status == PV_OK && close != NULL)
-        status = pv_msg_target_write(&close->bytes, PV_CLIENT_CLOSE, &target);
-    if (status != PV_OK)
-        goto failed;
-    if (close != NULL) {
-        close->is_internal = true;
-        pv_request_push(s, close);
-    }
-    parse->is_internal = true;
-    pv_request_push(s, parse);
-    return s->phase == PV_PHASE_CLOSED ? PV_NOMEM : PV_OK;
-failed:
-    pv_request_free(close);
-    pv_request_free(parse);
-    pv_session_fail(s, status);
-    return status;
-}
-
-/* PV_OK: *named may be used. PV_DENIED: *error. */
-static enum pv_status
-try_statement(struct pv_session *s, struct pv_request *r, struct pv_named **named, struct pv_error *error)
-{
-    struct pv_judged *fresh;
-    enum pv_status status = pv_gate_trial(s, *named, r->arena, error, &fresh);
-
-    if (status != PV_MORE)
-        return status;
-    /* PREPARE by SQL cannot be brought back by a Parse. */
-    if ((*named)->judged->decisions[(*named)->index].kind == PV_KIND_PREPARE) {
-        pv_error_simple(error, "42501", "the clean room's policy has changed since the statement was made");
-        error->hint = "Prepare the statement again.";
-        status = PV_DENIED;
-    } else if ((*named)->prep != NULL) {
-        status = replace(s, named, fresh);
-    } else {
-        status = prepare_again(s, *named, fresh);
-        if (status == PV_OK)
-            *named = s->tail->named;
-    }
-    pv_judged_unref(fresh);
-    return status;
-}
-
-static enum pv_status
-try_portal(struct pv_session *s, struct pv_request *r, struct pv_named *portal, struct pv_error *error)
-{
-    struct pv_judged *fresh;
-    enum pv_status status = pv_gate_trial(s, portal, r->arena, error, &fresh);
-
-    if (status != PV_MORE)
-        return status;
-    pv_judged_unref(fresh);
-    pv_error_simple(error, "42501", "the clean room's policy has changed since the statement was made");
-    error->hint = "Bind the statement again.";
-    return PV_DENIED;
 }
 
 /* A statement or a portal that may be used no more. */
@@ -440,9 +233,9 @@ bind_statement(struct pv_session *s, struct pv_request *r, struct pv_named *stat
         r->name_at = 5 + strlen(r->name) + 1;
         status = pv_lease_bind(s, r, &statement->judged->decisions[statement->index]);
         if (status == PV_MORE)
-            return stall(r);
+            return pv_statement_stall(r);
     }
-    return push_written(s, r, status);
+    return pv_statement_push_written(s, r, status);
 }
 
 enum pv_step
@@ -460,24 +253,24 @@ pv_statement_bind(struct pv_session *s, const struct pv_frame *frame)
     pv_gate_refresh_identity(s);
     status = pv_msg_bind_read(frame->body, r->arena, &bind);
     if (status != PV_OK)
-        return refuse_with(s, r, "08P01", "invalid message format");
-    r->name = take_name(s, r, bind.portal, &error);
+        return pv_statement_refuse_with(s, r, "08P01", "invalid message format");
+    r->name = pv_statement_take_name(s, r, bind.portal, &error);
     if (r->name != NULL)
-        name = take_name(s, r, bind.statement, &error);
+        name = pv_statement_take_name(s, r, bind.statement, &error);
     if (name == NULL) {
         r->name = NULL;
-        return refuse(s, r, &error);
+        return pv_statement_refuse(s, r, &error);
     }
     status = pv_names_statement(s, name, &statement);
     if (status == PV_MORE)
-        return stall(r);
+        return pv_statement_stall(r);
     if (status != PV_OK)
         return no_statement(s, r, name);
     if (s->portals.count >= PV_PORTALS_MAX)
-        return refuse_with(s, r, "53400", "too many portals in this session");
-    status = try_statement(s, r, &statement, &error);
+        return pv_statement_refuse_with(s, r, "53400", "too many portals in this session");
+    status = pv_statement_try(s, r, &statement, &error);
     if (status == PV_NOTFOUND)
-        return stall(r);
+        return pv_statement_stall(r);
     if (status == PV_DENIED)
         return deny_use(s, r, statement, &error);
     if (status != PV_OK) {
@@ -524,7 +317,7 @@ describe_named(struct pv_session *s, struct pv_request *r, struct pv_named *name
     }
     r->named = pv_named_ref(named);
     remember_described(s, named->judged);
-    return push_written(s, r, pv_msg_target_write(&r->bytes, PV_CLIENT_DESCRIBE, &target));
+    return pv_statement_push_written(s, r, pv_msg_target_write(&r->bytes, PV_CLIENT_DESCRIBE, &target));
 }
 
 enum pv_step
@@ -540,21 +333,22 @@ pv_statement_describe(struct pv_session *s, const struct pv_frame *frame)
     if (r == NULL)
         return PV_STEP_DONE;
     if (pv_msg_target_read(frame->body, &target) != PV_OK)
-        return refuse_with(s, r, "08P01", "invalid message format");
+        return pv_statement_refuse_with(s, r, "08P01", "invalid message format");
     r->target = target.kind;
-    name = take_name(s, r, target.name, &error);
+    name = pv_statement_take_name(s, r, target.name, &error);
     if (name == NULL)
-        return refuse(s, r, &error);
+        return pv_statement_refuse(s, r, &error);
     status = r->target == PV_TARGET_PORTAL ? pv_names_portal(s, name, &named) : pv_names_statement(s, name, &named);
     if (status == PV_MORE)
-        return stall(r);
+        return pv_statement_stall(r);
     if (status != PV_OK)
         return r->target == PV_TARGET_PORTAL ? no_portal(s, r, name) : no_statement(s, r, name);
-    status = r->target == PV_TARGET_PORTAL ? try_portal(s, r, named, &error) : try_statement(s, r, &named, &error);
+    status = r->target == PV_TARGET_PORTAL ? pv_statement_try_portal(s, r, named, &error)
+                                           : pv_statement_try(s, r, &named, &error);
     if (status == PV_NOTFOUND)
-        return stall(r);
+        return pv_statement_stall(r);
     if (status == PV_DENIED)
-        return refuse(s, r, &error);
+        return pv_statement_refuse(s, r, &error);
     if (status != PV_OK) {
         pv_request_free(r);
         return PV_STEP_DONE;
@@ -574,14 +368,14 @@ execute_portal(struct pv_session *s, struct pv_request *r, struct pv_named *port
     bool is_change;
 
     if (run == NULL)
-        return push_written(s, r, PV_NOMEM);
+        return pv_statement_push_written(s, r, PV_NOMEM);
     pv_gate_run_init(s, run, portal->judged, portal->index);
     r->runs = run;
     r->run_count = 1;
     if (!portal->is_cursor && pv_gate_is_reset(run->decision) && pv_lease_must_wait(s)) {
         r->run_count = 0;
         pv_judged_unref(run->judged);
-        return stall(r);
+        return pv_statement_stall(r);
     }
     if (portal->is_cursor)
         run->kind = PV_KIND_FETCH; /* DECLARE ran already; this fetches */
@@ -594,7 +388,7 @@ execute_portal(struct pv_session *s, struct pv_request *r, struct pv_named *port
     else
         status = portal->is_cursor ? PV_OK : pv_gate_effective(s, r, run, &error);
     if (status == PV_MORE)
-        return stall(r);
+        return pv_statement_stall(r);
     if (status == PV_DENIED) {
         r->run_count = 0;
         pv_judged_unref(run->judged);
@@ -602,7 +396,7 @@ execute_portal(struct pv_session *s, struct pv_request *r, struct pv_named *port
     }
     r->named = pv_named_ref(portal);
     if (!pv_gate_define(s, run))
-        return push_written(s, r, PV_NOMEM);
+        return pv_statement_push_written(s, r, PV_NOMEM);
     status = pv_request_needs_flush(s, r) ? pv_msg_empty_write(&r->bytes, PV_CLIENT_FLUSH) : PV_OK;
     if (status == PV_OK)
         status = pv_msg_execute_write(&r->bytes, &execute);
@@ -610,10 +404,10 @@ execute_portal(struct pv_session *s, struct pv_request *r, struct pv_named *port
         /* Its Sync must not want the row of what was described and not executed: this one cannot have any. */
         portal->judged->is_logged = true;
         pv_error_simple(&error, "58030", "the query log cannot be written");
-        return refuse(s, r, &error);
+        return pv_statement_refuse(s, r, &error);
     }
     portal->judged->is_logged = portal->has_run = true;
-    (void) push_written(s, r, status);
+    (void) pv_statement_push_written(s, r, status);
     s->is_changing_user = s->is_changing_user || is_change;
     if (s->phase != PV_PHASE_CLOSED)
         pv_gate_identity_after(s, PV_REQUEST_EXECUTE, run->decision);
@@ -633,20 +427,20 @@ pv_statement_execute(struct pv_session *s, const struct pv_frame *frame)
     if (r == NULL)
         return PV_STEP_DONE;
     if (pv_msg_execute_read(frame->body, &execute) != PV_OK)
-        return refuse_with(s, r, "08P01", "invalid message format");
-    name = take_name(s, r, execute.portal, &error);
+        return pv_statement_refuse_with(s, r, "08P01", "invalid message format");
+    name = pv_statement_take_name(s, r, execute.portal, &error);
     if (name == NULL)
-        return refuse(s, r, &error);
+        return pv_statement_refuse(s, r, &error);
     status = pv_names_portal(s, name, &portal);
     if (status == PV_MORE)
-        return stall(r);
+        return pv_statement_stall(r);
     if (status != PV_OK) {
         pv_trail_unread(s, r, true, "no such portal", "34000");
-        return r->is_poison ? refuse(s, r, &r->error) : no_portal(s, r, name);
+        return r->is_poison ? pv_statement_refuse(s, r, &r->error) : no_portal(s, r, name);
     }
-    status = try_portal(s, r, portal, &error);
+    status = pv_statement_try_portal(s, r, portal, &error);
     if (status == PV_NOTFOUND)
-        return stall(r);
+        return pv_statement_stall(r);
     if (status != PV_OK)
         return deny_use(s, r, portal, &error);
     return execute_portal(s, r, portal, execute.row_count_max);
@@ -664,18 +458,18 @@ pv_statement_close(struct pv_session *s, const struct pv_frame *frame)
     if (r == NULL)
         return PV_STEP_DONE;
     if (pv_msg_target_read(frame->body, &target) != PV_OK)
-        return refuse_with(s, r, "08P01", "invalid message format");
+        return pv_statement_refuse_with(s, r, "08P01", "invalid message format");
     r->target = target.kind;
-    r->name = take_name(s, r, target.name, &error);
+    r->name = pv_statement_take_name(s, r, target.name, &error);
     if (r->name == NULL)
-        return refuse(s, r, &error);
+        return pv_statement_refuse(s, r, &error);
     target.name = pv_slice_cstr(r->name);
     if (s->is_pooled && r->target == PV_TARGET_STATEMENT) {
         struct pv_named *named = NULL;
         enum pv_status status = pv_names_statement(s, r->name, &named);
 
         if (status == PV_MORE)
-            return stall(r);
+            return pv_statement_stall(r);
         /* On the servers it stays, for whoever prepares the same. */
         if (status != PV_OK || (named->prep != NULL && !named->is_bound)) {
             r->is_local = true;
@@ -683,7 +477,7 @@ pv_statement_close(struct pv_session *s, const struct pv_frame *frame)
             return PV_STEP_DONE;
         }
     }
-    return push_written(s, r, pv_msg_target_write(&r->bytes, PV_CLIENT_CLOSE, &target));
+    return pv_statement_push_written(s, r, pv_msg_target_write(&r->bytes, PV_CLIENT_CLOSE, &target));
 }
 
 enum pv_step
@@ -694,8 +488,8 @@ pv_statement_flush(struct pv_session *s, const struct pv_frame *frame)
     if (r == NULL)
         return PV_STEP_DONE;
     if (pv_msg_empty_read(frame->body) != PV_OK)
-        return refuse_with(s, r, "08P01", "invalid message format");
-    return push_written(s, r, pv_msg_empty_write(&r->bytes, PV_CLIENT_FLUSH));
+        return pv_statement_refuse_with(s, r, "08P01", "invalid message format");
+    return pv_statement_push_written(s, r, pv_msg_empty_write(&r->bytes, PV_CLIENT_FLUSH));
 }
 
 /* Statements that were described and not executed since the last Sync get their rows; they end with its ReadyForQuery. */
@@ -746,5 +540,5 @@ pv_statement_sync(struct pv_session *s, const struct pv_frame *frame)
         pv_session_fatal(s, "58030", "the query log cannot be written");
         return PV_STEP_DONE;
     }
-    return push_written(s, r, status);
+    return pv_statement_push_written(s, r, status);
 }
