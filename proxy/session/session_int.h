@@ -436,13 +436,17 @@ enum pv_status pv_gate_effective(struct pv_session *s, struct pv_request *r, str
                                  struct pv_error *error) PV_MUST_CHECK;
 void pv_gate_run_init(struct pv_session *s, struct pv_run *run, struct pv_judged *judged, size_t index);
 bool pv_gate_define(struct pv_session *s, struct pv_run *run); /* false: out of memory */
+void pv_error_of_decision(struct pv_error *error, const struct pv_decision *decision);
+
+/* ---- gate_identity.c ---- */
 /* After a RESET or DISCARD, which the request of that kind holds: identity and startup settings again. */
 void pv_gate_identity_after(struct pv_session *s, enum pv_request_kind kind, const struct pv_decision *decision);
 void pv_gate_refresh_identity(struct pv_session *s);
 /* SQL that brings identity (unless `only`) and the startup settings (or `only` that one) back. */
 void pv_gate_setup_sql(struct pv_session *s, const char *only, struct pv_buf *out);
-void pv_error_of_decision(struct pv_error *error, const struct pv_decision *decision);
+size_t pv_gate_count_statements(struct pv_session *s, const char *only); /* of that SQL */
 bool pv_gate_is_reset(const struct pv_decision *decision);
+const char *pv_gate_only_of(const struct pv_decision *decision); /* `only` behind such a reset */
 
 /* ---- statement.c: handlers ---- */
 enum pv_step pv_statement_bind(struct pv_session *s, const struct pv_frame *frame);
