@@ -74,12 +74,15 @@ enum pv_status pv_db_id_max(struct pv_db *db, uint64_t *id) PV_MUST_CHECK;
 /* Whether `path` still is the file that was opened. */
 bool pv_db_is_in_place(const struct pv_db *db, const char *path);
 
-/* Shared by the readers and the store. */
+/* ---- db_read.c: shared by readers, the writer and the store ---- */
+
 enum pv_status pv_db_status(int rc);
 enum pv_status pv_db_prepare(sqlite3 *sqlite, const char *sql, sqlite3_stmt **statement) PV_MUST_CHECK;
 enum pv_status pv_db_exec(sqlite3 *sqlite, const char *sql) PV_MUST_CHECK;
 /* Steps once; PV_OK row, PV_NOTFOUND done. */
 enum pv_status pv_db_step(sqlite3_stmt *statement) PV_MUST_CHECK;
+/* A column that must hold a hash; PV_CORRUPT: it holds none. */
+enum pv_status pv_db_hash_take(sqlite3_stmt *statement, int column, uint8_t hash[PV_SHA256_BYTES]) PV_MUST_CHECK;
 enum pv_status pv_db_head_read(sqlite3_stmt *head, struct pv_db_head *result) PV_MUST_CHECK;
 extern const char pv_db_head_sql[];
 /* For reading alone; a copy on a read-only disk too. Begins a read transaction, so that all that follows sees one
