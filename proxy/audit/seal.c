@@ -9,12 +9,10 @@
  * 4. A segment's file goes only after its signed tombstone was committed.
  * 5. One process at a time seals (the lock of pv_seal_lock_take).
  */
-#include "proxy/audit/chain_int.h"
-#include "proxy/audit/segment_int.h"
+#include "proxy/audit/seal_int.h"
 
 #include "proxy/base/limits.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,47 +24,25 @@
 #define US_PER_MS INT64_C(1000)
 /* Fewer records are no segment by size: what else the file holds must not have them sealed one by one. */
 #define SEGMENT_RECORDS_MIN 1000
-/* Instructions of SQLite's machine between two looks at who cancels. */
-#define PROGRESS_STEPS 10000
 
 void (*pv_seal_at)(const char *step);
 
-struct sealing {
-    const char *path;
-    const struct pv_seal_options *options;
-    struct pv_seal_result *result;
-    struct pv_db *db; /* the live file */
-    struct pv_sign_key *key;
-    struct pv_segment *segments;
-    size_t count;
-    char *error;
-    size_t error_size;
-};
-
-static void
-at(const char *step)
+void
+pv_seal_step(const char *step)
 {
     if (pv_seal_at != NULL)
         pv_seal_at(step);
 }
 
-static int
-is_cancelled(void *context)
-{
-    const struct pv_seal_options *options = context;
-
-    return options->cancel != NULL && atomic_load(options->cancel);
-}
-
 static enum pv_status
-say(struct sealing *sealing, enum pv_status status, const char *words)
+say(struct pv_sealing *sealing, enum pv_status status, const char *words)
 {
     pv_db_error(sealing->error, sealing->error_size, "%s: %s", words, pv_status_words(status));
     return status;
 }
 
 static enum pv_status
-reload(struct sealing *sealing)
+reload(struct pv_sealing *sealing)
 {
     pv_free(sealing->segments);
     sealing->segments = NULL;
@@ -75,7 +51,7 @@ reload(struct sealing *sealing)
 }
 
 static const struct pv_segment *
-newest(const struct sealing *sealing)
+newest(const struct pv_sealing *sealing)
 {
     return sealing->count == 0 ? NULL : &sealing->segments[sealing->count - 1];
 }
@@ -96,8 +72,8 @@ read_number(sqlite3 *sqlite, const char *sql, int64_t after, int64_t *number)
     return status;
 }
 
-static enum pv_status
-append_event(struct pv_db *db, const char *word, const char *detail)
+enum pv_status
+pv_seal_event(struct pv_db *db, const char *word, const char *detail)
 {
     const struct pv_event event = {.event = word, .detail = detail};
     const struct pv_record record = {.kind = PV_RECORD_EVENT, .event = &event};
@@ -181,7 +157,7 @@ find_due(sqlite3 *sqlite, const struct pv_seal_options *options, unsigned *share
 
 /* The last record that may be sealed; at most `after`: none. Statements that run hold it back, and shipping. */
 static enum pv_status
-find_last(const struct sealing *sealing, sqlite3 *live, int64_t after, unsigned share, int64_t *last)
+find_last(const struct pv_sealing *sealing, sqlite3 *live, int64_t after, unsigned share, int64_t *last)
 {
     struct pv_db_head head = {0};
     sqlite3_stmt *statement = NULL;
@@ -214,192 +190,6 @@ find_last(const struct sealing *sealing, sqlite3 *live, int64_t after, unsigned 
     return status;
 }
 
-/* ---- Writing a segment ---- */
-
-static enum pv_status
-copy_records(sqlite3 *made, const char *live_path, const struct pv_segment *segment)
-{
-    char *uri = pv_db_reading_uri(live_path, false);
-    char *sql = uri == NULL ? NULL : sqlite3_mprintf("ATTACH %Q AS live", uri);
-    enum pv_status status = sql == NULL ? PV_NOMEM : pv_db_exec(made, sql);
-
-    sqlite3_free(sql);
-    sqlite3_free(uri);
-    if (status == PV_OK)
-        status = pv_db_exec(made, "PRAGMA main.journal_mode = MEMORY; PRAGMA main.synchronous = FULL; BEGIN");
-    if (status == PV_OK)
-        status = pv_schema_make_segment(made);
-    for (int i = 0; status == PV_OK && i < PV_TABLE_COUNT; i++) {
-        sql = sqlite3_mprintf("INSERT INTO main.%s (seq, %s, hash) SELECT seq, %s, hash FROM live.%s WHERE seq BETWEEN"
-                              " %lld AND %lld ORDER BY seq",
-                              pv_tables[i].name, pv_tables[i].columns, pv_tables[i].columns, pv_tables[i].name,
-                              (long long) segment->first_seq, (long long) segment->last_seq);
-        status = sql == NULL ? PV_NOMEM : pv_db_exec(made, sql);
-        sqlite3_free(sql);
-    }
-    if (status != PV_OK)
-        return status;
-    sql =
-        sqlite3_mprintf("INSERT INTO main.late_end (seq, " PV_STATEMENT_END_COLUMNS ", hash) SELECT e.seq, e.id, e.at,"
-                        " e.rows, e.suppressed, e.bytes, e.duration_us, e.outcome, e.sqlstate, e.reason, e.hash FROM"
-                        " live.statement_end AS e WHERE e.seq > %lld AND e.id IN (SELECT id FROM main.statement WHERE outcome"
-                          " IS NULL)",
-                        (long long) segment->last_seq);
-    status = sql == NULL ? PV_NOMEM : pv_db_exec(made, sql);
-    sqlite3_free(sql);
-    return status;
-}
-
-/* What the copy itself says of its records. */
-static enum pv_status
-read_facts(sqlite3 *made, struct pv_segment *segment)
-{
-    static const char sql[] =
-        "SELECT max(id), min(at), max(at) FROM (SELECT id, at FROM main.statement UNION ALL SELECT id, at FROM"
-        " main.statement_end UNION ALL SELECT 0, at FROM main.event)";
-    sqlite3_stmt *row = NULL;
-    enum pv_status status = pv_db_prepare(made, sql, &row);
-
-    if (status == PV_OK)
-        status = pv_db_step(row);
-    if (status == PV_OK) {
-        segment->id_max = (uint64_t) sqlite3_column_int64(row, 0);
-        (void) snprintf(segment->first_at, sizeof(segment->first_at), "%s", (const char *) sqlite3_column_text(row, 1));
-        (void) snprintf(segment->last_at, sizeof(segment->last_at), "%s", (const char *) sqlite3_column_text(row, 2));
-    }
-    (void) sqlite3_finalize(row);
-    return status == PV_NOTFOUND ? PV_CORRUPT : status;
-}
-
-/* That the file's records go on where the segment begins, one by one, up to its last. Fills in hash and count. */
-static enum pv_status
-check_records(struct sealing *sealing, sqlite3 *sqlite, struct pv_segment *segment)
-{
-    struct pv_verdict verdict = {0};
-    struct pv_chain chain = {.verdict = &verdict, .seq = segment->first_seq - 1};
-    enum pv_status status;
-
-    memcpy(chain.hash, segment->before, PV_SHA256_BYTES);
-    status = pv_chain_walk(&chain, sqlite, INT64_MIN);
-    if (status == PV_OK && verdict.fault == PV_FAULT_NONE && chain.seq != segment->last_seq)
-        pv_chain_fault(&chain, PV_FAULT_MISSING, chain.seq + 1, "missing: record %" PRIu64 " is not there",
-                       chain.seq + 1);
-    if (status == PV_OK && verdict.fault != PV_FAULT_NONE) {
-        pv_db_error(sealing->error, sealing->error_size, "segment %" PRIu64 " is not sound: %s", segment->number,
-                    verdict.words);
-        status = PV_CORRUPT;
-    }
-    segment->records = verdict.records;
-    memcpy(segment->hash, chain.hash, PV_SHA256_BYTES);
-    pv_chain_clear(&chain);
-    return status;
-}
-
-/* Everything into a draft of the segment, which is synced when this is done. */
-static enum pv_status
-write_draft(struct sealing *sealing, const char *draft, struct pv_segment *segment)
-{
-    sqlite3 *made = NULL;
-    enum pv_status status = pv_file_ensure(draft, sealing->error, sealing->error_size);
-
-    if (status != PV_OK)
-        return status;
-    at("draft");
-    status = pv_db_status(
-        sqlite3_open_v2(draft, &made, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_URI, NULL));
-    if (status == PV_OK) {
-        (void) sqlite3_busy_timeout(made, (int) PV_AUDIT_BUSY_MS);
-        if (sealing->options->cancel != NULL) {
-            void *context;
-
-            /* The handler's context is not const; it is not written either. */
-            memcpy(&context, &sealing->options, sizeof(context));
-            sqlite3_progress_handler(made, PROGRESS_STEPS, is_cancelled, context);
-        }
-        status = copy_records(made, sealing->path, segment);
-    }
-    at("copied");
-    if (status == PV_OK)
-        status = check_records(sealing, made, segment);
-    if (status == PV_OK)
-        status = read_facts(made, segment);
-    segment->at_us = pv_record_now_us();
-    if (status == PV_OK)
-        status = pv_segment_sign(sealing->key, segment);
-    if (status == PV_OK)
-        status = pv_segment_insert(made, "manifest", segment);
-    if (status == PV_OK)
-        status = pv_db_exec(made, "COMMIT");
-    at("written");
-    if (status != PV_OK && status != PV_CORRUPT)
-        pv_db_error(sealing->error, sealing->error_size, "cannot write %s: %s", draft,
-                    made == NULL ? pv_status_words(status) : sqlite3_errmsg(made));
-    if (sqlite3_close(made) != SQLITE_OK && status == PV_OK)
-        status = PV_IO;
-    return status;
-}
-
-static enum pv_status
-put_in_place(struct sealing *sealing, const char *draft, const char *path)
-{
-    if (chmod(draft, S_IRUSR) != 0 || rename(draft, path) != 0) {
-        pv_db_error(sealing->error, sealing->error_size, "cannot make %s: %s", path, strerror(errno));
-        return PV_IO;
-    }
-    at("renamed");
-    return pv_folder_sync(path);
-}
-
-/* As it lies there now, by its own name. */
-static enum pv_status
-check_in_place(struct sealing *sealing, const struct pv_segment *segment)
-{
-    char *path = pv_path_beside(sealing->path, segment->file);
-    struct pv_segment own = {0}, found = *segment;
-    sqlite3 *sqlite = NULL;
-    enum pv_status status = path == NULL ? PV_NOMEM : pv_db_open_sealed(path, &sqlite);
-
-    if (status == PV_OK)
-        status = pv_segment_manifest(sqlite, &own);
-    if (status == PV_OK && !pv_segment_equal(&own, segment))
-        status = PV_CORRUPT;
-    if (status == PV_OK)
-        status = check_records(sealing, sqlite, &found);
-    if (status == PV_OK && memcmp(found.hash, segment->hash, PV_SHA256_BYTES) != 0)
-        status = PV_CORRUPT;
-    (void) sqlite3_close(sqlite);
-    pv_free(path);
-    return status;
-}
-
-static enum pv_status
-register_segment(struct sealing *sealing, const struct pv_segment *segment)
-{
-    struct pv_buf detail = {0};
-    enum pv_status status;
-
-    pv_buf_printf(&detail,
-                  "{\"segment\": %" PRIu64 ", \"first_seq\": %" PRIu64 ", \"last_seq\": %" PRIu64 ", \"hash\": \"",
-                  segment->number, segment->first_seq, segment->last_seq);
-    status = pv_hex_encode(pv_slice_of(segment->hash, PV_SHA256_BYTES), &detail);
-    pv_buf_put_text(&detail, "\"}");
-    if (status == PV_OK)
-        status = pv_buf_text(&detail) == NULL ? PV_NOMEM : pv_db_begin(sealing->db);
-    if (status != PV_OK)
-        goto done;
-    status = pv_segment_insert(sealing->db->sqlite, "segment", segment);
-    if (status == PV_OK)
-        status = append_event(sealing->db, "segment_sealed", pv_buf_text(&detail));
-    at("registering");
-    if (status == PV_OK)
-        status = pv_db_commit(sealing->db);
-    else
-        pv_db_rollback(sealing->db);
-done:
-    pv_buf_clear(&detail);
-    return status;
-}
-
 /* ---- Taking records out of the live file ---- */
 
 static enum pv_status
@@ -426,7 +216,7 @@ remove_some(struct pv_db *db, int64_t last, int *removed)
 }
 
 static enum pv_status
-remove_sealed(struct sealing *sealing)
+remove_sealed(struct pv_sealing *sealing)
 {
     const struct pv_segment *segment = newest(sealing);
     int removed = 1;
@@ -434,7 +224,7 @@ remove_sealed(struct sealing *sealing)
 
     while (segment != NULL && status == PV_OK && removed > 0) {
         status = remove_some(sealing->db, (int64_t) segment->last_seq, &removed);
-        at("removing");
+        pv_seal_step("removing");
         if (status == PV_OK && sealing->options->cancel != NULL && atomic_load(sealing->options->cancel))
             status = PV_LIMIT;
     }
@@ -443,7 +233,7 @@ remove_sealed(struct sealing *sealing)
 
 /* An earlier run may have ended between registering and removing: the segments are looked at once more first. */
 static enum pv_status
-finish_removing(struct sealing *sealing)
+finish_removing(struct pv_sealing *sealing)
 {
     const struct pv_segment *last = newest(sealing);
     int64_t oldest = 0;
@@ -460,7 +250,7 @@ finish_removing(struct sealing *sealing)
         return status;
     for (size_t i = 0; status == PV_OK && i < sealing->count; i++)
         if (!sealing->segments[i].is_retired && (int64_t) sealing->segments[i].last_seq >= oldest)
-            status = check_in_place(sealing, &sealing->segments[i]);
+            status = pv_seal_check(sealing, &sealing->segments[i]);
     if (status != PV_OK) {
         pv_db_error(sealing->error, sealing->error_size,
                     "a sealed segment is not as it was; what the live file still has of it stays there");
@@ -472,7 +262,7 @@ finish_removing(struct sealing *sealing)
 /* ---- Sealing ---- */
 
 static bool
-name_segment(const struct sealing *sealing, struct pv_segment *segment)
+name_segment(const struct pv_sealing *sealing, struct pv_segment *segment)
 {
     const char *slash = strrchr(sealing->path, '/');
     const char *base = slash == NULL ? sealing->path : slash + 1;
@@ -482,7 +272,7 @@ name_segment(const struct sealing *sealing, struct pv_segment *segment)
 }
 
 static enum pv_status
-plan(struct sealing *sealing, struct pv_segment *segment, bool *is_due, bool *has_more)
+plan(struct pv_sealing *sealing, struct pv_segment *segment, bool *is_due, bool *has_more)
 {
     const struct pv_segment *last = newest(sealing);
     int64_t last_seq = 0;
@@ -507,7 +297,7 @@ plan(struct sealing *sealing, struct pv_segment *segment, bool *is_due, bool *ha
 
 /* The whole of one segment. Records that were there when it was planned do not change, so no lock is held meanwhile. */
 static enum pv_status
-seal_one(struct sealing *sealing, struct pv_segment *segment)
+seal_one(struct pv_sealing *sealing, struct pv_segment *segment)
 {
     char *path = pv_path_beside(sealing->path, segment->file);
     char *draft = path == NULL ? NULL : pv_path_with(path, ".new");
@@ -517,15 +307,15 @@ seal_one(struct sealing *sealing, struct pv_segment *segment)
         /* Of a run that ended before it registered them. */
         (void) unlink(draft);
         (void) unlink(path);
-        status = write_draft(sealing, draft, segment);
+        status = pv_seal_draft(sealing, draft, segment);
     }
     if (status == PV_OK)
-        status = put_in_place(sealing, draft, path);
+        status = pv_seal_put_in_place(sealing, draft, path);
     if (status == PV_OK)
-        status = check_in_place(sealing, segment);
+        status = pv_seal_check(sealing, segment);
     if (status == PV_OK)
-        status = register_segment(sealing, segment);
-    at("registered");
+        status = pv_seal_register(sealing, segment);
+    pv_seal_step("registered");
     if (status != PV_OK && draft != NULL)
         (void) unlink(draft);
     pv_free(draft);
@@ -534,7 +324,7 @@ seal_one(struct sealing *sealing, struct pv_segment *segment)
 }
 
 static enum pv_status
-seal_due(struct sealing *sealing)
+seal_due(struct pv_sealing *sealing)
 {
     struct pv_segment segment;
     bool is_due = false, has_more = true;
@@ -561,7 +351,7 @@ seal_due(struct sealing *sealing)
 /* ---- Retention ---- */
 
 static int64_t
-size_of(const struct sealing *sealing, const struct pv_segment *segment)
+size_of(const struct pv_sealing *sealing, const struct pv_segment *segment)
 {
     char *path = pv_path_beside(sealing->path, segment->file);
     struct stat facts;
@@ -572,7 +362,7 @@ size_of(const struct sealing *sealing, const struct pv_segment *segment)
 }
 
 static enum pv_status
-remove_file(const struct sealing *sealing, const struct pv_segment *segment)
+remove_file(const struct pv_sealing *sealing, const struct pv_segment *segment)
 {
     char *path = pv_path_beside(sealing->path, segment->file);
     enum pv_status status = path == NULL ? PV_NOMEM : PV_OK;
@@ -584,7 +374,7 @@ remove_file(const struct sealing *sealing, const struct pv_segment *segment)
 }
 
 static enum pv_status
-retire(struct sealing *sealing, struct pv_segment *segment, const char *policy)
+retire(struct pv_sealing *sealing, struct pv_segment *segment, const char *policy)
 {
     char detail[256];
     enum pv_status status;
@@ -602,8 +392,8 @@ retire(struct sealing *sealing, struct pv_segment *segment, const char *policy)
                     segment->number, segment->first_seq, segment->last_seq, policy);
     status = pv_segment_insert_retired(sealing->db->sqlite, segment);
     if (status == PV_OK)
-        status = append_event(sealing->db, "segment_retired", detail);
-    at("retiring");
+        status = pv_seal_event(sealing->db, "segment_retired", detail);
+    pv_seal_step("retiring");
     if (status == PV_OK)
         status = pv_db_commit(sealing->db);
     else
@@ -611,14 +401,14 @@ retire(struct sealing *sealing, struct pv_segment *segment, const char *policy)
     if (status != PV_OK)
         return status;
     segment->is_retired = true;
-    at("retired");
+    pv_seal_step("retired");
     sealing->result->retired++;
     return remove_file(sealing, segment);
 }
 
 /* Whether the oldest segment is too much, and by what words. */
 static bool
-is_over(const struct sealing *sealing, const struct pv_segment *segment, int64_t bytes, char *policy, size_t size)
+is_over(const struct pv_sealing *sealing, const struct pv_segment *segment, int64_t bytes, char *policy, size_t size)
 {
     const struct pv_seal_options *options = sealing->options;
     int64_t last_us = 0;
@@ -637,7 +427,7 @@ is_over(const struct sealing *sealing, const struct pv_segment *segment, int64_t
 }
 
 static enum pv_status
-retire_due(struct sealing *sealing)
+retire_due(struct pv_sealing *sealing)
 {
     char policy[96];
     int64_t bytes = 0;
@@ -664,7 +454,7 @@ retire_due(struct sealing *sealing)
 /* ---- The whole ---- */
 
 static enum pv_status
-seal(struct sealing *sealing)
+seal(struct pv_sealing *sealing)
 {
     char *key_path = pv_path_with(sealing->path, ".key");
     const struct pv_db_options options = {0};
@@ -705,7 +495,7 @@ enum pv_status
 pv_log_seal(const char *path, const struct pv_seal_options *options, struct pv_seal_result *result, char *error,
             size_t error_size)
 {
-    struct sealing sealing = {
+    struct pv_sealing sealing = {
         .path = path, .options = options, .result = result, .error = error, .error_size = error_size};
     int lock = -1;
     enum pv_status status;
