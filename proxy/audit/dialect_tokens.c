@@ -263,7 +263,7 @@ read_operator(struct pv_lex_scan *scan)
 {
     static const char *const operators[] = {"!~~*", "->>", "!~*", "!~~", "~~*", "::", "->", "||", "<=", ">=", "<>",
                                             "!=",   "!~",  "~*",  "~~",  "(",   ")",  ",",  ".",  ";",  "+",  "-",
-                                            "*",    "/",   "%",   "=",   "<",   ">",  "~"};
+                                            "*",    "/",   "%",   "=",   "<",   ">",  "~",  "[",  "]"};
 
     for (size_t i = 0; i < PV_COUNT_OF(operators); i++) {
         size_t len = strlen(operators[i]);
@@ -275,9 +275,6 @@ read_operator(struct pv_lex_scan *scan)
             return pv_lex_push(scan, &scan->in, (struct pv_lex_token){PV_LEX_OPERATOR, start, operators[i], NULL});
         }
     }
-    if (peek(scan, 0) == '[')
-        return pv_lex_fail(scan->out, "0A000", "arrays are not supported for the query log",
-                           "Take JSON arrays apart with json_each(columns).");
     return pv_lex_fail(scan->out, "42601",
                        pv_arena_printf(scan->arena, "syntax error at or near \"%c\"",
                                        peek(scan, 0) >= 0x20 && peek(scan, 0) < 0x7f ? peek(scan, 0) : '?'),

@@ -3,7 +3,10 @@
 
 #include "proxy/base/bytes.h"
 
+#include <ctype.h>
+#include <sqlite3.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -127,6 +130,37 @@ put_cast(struct pv_lex_scan *scan, struct pv_lex_tokens *out, size_t *at)
     return pv_lex_open_call(scan, out, start, function) && pv_lex_push_text(scan, out, PV_LEX_OPERATOR, ")");
 }
 
+/* ( OPERAND ) . FIELD: there are no composite values, but inspectors take fields of what is empty here. */
+static bool
+put_field(struct pv_lex_scan *scan, struct pv_lex_tokens *out, size_t *at)
+{
+    const struct pv_lex_token *field = &scan->in.items[(*at)++];
+    size_t start = pv_lex_operand_start(out);
+
+    return pv_lex_open_call(scan, out, start, "pv_field") && pv_lex_push_text(scan, out, PV_LEX_OPERATOR, ",") &&
+           pv_lex_push_text(scan, out, PV_LEX_STRING, pv_lex_quote(scan, field->text, '\'')) &&
+           pv_lex_push_text(scan, out, PV_LEX_OPERATOR, ")");
+}
+
+/* OPERAND [ NUMBER ]: arrays are JSON here, and count from 0 there. */
+static bool
+put_subscript(struct pv_lex_scan *scan, struct pv_lex_tokens *out, size_t *at)
+{
+    const struct pv_lex_tokens *in = &scan->in;
+    size_t start = pv_lex_operand_start(out);
+    const char *number = pv_lex_is_kind(in, *at, PV_LEX_NUMBER) ? in->items[*at].text : "";
+    long index = strtol(number, NULL, 10);
+
+    if (start == out->count || strspn(number, "0123456789") != strlen(number) || index < 1 || index > 10000 ||
+        !pv_lex_is(in, *at + 1, "]"))
+        return pv_lex_fail(scan->out, "0A000", "arrays are not supported for the query log",
+                           "Take JSON arrays apart with json_each(columns), or by a number: columns[1].");
+    *at += 2;
+    return pv_lex_open_call(scan, out, start, "json_extract") && pv_lex_push_text(scan, out, PV_LEX_OPERATOR, ",") &&
+           pv_lex_push_text(scan, out, PV_LEX_STRING, pv_arena_printf(scan->arena, "'$[%ld]'", index - 1)) &&
+           pv_lex_push_text(scan, out, PV_LEX_OPERATOR, ")");
+}
+
 static const struct {
     const char *word, *text;
 } words[] = {
@@ -141,7 +175,8 @@ static const struct {
 static const struct {
     const char *from, *to;
 } functions[] = {
-    {"string_agg", "group_concat"}, {"char_length", "length"}, {"character_length", "length"},
+    {"string_agg", "group_concat"}, {"json_build_object", "json_object"}, {"json_build_array", "json_array"},
+    {"char_length", "length"}, {"character_length", "length"},
     {"clock_timestamp", "now"},     {"statement_timestamp", "now"}, {"transaction_timestamp", "now"},
 };
 
@@ -164,6 +199,28 @@ put_operator(struct pv_lex_scan *scan, struct pv_lex_tokens *out, const struct p
             return pv_lex_push_text(scan, out, PV_LEX_WORD, operators[i].to);
         }
     return pv_lex_push(scan, out, *token);
+}
+
+/* Any word may name an output column in PostgreSQL; SQLite wants its own reserved ones quoted. */
+static bool
+is_reserved_name(const struct pv_lex_tokens *in, size_t at)
+{
+    return pv_lex_is_kind(in, at, PV_LEX_WORD) && !pv_lex_is(in, at + 1, "(") &&
+           sqlite3_keyword_check(in->items[at].text, (int) strlen(in->items[at].text)) != 0;
+}
+
+static const char *
+quoted_lower(struct pv_lex_scan *scan, const char *word)
+{
+    char *lower = pv_arena_strdup(scan->arena, word);
+
+    if (lower == NULL) {
+        scan->is_out_of_memory = true;
+        return NULL;
+    }
+    for (char *at = lower; *at != '\0'; at++)
+        *at = (char) tolower((unsigned char) *at);
+    return pv_lex_quote(scan, lower, '"');
 }
 
 /* CAST ( ... AS TYPE ): `cast_at[n]` is where the CAST of parenthesis depth n stands in `out`. */
@@ -192,6 +249,11 @@ put_word(struct pv_lex_scan *scan, struct pv_lex_tokens *out, struct nesting *ne
             return pv_lex_fail(scan->out, "0A000", "this cast is not supported for the query log", NULL);
         out->items[nesting->cast_at[nesting->depth]].text = function;
         return true;
+    }
+    if (pv_lex_is(in, i, "as") && is_reserved_name(in, i + 1)) {
+        *at = i + 2;
+        return pv_lex_push(scan, out, *token) &&
+               pv_lex_push_text(scan, out, PV_LEX_QUOTED, quoted_lower(scan, in->items[i + 1].text));
     }
     if (pv_lex_is(in, i, "interval") && pv_lex_is_kind(in, i + 1, PV_LEX_STRING)) {
         *at = i + 2;
@@ -291,6 +353,11 @@ put_token(struct pv_lex_scan *scan, struct pv_lex_tokens *out, struct nesting *n
         return pv_lex_push(scan, out, in->items[i]);
     if (pv_lex_is(in, i, "::"))
         return put_cast(scan, out, at);
+    if (pv_lex_is(in, i, ".") && out->count > 0 && pv_lex_is(out, out->count - 1, ")") &&
+        pv_lex_is_kind(in, i + 1, PV_LEX_WORD))
+        return put_field(scan, out, at);
+    if (pv_lex_is(in, i, "["))
+        return put_subscript(scan, out, at);
     if (pv_lex_is(in, i, "(")) {
         nesting->depth++;
         if (nesting->depth < PV_COUNT_OF(nesting->cast_at))

@@ -51,7 +51,7 @@ pv_helper_to_regtype(sqlite3_context *context, int count, sqlite3_value **values
 
 static const char *const tables[] = {
     "pg_class", "pg_namespace", "pg_attribute", "pg_type", "pg_attrdef", "pg_description", "pg_am", "pg_index",
-    "pg_constraint", "pg_inherits", "pg_collation", "information_schema_tables", "information_schema_columns",
+    "pg_constraint", "pg_inherits", "pg_collation", "pg_sequence", "pg_enum", "pg_range", "information_schema_tables", "information_schema_columns",
 };
 
 bool
@@ -83,11 +83,18 @@ static const char catalog_sql[] =
     "CREATE TEMP TABLE pg_attrdef (oid INTEGER, adrelid INTEGER, adnum INTEGER, adbin TEXT);"
     "CREATE TEMP TABLE pg_description (objoid INTEGER, classoid INTEGER, objsubid INTEGER, description TEXT);"
     "CREATE TEMP TABLE pg_index (indexrelid INTEGER, indrelid INTEGER, indisprimary INTEGER, indisunique INTEGER,"
-    " indisvalid INTEGER, indkey TEXT);"
+    " indisvalid INTEGER, indkey TEXT, indexprs TEXT, indpred TEXT, indoption TEXT, indnatts INTEGER,"
+    " indnkeyatts INTEGER, indisclustered INTEGER, indisexclusion INTEGER, indclass TEXT, indcollation TEXT,"
+    " indimmediate INTEGER, indisready INTEGER, indislive INTEGER, indisreplident INTEGER);"
     "CREATE TEMP TABLE pg_constraint (oid INTEGER, conname TEXT, contype TEXT, conrelid INTEGER, confrelid INTEGER,"
-    " conindid INTEGER, conparentid INTEGER);"
+    " conindid INTEGER, conparentid INTEGER, conkey TEXT, confkey TEXT, connamespace INTEGER, condeferrable INTEGER,"
+    " condeferred INTEGER, confupdtype TEXT, confdeltype TEXT, confmatchtype TEXT, conexclop TEXT);"
     "CREATE TEMP TABLE pg_inherits (inhrelid INTEGER, inhparent INTEGER, inhseqno INTEGER);"
-    "CREATE TEMP TABLE pg_collation (oid INTEGER, collname TEXT);";
+    "CREATE TEMP TABLE pg_collation (oid INTEGER, collname TEXT);"
+    "CREATE TEMP TABLE pg_sequence (seqrelid INTEGER, seqtypid INTEGER, seqstart INTEGER, seqincrement INTEGER,"
+    " seqmax INTEGER, seqmin INTEGER, seqcache INTEGER, seqcycle INTEGER);"
+    "CREATE TEMP TABLE pg_enum (oid INTEGER, enumtypid INTEGER, enumsortorder REAL, enumlabel TEXT);"
+    "CREATE TEMP TABLE pg_range (rngtypid INTEGER, rngsubtype INTEGER);";
 
 static const char *const relations[] = {"query_log",    "event_log",   "daily_usage",     "denials",
                                         "column_usage", "top_members", "unused_questions"};

@@ -3,11 +3,16 @@ The auditors' database `pgveil`: a member with the role `auditor` reads the quer
 with SQL from the clients that people use. Oracle: the state file itself, read beside pgveil.
 """
 import datetime
+import os
 import subprocess
 import time
+import urllib.parse
 
+import pandas
 import psycopg
+import psycopg2
 import pytest
+import sqlalchemy
 
 from tests.lib import data, wire as w
 
@@ -110,7 +115,7 @@ def test_no_auditor_no_database(house, user):
     ("SELECT now() AT TIME ZONE 'CET'", "0A000"),
     ("SELECT * FROM pg_stat_activity", "0A000"),
     ("SELECT at::point FROM query_log", "0A000"),
-    ("SELECT a[1] FROM query_log", "0A000"),
+    ("SELECT columns[seq] FROM query_log", "0A000"),
     ("SELECT `query` FROM query_log", "42601"),
 ])
 def test_refused(house, aud, sql, sqlstate):
@@ -373,3 +378,70 @@ def test_heads_and_shipping(own_veil):
     state.close()
     done = house.run("audit", "verify")
     assert done.returncode == 1 and "signature" in done.stdout + done.stderr
+
+
+# --- tools that browse before they ask
+
+VIEWS = ["column_usage", "daily_usage", "denials", "event_log", "query_log", "top_members", "unused_questions"]
+
+
+@pytest.fixture(scope="module")
+def engine(house):
+    return sqlalchemy.create_engine("postgresql+psycopg2://", creator=lambda: psycopg2.connect(
+        host="127.0.0.1", port=house.port, user="aud", password=USERS["aud"]["password"], dbname="pgveil"))
+
+
+def test_sqlalchemy_inspects(house, engine):
+    inspector = sqlalchemy.inspect(engine)
+    assert inspector.get_schema_names() == ["public"] and inspector.get_table_names() == []
+    assert sorted(inspector.get_view_names()) == VIEWS
+    types = {column["name"]: str(column["type"]) for column in inspector.get_columns("query_log")}
+    assert types["seq"] == types["rows"] == "BIGINT" and types["at"] == "TIMESTAMP" and types["query"] == "TEXT"
+    assert list(types) == list(house.log_rows()[0])
+    assert inspector.get_pk_constraint("query_log")["constrained_columns"] == []
+    assert inspector.get_foreign_keys("query_log") == [] == inspector.get_indexes("query_log")
+    log = sqlalchemy.Table("query_log", sqlalchemy.MetaData(), autoload_with=engine)
+    with engine.connect() as conn:
+        got = dict(conn.execute(sqlalchemy.select(log.c.decision, sqlalchemy.func.count()).group_by(log.c.decision)).fetchall())
+    assert got["denied"] >= 1 and got["allowed"] >= 1
+
+
+def test_pandas_reads(house, engine):
+    frame = pandas.read_sql_table("denials", engine)
+    want = house.log_rows("room = 'audit_one' AND decision = 'denied'")
+    assert sorted(frame["seq"]) == [row["seq"] for row in want] and str(frame["at"].dtype) == "datetime64[ns, UTC]"
+    assert frame["seq"].dtype == "int64"
+
+
+def test_jdbc_browses(house, tmp_path):
+    jar = "/usr/share/java/postgresql.jar"
+    source = os.path.join(os.path.dirname(__file__), "Auditor.java")
+    subprocess.run(["javac", "-d", str(tmp_path), source], check=True)
+    url = "jdbc:postgresql://127.0.0.1:%d/pgveil?user=aud&password=%s&sslmode=disable" % (
+        house.port, urllib.parse.quote(USERS["aud"]["password"]))
+    done = subprocess.run(["java", "-cp", "%s:%s" % (tmp_path, jar), "Auditor", url], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    said = dict(line.split("\t", 1) for line in done.stdout.splitlines())
+    assert said["schemas"] == "pg_catalog|/public|/" and said["keys"] == ""
+    assert said["tables"] == "".join("public|%s|VIEW|/" % view for view in VIEWS)
+    assert said["views"] == "".join("%s|/" % view for view in VIEWS)
+    assert said["columns"].startswith("seq|-5|int8|/at|93|timestamptz|/session|-5|int8|/room|12|text|/")
+    allowed = house.log_rows("room = 'audit_one' AND decision = 'allowed'")
+    assert said["count"] == "%d|/" % len(allowed)
+    assert said["fetched"].count("/") == min(5, len(house.log_rows("room = 'audit_one'")))
+
+
+@pytest.mark.parametrize("sql, want", [
+    ("SELECT '[\"a\",\"b\"]'[2]", ("b",)), ("SELECT (current_schemas(true))[1]", ("pg_catalog",)),
+    ("SELECT 1 AS default, 2 AS Order", (1, 2)), ("SELECT json_build_object('a', 1)", ('{"a":1}',))])
+def test_spellings_of_inspectors(aud, sql, want):
+    assert aud.execute(sql).fetchone() == want
+
+
+@pytest.mark.parametrize("sql", ["SELECT (seq).x FROM query_log", "SELECT unnest(columns) FROM query_log",
+                                 "SELECT 'a' = ANY (columns) FROM query_log", "SELECT columns[0] FROM query_log",
+                                 "SELECT columns['a'] FROM query_log"])
+def test_arrays_and_rows_are_refused_with_what_serves(house, sql):
+    with house.connect("aud", "pgveil") as conn:
+        with pytest.raises(psycopg.Error, match="JSON|arrays"):
+            conn.execute(sql)
