@@ -171,8 +171,13 @@ def test_what_is_refused_and_why(token_veil, issuer):
         detail = refused(token_veil, "tina", token)
         assert words in detail, (words, detail)
         assert token not in detail
-    # Within the skew.
-    login(token_veil, "tina", issuer.token("rsa", "tina", seconds=-1)).close()
+    # Within the skew; a machine that is slow just then lets a token pass it, so there are a few.
+    for left in range(9, -1, -1):
+        try:
+            login(token_veil, "tina", issuer.token("rsa", "tina", seconds=-1)).close()
+            break
+        except psycopg.OperationalError:
+            assert left > 0, "a token within the skew is refused"
 
 
 def test_no_token_without_tls_and_none_for_users_with_a_password(token_veil, issuer):
