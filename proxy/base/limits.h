@@ -15,8 +15,8 @@
 #define PV_BIND_BYTES_MAX (16u * 1024u * 1024u)
 /* Default of limits.query_bytes: SQL text in one message (4 MiB of tokens would cost the scanner 2 s). */
 #define PV_QUERY_BYTES_DEFAULT (1024u * 1024u)
-/* A body over its limit is skipped in step with the stream up to this; beyond it the session ends. */
-#define PV_SKIP_BYTES_MAX (64u * 1024u * 1024u)
+/* A body over its limit is skipped as it comes, held nowhere, up to this; PostgreSQL too ends a session beyond it. */
+#define PV_SKIP_BYTES_MAX (1024u * 1024u * 1024u)
 /* One message from the server that we must hold whole (errors, RowDescription); rows stream. */
 #define PV_SERVER_HELD_BYTES_MAX (8u * 1024u * 1024u)
 /* Identifiers, as PostgreSQL's NAMEDATALEN - 1. */

@@ -29,6 +29,15 @@ deny(struct pv_session *s, bool is_extended, const struct pv_dialect *statement)
         pv_auditor_refuse_unwritten(s, is_extended);
 }
 
+static void
+refuse_long(struct pv_session *s, bool is_extended, const char *message, const char *reason)
+{
+    if (pv_auditor_log_whole(s, NULL, is_extended, reason, "54000"))
+        pv_auditor_refuse(s, is_extended, "54000", message, NULL);
+    else
+        pv_auditor_refuse_unwritten(s, is_extended);
+}
+
 /* ---- Simple Query ---- */
 
 static void
@@ -149,7 +158,14 @@ on_parse(struct pv_session *s, const struct pv_frame *frame)
         pv_session_fatal(s, "08P01", "invalid message format");
         return PV_STEP_DONE;
     }
-    if (status == PV_OK && !pv_utf8_valid(parse.text)) {
+    if (status == PV_OK && parse.text.len > s->policy->config.query_bytes_max) {
+        const char *reason = pv_oversize_reason(item->arena, parse.text);
+
+        if (reason == NULL)
+            status = PV_NOMEM;
+        else
+            refuse_long(s, true, "the statement is longer than limits.query_bytes", reason);
+    } else if (status == PV_OK && !pv_utf8_valid(parse.text)) {
         (void) pv_auditor_log_whole(s, NULL, true, "invalid byte sequence", "22021");
         pv_auditor_refuse(s, true, "22021", "invalid byte sequence for encoding \"UTF8\"", NULL);
     } else if (status == PV_OK) {
@@ -452,12 +468,17 @@ enum pv_step (*pv_auditor_handler(uint8_t tag))(struct pv_session *s, const stru
 }
 
 void
-pv_auditor_oversize(struct pv_session *s, uint8_t tag)
+pv_auditor_oversize(struct pv_session *s, uint8_t tag, const char *message, const char *reason)
 {
-    bool is_extended = tag != PV_CLIENT_QUERY;
+    bool is_extended = tag != PV_CLIENT_QUERY && tag != PV_CLIENT_FUNCTION_CALL;
 
-    (void) pv_auditor_log_whole(s, NULL, is_extended, "the statement is too long", "54000");
-    pv_auditor_refuse(s, is_extended, "54000", "the statement is too long", NULL);
-    if (!is_extended)
+    if (tag == PV_CLIENT_COPY_DATA)
+        return;
+    if (is_extended)
+        s->is_segment_open = true;
+    refuse_long(s, is_extended, message, reason);
+    if (!is_extended) {
+        s->auditor->has_failed = false;
         put_ready(s);
+    }
 }

@@ -524,9 +524,8 @@ pv_gate_function_call(struct pv_session *s, const struct pv_frame *frame)
     return refuse_unread(s, r, &error, "statement_kind: a function call message");
 }
 
-/* A Query, Parse or Bind above its limit; its body is skipped in step with the stream. */
 void
-pv_gate_oversize(struct pv_session *s, uint8_t tag)
+pv_gate_oversize(struct pv_session *s, uint8_t tag, const char *message, const char *reason)
 {
     struct pv_request *r;
     struct pv_error error;
@@ -538,12 +537,6 @@ pv_gate_oversize(struct pv_session *s, uint8_t tag)
                                                                                    : PV_REQUEST_BIND);
     if (r == NULL)
         return;
-    if (tag == PV_CLIENT_BIND) {
-        pv_error_simple(&error, "54000", "the parameters are longer than the limit");
-        pv_request_poison(s, r, &error);
-        pv_request_push(s, r);
-        return;
-    }
-    pv_error_simple(&error, "54000", "the statement is longer than limits.query_bytes");
-    (void) refuse_unread(s, r, &error, "too_long: the statement is longer than limits.query_bytes");
+    pv_error_simple(&error, "54000", message);
+    (void) refuse_unread(s, r, &error, reason);
 }

@@ -29,6 +29,7 @@ pv_session_end(struct pv_session *s, enum pv_outcome outcome)
             pv_trail_end(s, &r->runs[i], outcome, NULL);
     if (s->auditor != NULL)
         pv_auditor_end(s);
+    pv_oversize_cut(s);
     if (s->is_logged_in) {
         (void) snprintf(detail, sizeof(detail), "{\"duration_us\":%lld,\"statements\":%llu}",
                         (long long) (s->now_us - s->started_us), (unsigned long long) s->statement_count);
@@ -98,6 +99,7 @@ pv_session_free(struct pv_session *s)
     if (s == NULL)
         return;
     pv_auditor_free(s->auditor);
+    pv_oversize_free(s->oversize);
     pv_pipeline_clear(s);
     pv_names_clear(&s->statements);
     pv_names_clear(&s->portals);
@@ -142,8 +144,7 @@ pv_session_client_bytes(struct pv_session *s, int64_t now_us, struct pv_slice by
         pv_session_finish_event(s);
         return;
     }
-    skipped = bytes.len < s->client_skip ? bytes.len : s->client_skip;
-    s->client_skip -= skipped;
+    skipped = pv_oversize_feed(s, bytes);
     pv_buf_put(&s->client_in, skipped == 0 ? bytes.data : bytes.data + skipped, bytes.len - skipped);
     pv_session_finish_event(s);
     if (pv_buf_len(&s->client_in) == 0 && s->client_in.size > 0)

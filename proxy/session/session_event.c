@@ -228,6 +228,12 @@ take_message(struct pv_session *s)
     struct pv_frame frame;
     enum pv_status status;
 
+    if (s->oversize != NULL) {
+        if (!pv_oversize_is_whole(s))
+            return false;
+        pv_oversize_refuse(s);
+        return true;
+    }
     if (pv_buf_len(&s->client_in) == 0)
         return false;
     status = pv_frame_next(pv_buf_slice(&s->client_in), frame_phase(s), (size_t) s->policy->config.query_bytes_max,
@@ -235,14 +241,10 @@ take_message(struct pv_session *s)
     if (status == PV_MORE)
         return false;
     if (status == PV_LIMIT) {
-        size_t there = pv_buf_len(&s->client_in) < frame.total_len ? pv_buf_len(&s->client_in) : frame.total_len;
-
-        pv_buf_consume(&s->client_in, there);
-        s->client_skip = frame.total_len - there;
-        if (!s->is_doomed && s->auditor != NULL)
-            pv_auditor_oversize(s, frame.tag);
-        else if (!s->is_doomed)
-            pv_gate_oversize(s, frame.tag);
+        s->are_peers_fresh = false;
+        pv_oversize_begin(s, frame.tag, frame.total_len - PV_FRAME_HEAD_BYTES);
+        pv_buf_consume(&s->client_in, PV_FRAME_HEAD_BYTES);
+        pv_buf_consume(&s->client_in, pv_oversize_feed(s, pv_buf_slice(&s->client_in)));
         return true;
     }
     if (status != PV_OK) {

@@ -288,7 +288,7 @@ struct pv_session {
     /* bytes */
     struct pv_buf client_in, server_in;
     struct pv_buf row_given; /* a row that was put together in server_in and handed over in this event */
-    size_t client_skip; /* of an oversized frame */
+    struct pv_oversize *oversize; /* a message above its limit that is being skipped; NULL: none */
     struct pv_buf client_out, server_out;
     uint64_t client_total; /* bytes ever appended to client_out */
     size_t client_given, server_given; /* at the heads of the buffers: already handed over in this call */
@@ -410,7 +410,7 @@ bool pv_auditor_is_busy(const struct pv_session *s);
 bool pv_auditor_has_more(const struct pv_session *s);
 /* auditor_statement.c */
 enum pv_step (*pv_auditor_handler(uint8_t tag))(struct pv_session *s, const struct pv_frame *frame);
-void pv_auditor_oversize(struct pv_session *s, uint8_t tag);
+void pv_auditor_oversize(struct pv_session *s, uint8_t tag, const char *message, const char *reason);
 /* auditor_run.c */
 void pv_auditor_answer(struct pv_session *s, struct pv_ask *ask);
 
@@ -418,7 +418,8 @@ void pv_auditor_answer(struct pv_session *s, struct pv_ask *ask);
 void pv_gate_caller(struct pv_session *s, struct pv_caller *caller, struct pv_names path);
 enum pv_step pv_gate_query(struct pv_session *s, const struct pv_frame *frame);
 enum pv_step pv_gate_function_call(struct pv_session *s, const struct pv_frame *frame);
-void pv_gate_oversize(struct pv_session *s, uint8_t tag);
+/* One that oversize.c has skipped; `reason` is for the log. */
+void pv_gate_oversize(struct pv_session *s, uint8_t tag, const char *message, const char *reason);
 /* Judges a Parse's text under the policy in force; NULL: out of memory (said already) or stalled. */
 struct pv_judged *pv_gate_judge(struct pv_session *s, struct pv_slice text, const uint32_t *oids, size_t oid_count,
                                 bool is_parse);
@@ -613,9 +614,24 @@ void pv_trail_failed_parse(struct pv_session *s, const struct pv_named *named, c
 /* One whose text could not be read. */
 void pv_trail_unread(struct pv_session *s, struct pv_request *r, bool is_extended, const char *reason,
                      const char *sqlstate);
+/* One whose client left amid it. Nothing waits for the record. */
+void pv_trail_cut(struct pv_session *s, bool is_extended, const char *reason, const char *sqlstate);
 void pv_trail_event(struct pv_session *s, const char *event, const char *detail_json);
 void pv_trail_login_failed(struct pv_session *s, const char *user, const char *room, const char *reason);
 void pv_trail_database_error(struct pv_session *s, struct pv_run *run, const struct pv_msg_notice *notice);
+
+/* ---- oversize.c ---- */
+/* A message with so many bytes behind its head is to be skipped. */
+void pv_oversize_begin(struct pv_session *s, uint8_t tag, size_t len);
+/* How many of the bytes belong to it; 0 where nothing is being skipped. */
+size_t pv_oversize_feed(struct pv_session *s, struct pv_slice bytes);
+bool pv_oversize_is_whole(const struct pv_session *s);
+void pv_oversize_refuse(struct pv_session *s);
+/* The session ends amid it: what came is told to the log. */
+void pv_oversize_cut(struct pv_session *s);
+void pv_oversize_free(struct pv_oversize *oversize); /* NULL is fine */
+/* Of a text that is there: what the log says instead of it. NULL: out of memory. */
+const char *pv_oversize_reason(struct pv_arena *arena, struct pv_slice text);
 
 /* ---- error.c ---- */
 void pv_error_write(struct pv_session *s, const struct pv_error *error);

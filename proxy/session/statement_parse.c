@@ -92,6 +92,7 @@ pv_statement_parse(struct pv_session *s, const struct pv_frame *frame)
     struct pv_request *r = pv_request_new(s, PV_REQUEST_PARSE);
     struct pv_msg_parse parse;
     struct pv_error error;
+    const char *reason;
 
     if (r == NULL)
         return PV_STEP_DONE;
@@ -109,7 +110,11 @@ pv_statement_parse(struct pv_session *s, const struct pv_frame *frame)
     if (parse.text.len > s->policy->config.query_bytes_max) {
         pv_error_simple(&error, "54000", "the statement is longer than limits.query_bytes");
         pv_request_poison(s, r, &error);
-        pv_trail_unread(s, r, true, "too_long: the statement is longer than limits.query_bytes", error.sqlstate);
+        reason = pv_oversize_reason(r->arena, parse.text);
+        if (reason == NULL)
+            pv_session_fail(s, PV_NOMEM);
+        else
+            pv_trail_unread(s, r, true, reason, error.sqlstate);
         pv_request_push(s, r);
         return PV_STEP_DONE;
     }

@@ -223,6 +223,21 @@ pv_trail_unread(struct pv_session *s, struct pv_request *r, bool is_extended, co
     put_whole(s, r, &begin, sqlstate);
 }
 
+void
+pv_trail_cut(struct pv_session *s, bool is_extended, const char *reason, const char *sqlstate)
+{
+    struct pv_statement_begin begin;
+    struct pv_statement_end end = {.at_us = s->now_us, .outcome = PV_OUTCOME_FAILED, .sqlstate = sqlstate};
+    struct pv_record record = {PV_RECORD_WHOLE, &begin, &end, NULL, true};
+    uint64_t ticket = 0;
+
+    fill_begin(s, &begin, is_extended);
+    begin.reason = reason;
+    end.id = begin.id;
+    /* Nobody is there to be told that it failed; it is kept until the log works again. */
+    (void) put(s, &record, &ticket);
+}
+
 static void
 put_event(struct pv_session *s, const char *user, const char *room, const char *name, const char *detail)
 {

@@ -30,6 +30,9 @@ enum pv_frame_phase {
 /* PostgreSQL's own ceiling for one message of a server (MaxAllocSize and a little less). */
 #define PV_FRAME_BYTES_MAX (1024u * 1024u * 1024u)
 
+/* Bytes before the body: a tag and a length. */
+#define PV_FRAME_HEAD_BYTES 5u
+
 /* Head of a frame. */
 struct pv_frame_head {
     uint8_t tag;      /* 0 in the startup phase */

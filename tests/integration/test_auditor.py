@@ -3,6 +3,7 @@ The auditors' database `pgveil`: a member with the role `auditor` reads the quer
 with SQL from the clients that people use. Oracle: the state file itself, read beside pgveil.
 """
 import datetime
+import hashlib
 import os
 import subprocess
 import time
@@ -445,3 +446,20 @@ def test_arrays_and_rows_are_refused_with_what_serves(house, sql):
     with house.connect("aud", "pgveil") as conn:
         with pytest.raises(psycopg.Error, match="JSON|arrays"):
             conn.execute(sql)
+
+
+@pytest.mark.parametrize("is_extended", [False, True])
+@pytest.mark.parametrize("size", [1024 * 1024 + 1, 2 * 1024 * 1024])
+def test_a_statement_above_the_limit_is_known_by_its_hash(house, size, is_extended):
+    text = "SELECT count(*) FROM query_log /* %d %s" % (is_extended, "x" * size)
+    text = text[:size - 2] + "*/"
+    conn = house.wire("aud", "pgveil")
+    conn.send(*([w.parse(text), w.SYNC] if is_extended else [w.query(text)]))
+    got = conn.until("Z")
+    assert w.errors(got) == ["54000"] and len(got) == 2
+    row = house.last_log("room = 'pgveil' AND query IS NULL AND reason LIKE ?",
+                         ("%%; %d bytes, sha256 %s" % (size, hashlib.sha256(text.encode()).hexdigest()),))
+    assert (row["decision"], row["sqlstate"], row["protocol"]) == (
+        "denied", "54000", "extended" if is_extended else "simple")
+    # The session goes on, with all statements of a message.
+    assert w.rows(conn.ask(w.query("SELECT 1; SELECT 2"))) == [("1",), ("2",)]

@@ -1,4 +1,5 @@
 """INTERFACE 5: each way by which a statement comes leaves its row, with what reached the client."""
+import hashlib
 import time
 
 import pytest
@@ -69,3 +70,69 @@ def test_the_end_of_a_session_is_an_event(veil, wire):
     while len(veil.event_rows("event = 'session_end'")) == before:
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+LIMIT = 1024 * 1024
+
+
+def long_text(size):
+    return ("SELECT 'a long one' /* " + "0123456789abcdef" * (size // 16 + 1))[:size - 2] + "*/"
+
+
+def long_record(veil, text):
+    """The record that knows this text by its hash."""
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    row = veil.last_log("query IS NULL AND reason LIKE ?", ("%sha256 " + digest,))
+    assert (row["decision"], row["outcome"], row["sqlstate"], row["rows"]) == ("denied", "failed", "54000", 0)
+    assert row["reason"] == "too_long: the statement is longer than limits.query_bytes; %d bytes, sha256 %s" % (
+        len(text), digest)
+    return row
+
+
+@pytest.mark.parametrize("size", [LIMIT + 1, LIMIT + 300 * 1024, 9 * LIMIT])
+@pytest.mark.parametrize("is_extended", [False, True])
+def test_a_statement_above_the_limit_is_known_by_its_hash(veil, wire, size, is_extended):
+    conn = wire()
+    text = long_text(size)[:-4] + "%d*/" % is_extended + "x"
+    if is_extended:
+        conn.send(w.parse(text, "n"), w.bind(statement="n"), w.execute(), w.SYNC)
+    else:
+        conn.send(w.query(text))
+    got = conn.until("Z")
+    assert w.errors(got) == ["54000"] and len(got) == 2
+    assert long_record(veil, text)["protocol"] == ("extended" if is_extended else "simple")
+    assert w.rows(conn.ask(w.query("SELECT 1"))) == [("1",)]
+
+
+def test_above_the_limit_a_byte_at_a_time(veil, wire):
+    """The message takes as long as the client likes; others are served, and the answer comes with its last byte."""
+    conn, other = wire(), wire()
+    text = long_text(LIMIT + 40) + " "
+    frame = w.query(text)
+    conn.send(frame[:-30])
+    for at in range(len(frame) - 30, len(frame) - 1):
+        conn.send(frame[at:at + 1])
+        time.sleep(0.02)
+    assert conn.quiet(0.1) and w.rows(other.ask(w.query("SELECT 1"))) == [("1",)]
+    assert not veil.log_rows("reason LIKE ?", ("%sha256 " + hashlib.sha256(text.encode()).hexdigest(),))
+    conn.send(frame[-1:])
+    assert w.errors(conn.until("Z")) == ["54000"]
+    long_record(veil, text)
+
+
+def test_a_client_that_leaves_amid_a_long_statement(veil, wire):
+    conn = wire()
+    text = long_text(3 * LIMIT) + " leaves"
+    sent = w.query(text)[:2 * LIMIT]
+    conn.send(sent)
+    conn.sock.close()
+    digest = hashlib.sha256(sent[5:]).hexdigest()
+    row = veil.last_log("query IS NULL AND reason LIKE ?", ("%sha256 of these " + digest,))
+    assert "the client left after %d bytes of it" % (len(sent) - 5) in row["reason"] and row["decision"] == "denied"
+
+
+def test_parameters_above_the_limit(veil, wire):
+    conn = wire()
+    conn.send(w.parse("SELECT $1::text"), w.bind(["x" * (17 * LIMIT)]), w.execute(), w.SYNC)
+    assert w.errors(conn.until("Z")) == ["54000"]
+    assert veil.last_log("reason = 'too_long: the parameters are longer than the limit'")["sqlstate"] == "54000"

@@ -372,6 +372,8 @@ log_begin(struct pv_buf *log, const struct pv_statement_begin *begin)
 {
     pv_buf_printf(log, "%s %.*s", begin->is_allowed ? "allowed" : "denied", begin->has_query ? (int) begin->query.len : 1,
                   begin->has_query ? (const char *) begin->query.data : "-");
+    if (!begin->has_query)
+        pv_buf_printf(log, " (%s)", begin->reason);
     if (begin->parameters != NULL)
         pv_buf_printf(log, " %s", begin->parameters);
     if (begin->question != NULL)

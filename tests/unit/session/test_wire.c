@@ -248,6 +248,8 @@ run_verb(struct replay *replay, const char *line)
         pv_session_policy(stage->session, stage->now_us, stage->session->policy, NULL);
     else if (sscanf(line, "spent %u", &number) == 1)
         pv_session_spent(stage->session, stage->now_us, stage->ticket, number);
+    else if (sscanf(line, "limit %u", &number) == 1)
+        world.policies[0].config.query_bytes_max = number;
     else if (sscanf(line, "tick +%u", &number) == 1)
         pv_session_tick(stage->session, stage->now_us += (int64_t) number * 1000);
     else if (sscanf(line, "server %u", &number) == 1)
