@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from tests.integration.conftest import ROOM
+from tests.integration.test_operations import eventually
 from tests.lib import data, wire as w
 from tests.lib.pgveil import run_binary
 
@@ -384,6 +385,28 @@ def test_kill_9_leaves_a_log_that_opens_and_holds_what_ran(own_veil, cluster):
     veil.provision("--drop")
 
 
+def test_strict_stands_in_the_file_itself(own_veil, cluster):
+    """Whoever opens the state file with SQLite, and no command of ours, finds all that a strict log promises."""
+    veil = own_veil(config={"audit": {"durability": "strict"}})
+    veil.provision()
+    veil.start()
+    conn = veil.wire("alice", veil.room)
+    for n in range(1, 41):
+        sql = "SELECT * FROM questions.first(n => %d)" % n
+        conn.ask(w.query(sql))
+        assert [r["outcome"] for r in veil.log_rows("query = ?", (sql,))] == ["completed"], n
+    slow = "SELECT * FROM questions.slow(n => 5)"
+    conn.send(w.query(slow))
+    eventually(lambda: cluster.rows("SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%%cells%%' "
+                                    "AND usename LIKE %s", ("%" + veil.room + "%",)))
+    assert [r["outcome"] for r in veil.log_rows("query = ?", (slow,))] == [None], "it runs, so its record is on disk"
+    veil.kill()
+    conn.sock.close()
+    cluster.rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename LIKE %s", ("%" + veil.room + "%",))
+    assert len(veil.log_rows("query LIKE 'SELECT * FROM questions.%'")) == 41
+    veil.provision("--drop")
+
+
 def test_no_record_no_query(own_veil, cluster):
     veil = own_veil()
     veil.provision()
@@ -402,7 +425,6 @@ def test_no_record_no_query(own_veil, cluster):
     assert not [sql for sql in statements_of_rooms(cluster.log(mark)) if "cells" in sql]
     state.execute("ROLLBACK")
     state.close()
-    from tests.integration.test_operations import eventually
     eventually(lambda: not w.errors(conn.ask(w.query("SELECT * FROM questions.first(n => 3)"))))
     conn.sock.close()
     assert veil.stop() == 0
