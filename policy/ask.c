@@ -17,9 +17,11 @@ static enum pv_status
 deny_parameter(struct pv_trial *trial, const struct pv_parameter *parameter, int location, const char *words)
 {
     enum pv_status status = pv_deny(trial, PV_REASON_PARAMETER, "22023", location, "%s", words);
+    const char *bounds = pv_param_bounds(trial->arena, parameter);
 
-    pv_deny_detail(trial, "Parameter \"%s\" has type %s%s.", parameter->name, parameter->type->name,
-                   parameter->is_array ? "[]" : "");
+    if (bounds == NULL)
+        return PV_NOMEM;
+    pv_deny_detail(trial, "%s", bounds);
     return status;
 }
 

@@ -5,7 +5,6 @@
 #include <strings.h>
 
 /* Bounds of `values` that words name one by one. */
-#define WORDS_VALUES_MAX 20u
 
 #define OID_UNKNOWN 705u
 #define OID_NAME 19u
@@ -298,50 +297,6 @@ character_count(const char *text)
     return count;
 }
 
-static enum pv_status
-refuse(struct pv_arena *arena, const struct pv_parameter *parameter, const char **words, const char *format, ...)
-    PV_PRINTF(4, 5);
-
-static enum pv_status
-refuse(struct pv_arena *arena, const struct pv_parameter *parameter, const char **words, const char *format, ...)
-{
-    va_list args;
-    char *claim;
-
-    va_start(args, format);
-    claim = pv_arena_vprintf(arena, format, args);
-    va_end(args);
-    *words = claim == NULL ? NULL
-                           : pv_arena_printf(arena, "%sparameter \"%s\" must be %s",
-                                             parameter->is_array ? "each item of " : "", parameter->name, claim);
-    return *words == NULL ? PV_NOMEM : PV_INVALID;
-}
-
-static enum pv_status
-refuse_value(struct pv_arena *arena, const struct pv_parameter *parameter, const char **words)
-{
-    struct pv_buf list = {0};
-    enum pv_status status;
-
-    for (size_t i = 0; i < parameter->value_count && i < WORDS_VALUES_MAX; i++)
-        pv_buf_printf(&list, "%s\"%s\"", i == 0 ? "" : ", ", parameter->values[i]);
-    if (parameter->value_count > WORDS_VALUES_MAX)
-        pv_buf_put_text(&list, ", ...");
-    status = pv_buf_ok(&list) ? refuse(arena, parameter, words, "one of %s", pv_buf_text(&list)) : PV_NOMEM;
-    pv_buf_clear(&list);
-    return status;
-}
-
-static enum pv_status
-refuse_range(struct pv_arena *arena, const struct pv_parameter *parameter, const char **words)
-{
-    if (parameter->maximum == NULL)
-        return refuse(arena, parameter, words, "at least %s", parameter->minimum);
-    if (parameter->minimum == NULL)
-        return refuse(arena, parameter, words, "at most %s", parameter->maximum);
-    return refuse(arena, parameter, words, "at least %s and at most %s", parameter->minimum, parameter->maximum);
-}
-
 static bool
 is_listed(const struct pv_parameter *parameter, const char *canonical)
 {
@@ -360,28 +315,21 @@ judge_item(struct pv_arena *arena, const struct pv_parameter *parameter, const c
     enum pv_status status = pv_param_canonical(arena, parameter->type, text, &found);
 
     if (status == PV_INVALID)
-        return refuse(arena, parameter, words, "%s", type_rows[parameter->type - types].words);
+        return pv_param_refuse(arena, parameter, words, "%s", type_rows[parameter->type - types].words);
     if (status != PV_OK)
         return status;
     if ((parameter->minimum != NULL && pv_param_compare(parameter->type, found, parameter->minimum) < 0) ||
         (parameter->maximum != NULL && pv_param_compare(parameter->type, found, parameter->maximum) > 0))
-        return refuse_range(arena, parameter, words);
+        return pv_param_refuse_range(arena, parameter, words);
     if (parameter->max_length > 0 && character_count(found) > parameter->max_length)
-        return refuse(arena, parameter, words, "at most %llu characters long",
+        return pv_param_refuse(arena, parameter, words, "at most %llu characters long",
                       (unsigned long long) parameter->max_length);
     if (!is_listed(parameter, found))
-        return refuse_value(arena, parameter, words);
+        return pv_param_refuse_value(arena, parameter, words);
     if (parameter->regex != NULL && !pv_regex_matches(parameter->regex, found))
-        return refuse(arena, parameter, words, "text that matches the pattern %s", parameter->pattern);
+        return pv_param_refuse(arena, parameter, words, "text that matches the pattern %s", parameter->pattern);
     *canonical = found;
     return PV_OK;
-}
-
-static enum pv_status
-say(char *text, const char **words)
-{
-    *words = text;
-    return text == NULL ? PV_NOMEM : PV_INVALID;
 }
 
 static enum pv_status
@@ -391,12 +339,12 @@ judge_items(struct pv_arena *arena, const struct pv_parameter *parameter, struct
     enum pv_status status;
 
     if (items->count > parameter->max_items)
-        return say(pv_arena_printf(arena, "parameter \"%s\" must be at most %llu items long", parameter->name,
+        return pv_param_say(pv_arena_printf(arena, "parameter \"%s\" must be at most %llu items long", parameter->name,
                                    (unsigned long long) parameter->max_items),
                    words);
     for (size_t i = 0; i < items->count; i++) {
         if (items->items[i] == NULL && !parameter->is_nullable)
-            return say(pv_arena_printf(arena, "each item of parameter \"%s\" must be other than NULL",
+            return pv_param_say(pv_arena_printf(arena, "each item of parameter \"%s\" must be other than NULL",
                                        parameter->name),
                        words);
         if (items->items[i] == NULL)
@@ -412,17 +360,9 @@ static enum pv_status
 judge_null(struct pv_arena *arena, const struct pv_parameter *parameter, const char **canonical, const char **words)
 {
     if (!parameter->is_nullable)
-        return say(pv_arena_printf(arena, "parameter \"%s\" must be other than NULL", parameter->name), words);
+        return pv_param_say(pv_arena_printf(arena, "parameter \"%s\" must be other than NULL", parameter->name), words);
     *canonical = NULL;
     return PV_OK;
-}
-
-static enum pv_status
-refuse_array(struct pv_arena *arena, const struct pv_parameter *parameter, const char **words)
-{
-    return say(pv_arena_printf(arena, "parameter \"%s\" must be an array of one dimension such as {a,b}, of %s",
-                               parameter->name, parameter->type->name),
-               words);
 }
 
 enum pv_status
@@ -438,7 +378,7 @@ pv_param_judge_text(struct pv_arena *arena, const struct pv_parameter *parameter
         return judge_item(arena, parameter, text, canonical, words);
     status = pv_array_parse(arena, text, &items);
     if (status == PV_INVALID)
-        return refuse_array(arena, parameter, words);
+        return pv_param_refuse_array(arena, parameter, words);
     return status == PV_OK ? judge_items(arena, parameter, &items, canonical, words) : status;
 }
 
@@ -485,10 +425,10 @@ refuse_family(struct pv_arena *arena, const struct pv_parameter *parameter, uint
     const struct pv_param_type *type = pv_param_type_by_oid(oid, &is_array);
 
     if (type == NULL)
-        return say(pv_arena_printf(arena, "parameter \"%s\" is of type %s%s, not of the declared type %u",
+        return pv_param_say(pv_arena_printf(arena, "parameter \"%s\" is of type %s%s, not of the declared type %u",
                                    parameter->name, parameter->type->name, parameter->is_array ? "[]" : "", oid),
                    words);
-    return say(pv_arena_printf(arena, "parameter \"%s\" is of type %s%s, not of the declared type %s%s",
+    return pv_param_say(pv_arena_printf(arena, "parameter \"%s\" is of type %s%s, not of the declared type %s%s",
                                parameter->name, parameter->type->name, parameter->is_array ? "[]" : "", type->name,
                                is_array ? "[]" : ""),
                words);
@@ -512,7 +452,7 @@ judge_scalar_bind(struct pv_arena *arena, const struct pv_parameter *parameter, 
     if (status == PV_DENIED)
         return refuse_family(arena, parameter, declared->oid, words);
     if (status == PV_INVALID)
-        return refuse(arena, parameter, words, "%s", type_rows[parameter->type - types].words);
+        return pv_param_refuse(arena, parameter, words, "%s", type_rows[parameter->type - types].words);
     return status == PV_OK ? pv_param_judge_text(arena, parameter, text, canonical, words) : status;
 }
 
@@ -551,7 +491,7 @@ judge_array_bind(struct pv_arena *arena, const struct pv_parameter *parameter, c
     if (status == PV_DENIED)
         return refuse_family(arena, parameter, declared->array_oid, words);
     if (status == PV_INVALID)
-        return refuse_array(arena, parameter, words);
+        return pv_param_refuse_array(arena, parameter, words);
     return status == PV_OK ? judge_items(arena, parameter, &items, canonical, words) : status;
 }
 
@@ -566,7 +506,7 @@ pv_param_judge_bind(struct pv_arena *arena, const struct pv_parameter *parameter
     enum pv_status status;
 
     if (format != 0 && format != 1)
-        return say(pv_arena_printf(arena, "parameter \"%s\" comes in the unknown format %d", parameter->name,
+        return pv_param_say(pv_arena_printf(arena, "parameter \"%s\" comes in the unknown format %d", parameter->name,
                                    (int) format),
                    words);
     if (!is_unspecified && declared_oid != OID_NAME) {
@@ -580,7 +520,7 @@ pv_param_judge_bind(struct pv_arena *arena, const struct pv_parameter *parameter
     if (declared_oid == OID_NAME || (is_unspecified && format == 0) || (is_text(kind_of(declared)) && !is_array)) {
         status = pv_binary_scalar(arena, PV_KIND_TEXT, value, &text);
         if (status == PV_INVALID)
-            return say(pv_arena_printf(arena, "parameter \"%s\" must be valid UTF-8", parameter->name), words);
+            return pv_param_say(pv_arena_printf(arena, "parameter \"%s\" must be valid UTF-8", parameter->name), words);
         return status == PV_OK ? pv_param_judge_text(arena, parameter, text, canonical, words) : status;
     }
     if (is_array != parameter->is_array)

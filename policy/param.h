@@ -43,6 +43,8 @@ enum pv_status pv_param_judge_text(struct pv_arena *arena, const struct pv_param
 enum pv_status pv_param_judge_bind(struct pv_arena *arena, const struct pv_parameter *parameter, uint32_t declared_oid,
                                    int16_t format, bool is_null, struct pv_slice value, const char **canonical,
                                    const char **words) PV_MUST_CHECK;
+/* One sentence that names the parameter, its type and every bound, for a refusal's detail; NULL: out of memory. */
+const char *pv_param_bounds(struct pv_arena *arena, const struct pv_parameter *parameter) PV_MUST_CHECK;
 /* A Bind value as text for the query log, whatever its type: canonical where the type is known, else hex of the bytes. */
 enum pv_status pv_param_display(struct pv_arena *arena, uint32_t declared_oid, int16_t format, struct pv_slice value,
                                 const char **text) PV_MUST_CHECK;

@@ -63,6 +63,20 @@ enum pv_status pv_binary_scalar(struct pv_arena *arena, enum pv_param_kind kind,
 enum pv_status pv_binary_array(struct pv_arena *arena, struct pv_slice value, const struct pv_param_type **type,
                                struct pv_items *items) PV_MUST_CHECK;
 
+/*
+ * param_words.c: each sets *words to why a value is refused (in the arena) and gives PV_INVALID, or PV_NOMEM.
+ * pv_param_say takes words as they were made, NULL where memory ran out.
+ */
+enum pv_status pv_param_say(char *text, const char **words) PV_MUST_CHECK;
+enum pv_status pv_param_refuse(struct pv_arena *arena, const struct pv_parameter *parameter, const char **words,
+                               const char *format, ...) PV_PRINTF(4, 5) PV_MUST_CHECK;
+enum pv_status pv_param_refuse_value(struct pv_arena *arena, const struct pv_parameter *parameter,
+                                     const char **words) PV_MUST_CHECK;
+enum pv_status pv_param_refuse_range(struct pv_arena *arena, const struct pv_parameter *parameter,
+                                     const char **words) PV_MUST_CHECK;
+enum pv_status pv_param_refuse_array(struct pv_arena *arena, const struct pv_parameter *parameter,
+                                     const char **words) PV_MUST_CHECK;
+
 /* param_regex.c: does the pattern match the text from end to end? Thread-safe. */
 bool pv_regex_matches(const void *regex, const char *text);
 

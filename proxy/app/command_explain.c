@@ -422,6 +422,10 @@ judge(struct pv_arena *arena, const struct pv_caller *caller, struct pv_store *s
     size_t spent_by = 0;
     enum pv_status status = pv_decide_query(arena, caller, text, &decisions, &explanation->count);
 
+    /* A text with $n is what a driver prepares: it is judged as its Parse would be, before any value is known. */
+    if (status == PV_OK && explanation->count == 1 && !decisions[0].is_allowed &&
+        strcmp(decisions[0].sqlstate, "42P02") == 0)
+        status = pv_decide_parse(arena, caller, text, NULL, 0, &decisions[0]);
     if (status != PV_OK)
         return status;
     explanation->decisions = explanation->answer = decisions;
@@ -516,12 +520,16 @@ int
 pv_command_explain(const char *config_path, int argc, char **argv)
 {
     const char *room = NULL, *user = NULL, *sql = NULL;
-    bool is_json = false;
+    bool is_json = false, is_past_options = false;
     struct pv_buf text = {0};
     int result;
 
     for (int i = 0; i < argc; i++) {
-        if (strcmp(argv[i], "--json") == 0)
+        if (!is_past_options && strcmp(argv[i], "--") == 0)
+            is_past_options = true;
+        else if (is_past_options && sql == NULL)
+            sql = argv[i];
+        else if (strcmp(argv[i], "--json") == 0)
             is_json = true;
         else if (strcmp(argv[i], "--room") == 0 && i + 1 < argc)
             room = argv[++i];

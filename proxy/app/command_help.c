@@ -46,8 +46,9 @@ static const struct page pages[] = {
      "  --drop    remove all that it made, and nothing else\n"},
     {"explain", "pgveil explain [-c FILE] --room R --user U [--json] SQL",
      "say what would be decided about a statement",
-     "Needs no database. SQL is one argument, or - to read it from standard input. Prints decision,\n"
-     "question, reason, hint, the SQL that would be forwarded, data sets and columns.\n"
+     "Needs no database. SQL is one argument, or - to read it from standard input; -- before it ends the\n"
+     "options. With $1 in it, it is judged as when a driver prepares it. Prints decision, question,\n"
+     "reason, hint, the SQL that would be forwarded, data sets and columns.\n"
      "Exits 1 when the statement would be denied.\n"
      "\n"
      "  --room R  the room that is asked\n"

@@ -130,6 +130,7 @@ judge_value(struct pv_session *s, struct pv_request *r, const struct pv_named *s
             bound->values[i].bytes = text == NULL ? pv_slice_of(NULL, 0) : pv_slice_cstr(text);
         } else if (status != PV_NOMEM) {
             pv_error_simple(error, "22023", words == NULL ? "a parameter's value is out of its bounds" : words);
+            error->detail = pv_param_bounds(r->arena, parameter);
             status = PV_DENIED;
         }
     } else if (!value->is_null && format == 0 && !pv_utf8_valid(value->bytes)) {

@@ -210,6 +210,20 @@ def test_explain_takes_an_argument_and_speaks_to_people(veil):
     assert veil.run("explain", "--room", "retail_media", "--user", "mallory", "SELECT 1").returncode in (1, 2)
 
 
+def test_explain_judges_what_a_driver_prepares(veil):
+    status, said = veil.explain("SELECT grp, n FROM questions.by_group(low => $1)", "retail_media", "alice")
+    assert status == 0 and said["question"] == "by_group" and "$1" in said["forwarded"]
+    status, said = veil.explain("SELECT region FROM customers WHERE income = $1", "retail_media", "alice")
+    assert status == 1 and said["sqlstate"] == "42501"
+
+
+def test_explain_ends_its_options_where_it_is_told_to(veil):
+    who = ("--room", "retail_media", "--user", "alice")
+    assert veil.run("explain", *who, "--", "--a comment\nSELECT 1").returncode == 0
+    assert veil.run("explain", *who, "--a comment\nSELECT 1").returncode == 2
+    assert veil.run("explain", *who, "--", "SELECT 1", "SELECT 2").returncode == 2
+
+
 def test_explain_needs_no_database(own_veil):
     veil = own_veil(config={"upstreams": {"main": {"host": "127.0.0.1", "port": 1, "dbname": "d", "user": "u", "sslmode": "disable"}}})
     assert veil.explain("SELECT id, grp FROM cells WHERE id <= 3 ORDER BY id", veil.room, "alice")[0] == 0

@@ -163,6 +163,12 @@ BAD_VALUES = [
     ("SELECT * FROM questions.several(ids => ARRAY[121])", "ids"),
 ]
 
+# Whatever was wrong with the value: every bound, so that the next try can be right.
+DETAILS = {name: 'Parameter "%s" has type %s.' % (name, bounds) for name, bounds in {
+    "low": "integer; at least 1", "high": "integer; at most 120", "g": "text; matching the pattern g[0-9]; at most 3 characters long; or NULL",
+    "ids": "integer[]; at most 4 items; at least 1; at most 120",
+    "channel": 'text; one of "social", "search", "video", "display", "audio"'}.items()}
+
 
 @pytest.mark.parametrize("sql, name", BAD_VALUES)
 def test_parameter_out_of_bounds(conn, sql, name):
@@ -170,6 +176,7 @@ def test_parameter_out_of_bounds(conn, sql, name):
         conn.execute(sql)
     assert caught.value.diag.sqlstate == "22023"
     assert '"%s"' % name in caught.value.diag.message_primary
+    assert caught.value.diag.message_detail == DETAILS[name]
     assert conn.execute("SELECT 1").fetchone() == (1,)
 
 
@@ -179,6 +186,8 @@ def test_bound_parameter_out_of_bounds_fails_at_bind(wire):
     assert w.tags(got) == "1tTZ"
     got = conn.ask(w.bind(["2020-01-01"], "s1"), w.execute(), w.SYNC)
     assert w.tags(got) == "EZ" and w.errors(got) == ["22023"]
+    got = conn.ask(w.bind([None], "s1"), w.execute(), w.SYNC)
+    assert [m.fields["D"] for m in got if m.tag == "E"] == [ 'Parameter "since" has type date; at least 2024-01-01.']
     got = conn.ask(w.bind(["2024-06-01"], "s1"), w.execute(), w.SYNC)
     assert w.tags(got)[:2] == "2D" and w.tags(got)[-2:] == "CZ"
 
