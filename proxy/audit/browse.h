@@ -11,9 +11,9 @@
 
 /*
  * Time goes along with seq, but a clock may be set back: the search for what was recorded since a moment ends where
- * records are this much older.
+ * records are this much older: enough for a clock that was a day ahead, or set by the hour.
  */
-#define PV_BROWSE_CLOCK_US (INT64_C(3600) * 1000000)
+#define PV_BROWSE_CLOCK_US (INT64_C(25) * 3600 * 1000000)
 
 struct pv_browse_filter {
     const char *user, *question; /* exactly these; NULL: any, here and below */

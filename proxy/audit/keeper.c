@@ -457,7 +457,7 @@ work(void *context)
     do {
         struct timespec until;
 
-        (void) clock_gettime(CLOCK_REALTIME, &until);
+        (void) clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_nsec += (long) PV_KEEPER_WAKE_MS * 1000000;
         until.tv_sec += until.tv_nsec / 1000000000;
         until.tv_nsec %= 1000000000;
@@ -489,6 +489,7 @@ enum pv_status
 pv_keeper_open(const struct pv_keeper_options *options, struct pv_keeper **keeper)
 {
     struct pv_keeper *made = pv_calloc(1, sizeof(*made));
+    pthread_condattr_t attributes;
     sigset_t all, before;
     bool is_whole;
 
@@ -499,7 +500,11 @@ pv_keeper_open(const struct pv_keeper_options *options, struct pv_keeper **keepe
     made->seal = options->seal;
     made->clock_offset_ms = clock_offset_ms();
     (void) pthread_mutex_init(&made->mutex, NULL);
-    (void) pthread_cond_init(&made->wake, NULL);
+    /* A wait by the time of day would last as long as that was set back. */
+    (void) pthread_condattr_init(&attributes);
+    (void) pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    (void) pthread_cond_init(&made->wake, &attributes);
+    (void) pthread_condattr_destroy(&attributes);
     made->path = pv_strdup(options->path);
     made->file = options->file == NULL ? NULL : pv_strdup(options->file);
     made->syslog = options->syslog == NULL ? NULL : pv_strdup(options->syslog);

@@ -54,8 +54,11 @@ pv_client_look(const struct pv_client *client, struct pv_session_glance *glance)
 static int64_t
 enter(struct pv_client *client)
 {
+    int64_t now_us = pv_now_us();
+
     client->was_busy = pv_session_is_busy(client->session);
-    return pv_now_us();
+    pv_session_wall(client->session, pv_wall_ahead_us(now_us));
+    return now_us;
 }
 
 /* ---- The end ---- */

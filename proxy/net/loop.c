@@ -8,6 +8,7 @@
 #include <event2/event.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
+#include <stdatomic.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -26,13 +27,36 @@ struct pv_task {
     void *context;
 };
 
-int64_t
-pv_now_us(void)
+static int64_t
+clock_us(clockid_t clock)
 {
     struct timespec now;
 
-    (void) clock_gettime(CLOCK_REALTIME, &now);
+    (void) clock_gettime(clock, &now);
     return (int64_t) now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+int64_t
+pv_now_us(void)
+{
+    static _Atomic int64_t start_us; /* of the clock that passes, by the time of day; 0: nobody asked yet */
+    int64_t passing_us = clock_us(CLOCK_MONOTONIC);
+    int64_t began_us = atomic_load_explicit(&start_us, memory_order_relaxed);
+
+    if (began_us == 0) {
+        int64_t none = 0;
+
+        began_us = clock_us(CLOCK_REALTIME) - passing_us;
+        if (!atomic_compare_exchange_strong(&start_us, &none, began_us))
+            began_us = none;
+    }
+    return began_us + passing_us;
+}
+
+int64_t
+pv_wall_ahead_us(int64_t now_us)
+{
+    return clock_us(CLOCK_REALTIME) - now_us;
 }
 
 static void

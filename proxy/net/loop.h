@@ -44,7 +44,12 @@ void pv_task_free(struct pv_task *task); /* NULL is fine; may be called from its
 /* For the files that own sockets. */
 struct event_base *pv_loop_base(struct pv_loop *loop);
 
-/* Wall clock, microseconds since 1970-01-01 UTC. */
+/*
+ * Microseconds since 1970-01-01 UTC as they stood when the process first asked, and passing since as a clock does that
+ * nobody sets: for spans and deadlines.
+ */
 int64_t pv_now_us(void);
+/* How far the time of day, which may be set, is ahead of `now_us` of that clock. */
+int64_t pv_wall_ahead_us(int64_t now_us);
 
 #endif

@@ -57,7 +57,7 @@ fill_begin(struct pv_session *s, struct pv_statement_begin *begin, const struct 
 {
     memset(begin, 0, sizeof(*begin));
     begin->id = pv_statement_id_next();
-    begin->at_us = s->now_us;
+    begin->at_us = pv_session_wall_us(s);
     begin->session = s->id;
     begin->room = s->room_name;
     begin->user = s->user;
@@ -86,7 +86,7 @@ pv_auditor_log_whole(struct pv_session *s, const struct pv_dialect *statement, b
                      const char *sqlstate)
 {
     struct pv_statement_begin begin;
-    struct pv_statement_end end = {.at_us = s->now_us, .outcome = PV_OUTCOME_FAILED, .sqlstate = sqlstate};
+    struct pv_statement_end end = {.at_us = pv_session_wall_us(s), .outcome = PV_OUTCOME_FAILED, .sqlstate = sqlstate};
     struct pv_record record = {PV_RECORD_WHOLE, &begin, &end, NULL, true};
     uint64_t ticket = 0;
 
@@ -153,7 +153,7 @@ void
 pv_auditor_log_end(struct pv_session *s, enum pv_outcome outcome, const char *sqlstate)
 {
     struct pv_auditor *a = s->auditor;
-    struct pv_statement_end end = {.id = a->run_id, .at_us = s->now_us, .rows = a->rows, .bytes = a->bytes,
+    struct pv_statement_end end = {.id = a->run_id, .at_us = pv_session_wall_us(s), .rows = a->rows, .bytes = a->bytes,
                                    .outcome = outcome, .sqlstate = sqlstate};
     struct pv_record record = {PV_RECORD_END, NULL, &end, NULL, true};
     uint64_t ticket = 0;

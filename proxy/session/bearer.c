@@ -56,7 +56,7 @@ judge_token(struct pv_session *s, struct pv_slice text)
     /* A reload in between may have changed the answer. */
     if (!may_log_in(s))
         return "the user cannot log in by token";
-    status = pv_token_verify(s->policy->config.tokens, text, s->now_us, s->arena, &s->token, &why);
+    status = pv_token_verify(s->policy->config.tokens, text, pv_session_date_us(s), s->arena, &s->token, &why);
     if (status == PV_NOMEM) {
         pv_session_fail(s, status);
         return "";

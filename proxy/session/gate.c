@@ -53,7 +53,7 @@ pv_gate_caller(struct pv_session *s, struct pv_caller *caller, struct pv_names p
     caller->login = s->login_user;
     caller->attributes = s->account->attributes;
     caller->search_path = path;
-    caller->now_us = s->now_us;
+    caller->now_us = pv_session_date_us(s);
     caller->backend_pid = s->is_pooled ? s->server_pid : 0;
     caller->peers = s->peers;
     caller->is_conformance = s->is_conformance;
@@ -183,7 +183,7 @@ pv_gate_trial(struct pv_session *s, struct pv_named *named, struct pv_arena *are
      */
     if (before->kind != PV_KIND_EXECUTE && (!before->is_of_peers || named->is_portal) && named->judged->policy->generation == s->policy->generation &&
         named->judged->standing == pv_standing_generation(s->standing) && named->judged->person == s->person_count &&
-        !(s->room->has_expiry && s->now_us >= s->room->expires_us))
+        !(s->room->has_expiry && pv_session_date_us(s) >= s->room->expires_us))
         return PV_OK;
     judged = judge_under(s, before->text, named->judged->oids, named->judged->oid_count, true, named->judged->path);
     if (judged == NULL && s->has_stalled_inside)

@@ -34,7 +34,7 @@ pv_session_look(const struct pv_session *s, struct pv_session_glance *glance)
     memset(glance, 0, sizeof(*glance));
     glance->id = s->id;
     glance->client = s->client;
-    glance->started_us = s->started_us;
+    glance->started_us = s->started_us + s->wall_ahead_us;
     glance->state = state_of(s);
     if (!s->is_logged_in)
         return;
@@ -47,7 +47,7 @@ pv_session_look(const struct pv_session *s, struct pv_session_glance *glance)
     if (run == NULL || run->decision == NULL)
         return;
     glance->query = run->decision->text;
-    glance->query_us = run->started_us;
+    glance->query_us = run->started_us + s->wall_ahead_us;
     if (run->effective != NULL && run->effective->question != NULL)
         glance->question = run->effective->question->id;
 }

@@ -162,7 +162,7 @@ pv_govern_takes(struct pv_session *s, struct pv_request *r, struct pv_run *run, 
         char period[PV_BUDGET_PERIOD_SIZE];
         struct pv_budget_words words;
 
-        pv_budget_period_text(demand->per, s->now_us, period);
+        pv_budget_period_text(demand->per, pv_session_date_us(s), period);
         takes[i].key = demand->key;
         takes[i].period = pv_arena_strdup(r->arena, period);
         takes[i].runs = demand->runs;
@@ -172,7 +172,7 @@ pv_govern_takes(struct pv_session *s, struct pv_request *r, struct pv_run *run, 
             return PV_NOMEM;
         if (demand->runs_max == UINT64_MAX)
             continue;
-        if (pv_budget_words(r->arena, demand, s->now_us, &words) != PV_OK)
+        if (pv_budget_words(r->arena, demand, pv_session_date_us(s), &words) != PV_OK)
             return PV_NOMEM;
         takes[i].reason = pv_arena_printf(r->arena, "%s: %s. %s", pv_reason_code(pv_budget_reason(demand)),
                                           words.message, words.detail);
@@ -207,7 +207,7 @@ pv_govern_spent(struct pv_session *s, uint64_t ticket, size_t spent)
     /* An error before it may have swept it away. */
     if (run == NULL || r->is_poison || spent >= run->effective->budget_count)
         return;
-    if (pv_budget_words(r->arena, &run->effective->budgets[spent], s->now_us, &words) != PV_OK) {
+    if (pv_budget_words(r->arena, &run->effective->budgets[spent], pv_session_date_us(s), &words) != PV_OK) {
         pv_session_fail(s, PV_NOMEM);
         return;
     }

@@ -91,7 +91,11 @@ struct pv_session *pv_session_new(const struct pv_session_env *env, struct pv_po
                                   const char *client, bool is_unix_socket, int64_t now_us) PV_MUST_CHECK;
 void pv_session_free(struct pv_session *session);
 
-/* ---- events; now_us is wall clock, microseconds since 1970-01-01 UTC ---- */
+/*
+ * ---- events; now_us is of a clock that nobody sets, in microseconds that began as those since 1970-01-01 UTC: spans
+ * and deadlines are taken from it. How far the time of day is ahead of it (0 until said) is told before an event.
+ */
+void pv_session_wall(struct pv_session *session, int64_t ahead_us);
 void pv_session_client_bytes(struct pv_session *session, int64_t now_us, struct pv_slice bytes);
 void pv_session_client_eof(struct pv_session *session, int64_t now_us);
 /* TLS is up. endpoint hash of the certificate in use; cn: subject CN of a verified client certificate or NULL. */

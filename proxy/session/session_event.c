@@ -156,7 +156,7 @@ frame_phase(const struct pv_session *s)
                                         : PV_FRAME_AUTH;
 }
 
-/* When a login by token ends; INT64_MAX: it is none. */
+/* When a login by token ends, by the clock of now_us; INT64_MAX: it is none. */
 int64_t
 pv_session_token_end(const struct pv_session *s)
 {
@@ -164,7 +164,8 @@ pv_session_token_end(const struct pv_session *s)
 
     if (!s->is_bearer || !s->is_logged_in)
         return INT64_MAX;
-    return s->token.expires_us + (tokens == NULL ? 0 : (int64_t) tokens->clock_skew_ms * 1000);
+    return s->token.expires_us + (tokens == NULL ? 0 : (int64_t) tokens->clock_skew_ms * 1000) -
+           (pv_session_date_us(s) - s->now_us);
 }
 
 /* The last answer is on its way to the client, and a statement that comes now would not be the token's any more. */
@@ -332,6 +333,24 @@ pv_session_rest(struct pv_session *s)
     forget_given(&s->server_out, &s->server_given);
     if (s->row_given.size > 0)
         pv_buf_clear(&s->row_given);
+}
+
+void
+pv_session_wall(struct pv_session *s, int64_t ahead_us)
+{
+    s->wall_ahead_us = ahead_us;
+}
+
+int64_t
+pv_session_wall_us(const struct pv_session *s)
+{
+    return s->now_us + s->wall_ahead_us;
+}
+
+int64_t
+pv_session_date_us(const struct pv_session *s)
+{
+    return s->now_us + (s->wall_ahead_us > 0 ? s->wall_ahead_us : 0);
 }
 
 bool

@@ -233,6 +233,7 @@ struct pv_session {
     char *client;
     bool is_unix_socket;
     int64_t now_us, started_us, active_us;
+    int64_t wall_ahead_us; /* of the time of day, which may be set, before now_us, which only passes */
     enum pv_phase phase;
     struct pv_arena *arena; /* the session's lifetime */
 
@@ -340,6 +341,13 @@ void pv_session_end(struct pv_session *s, enum pv_outcome outcome);
 void pv_session_after_ready(struct pv_session *s);
 
 /* ---- session_event.c ---- */
+/* The time of day as the clock says it, for the log. */
+int64_t pv_session_wall_us(const struct pv_session *s);
+/*
+ * The same for what ends by a date or is counted by the day. A clock that is set back opens nothing again: then this
+ * goes on as if nobody had touched it.
+ */
+int64_t pv_session_date_us(const struct pv_session *s);
 bool pv_session_start_event(struct pv_session *s, int64_t now_us); /* false: the session has ended */
 void pv_session_finish_event(struct pv_session *s);
 void pv_session_append_client(struct pv_session *s, const void *data, size_t len);

@@ -354,7 +354,7 @@ pv_startup_admit(struct pv_session *s)
         refuse_room(s, "not a member of the room");
         return;
     }
-    if (room->has_expiry && s->now_us >= room->expires_us) {
+    if (room->has_expiry && pv_session_date_us(s) >= room->expires_us) {
         refuse_room(s, "the room has expired");
         return;
     }

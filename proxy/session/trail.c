@@ -36,7 +36,7 @@ fill_begin(struct pv_session *s, struct pv_statement_begin *begin, bool is_exten
 {
     memset(begin, 0, sizeof(*begin));
     begin->id = pv_statement_id_next();
-    begin->at_us = s->now_us;
+    begin->at_us = pv_session_wall_us(s);
     begin->session = s->id;
     begin->room = s->room_name;
     begin->user = s->user;
@@ -125,7 +125,7 @@ pv_trail_end(struct pv_session *s, struct pv_run *run, enum pv_outcome outcome, 
         return;
     run->has_ended = true;
     end.id = run->id;
-    end.at_us = s->now_us;
+    end.at_us = pv_session_wall_us(s);
     end.rows = run->rows;
     end.bytes = run->bytes;
     end.duration_us = s->now_us > run->started_us ? (uint64_t) (s->now_us - run->started_us) : 0;
@@ -154,7 +154,7 @@ put_whole(struct pv_session *s, struct pv_request *r, struct pv_statement_begin 
     uint64_t ticket = 0;
 
     end.id = begin->id;
-    end.at_us = s->now_us;
+    end.at_us = pv_session_wall_us(s);
     end.outcome = PV_OUTCOME_FAILED;
     end.sqlstate = sqlstate;
     if (put(s, &record, &ticket) == PV_OK) {
@@ -204,7 +204,7 @@ pv_trail_failed_parse(struct pv_session *s, const struct pv_named *named, const 
     set_query(&begin, decision->text);
     begin.forwarded = decision->forwarded;
     end.id = begin.id;
-    end.at_us = s->now_us;
+    end.at_us = pv_session_wall_us(s);
     end.outcome = PV_OUTCOME_FAILED;
     end.sqlstate = sqlstate;
     if (put(s, &record, &ticket) != PV_OK)
@@ -227,7 +227,7 @@ void
 pv_trail_cut(struct pv_session *s, bool is_extended, const char *reason, const char *sqlstate)
 {
     struct pv_statement_begin begin;
-    struct pv_statement_end end = {.at_us = s->now_us, .outcome = PV_OUTCOME_FAILED, .sqlstate = sqlstate};
+    struct pv_statement_end end = {.at_us = pv_session_wall_us(s), .outcome = PV_OUTCOME_FAILED, .sqlstate = sqlstate};
     struct pv_record record = {PV_RECORD_WHOLE, &begin, &end, NULL, true};
     uint64_t ticket = 0;
 
@@ -241,7 +241,7 @@ pv_trail_cut(struct pv_session *s, bool is_extended, const char *reason, const c
 static void
 put_event(struct pv_session *s, const char *user, const char *room, const char *name, const char *detail)
 {
-    struct pv_event event = {s->now_us, s->id, room, user, s->client, name, detail};
+    struct pv_event event = {pv_session_wall_us(s), s->id, room, user, s->client, name, detail};
     struct pv_record record = {PV_RECORD_EVENT, NULL, NULL, &event, true};
     uint64_t ticket = 0;
 
