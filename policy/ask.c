@@ -25,9 +25,8 @@ deny_parameter(struct pv_trial *trial, const struct pv_parameter *parameter, int
     return status;
 }
 
-/* A constant's text; NULL for SQL NULL. */
-static const char *
-constant_value(struct pv_trial *trial, const A_Const *constant)
+const char *
+pv_constant_text(struct pv_trial *trial, const A_Const *constant)
 {
     if (constant->isnull)
         return NULL;
@@ -73,7 +72,7 @@ array_text(struct pv_trial *trial, const A_ArrayExpr *array, const struct pv_par
             pv_buf_clear(&buf);
             return deny_parameter(trial, parameter, array->location, "array elements must be constants here");
         }
-        value = constant_value(trial, as_constant(lfirst(cell)));
+        value = pv_constant_text(trial, as_constant(lfirst(cell)));
         if (pv_buf_len(&buf) > 1)
             pv_buf_put_u8(&buf, ',');
         if (value == NULL) {
@@ -97,13 +96,27 @@ array_text(struct pv_trial *trial, const A_ArrayExpr *array, const struct pv_par
     return status;
 }
 
-static enum pv_status
-judge_text(struct pv_trial *trial, const struct pv_parameter *parameter, const char *text, int location,
-           struct pv_argument *argument)
+enum pv_status
+pv_ask_constant(struct pv_trial *trial, const struct pv_parameter *parameter, const Node *node, int location,
+                const char **canonical)
 {
-    const char *words = NULL;
-    enum pv_status status = pv_param_judge_text(trial->arena, parameter, text, &argument->text, &words);
+    const char *text = NULL, *words = NULL;
+    enum pv_status status = PV_OK;
 
+    if (IsA(node, TypeCast) && IsA(((const TypeCast *) node)->arg, A_ArrayExpr))
+        node = ((const TypeCast *) node)->arg;
+    if (IsA(node, A_ArrayExpr)) {
+        if (!parameter->is_array)
+            return deny_parameter(trial, parameter, location, "one value is wanted here, not an array");
+        status = array_text(trial, (const A_ArrayExpr *) node, parameter, &text);
+    } else if (is_plain_constant(node)) {
+        text = pv_constant_text(trial, as_constant(node));
+    } else {
+        return deny_parameter(trial, parameter, location,
+                              "a constant or a parameter is wanted here, not an expression");
+    }
+    if (status == PV_OK)
+        status = pv_param_judge_text(trial->arena, parameter, text, canonical, &words);
     return status == PV_INVALID ? deny_parameter(trial, parameter, location, words) : status;
 }
 
@@ -112,9 +125,6 @@ static enum pv_status
 judge_argument(struct pv_trial *trial, const struct pv_parameter *parameter, Node *node, int location,
                struct pv_argument *argument)
 {
-    const char *text = NULL;
-    enum pv_status status;
-
     argument->parameter = parameter;
     if (IsA(node, ParamRef) || (IsA(node, TypeCast) && IsA(((TypeCast *) node)->arg, ParamRef))) {
         const ParamRef *ref = IsA(node, ParamRef) ? (ParamRef *) node : (ParamRef *) ((TypeCast *) node)->arg;
@@ -122,18 +132,7 @@ judge_argument(struct pv_trial *trial, const struct pv_parameter *parameter, Nod
         argument->number = ref->number;
         return pv_trial_bind_param(trial, ref->number, parameter, ref->location);
     }
-    if (IsA(node, TypeCast) && IsA(((TypeCast *) node)->arg, A_ArrayExpr))
-        node = ((TypeCast *) node)->arg;
-    if (IsA(node, A_ArrayExpr)) {
-        if (!parameter->is_array)
-            return deny_parameter(trial, parameter, location, "one value is wanted here, not an array");
-        status = array_text(trial, (A_ArrayExpr *) node, parameter, &text);
-        return status == PV_OK ? judge_text(trial, parameter, text, location, argument) : status;
-    }
-    if (!is_plain_constant(node))
-        return deny_parameter(trial, parameter, location,
-                              "a constant or a parameter is wanted here, not an expression");
-    return judge_text(trial, parameter, constant_value(trial, as_constant(node)), location, argument);
+    return pv_ask_constant(trial, parameter, node, location, &argument->text);
 }
 
 /* ---- the query that is forwarded --------------------------------------------------- */
@@ -290,7 +289,7 @@ trace_question(struct pv_trial *trial, const struct pv_question *question, const
         if (!is_plain_constant(match->captures[i]))
             return PV_OK;
         traced[i].location = as_constant(match->captures[i])->location;
-        traced[i].text = constant_value(trial, as_constant(match->captures[i]));
+        traced[i].text = pv_constant_text(trial, as_constant(match->captures[i]));
     }
     status = instantiate(trial, question, marks, names, &query);
     if (status == PV_OK)

@@ -133,6 +133,11 @@ enum pv_status pv_check_expansion(struct pv_trial *trial, const struct pv_resolu
 
 /* Is it one of the room's fixed questions? PV_OK: replaced; PV_NOTFOUND: none; PV_DENIED: one, but not so. */
 enum pv_status pv_ask_fixed(struct pv_trial *trial, Node **select) PV_MUST_CHECK;
+/* A constant's text; NULL for SQL NULL, or out of memory. */
+const char *pv_constant_text(struct pv_trial *trial, const A_Const *constant) PV_MUST_CHECK;
+/* A constant, or an ARRAY of them, as a parameter's value: its canonical text, NULL for SQL NULL; or a denial. */
+enum pv_status pv_ask_constant(struct pv_trial *trial, const struct pv_parameter *parameter, const Node *node, int location,
+                               const char **canonical) PV_MUST_CHECK;
 /*
  * Fixed questions' statements as parts of another (ask_within.c): PV_OK with a copy of the statement that has them by
  * name, for a new trial; PV_NOTFOUND: it has none.

@@ -90,27 +90,6 @@ judge_transaction(struct pv_trial *trial, TransactionStmt *stmt)
 
 /* ---- settings ---------------------------------------------------------------------- */
 
-static const char *
-constant_text(struct pv_trial *trial, const Node *node)
-{
-    const A_Const *constant = (const A_Const *) node;
-
-    if (!IsA(node, A_Const) || constant->isnull)
-        return NULL;
-    switch ((int) constant->val.node.type) {
-    case T_Integer:
-        return pv_arena_printf(trial->arena, "%d", constant->val.ival.ival);
-    case T_Float:
-        return constant->val.fval.fval;
-    case T_String:
-        return constant->val.sval.sval;
-    case T_Boolean:
-        return constant->val.boolval.boolval ? "true" : "false";
-    default:
-        return NULL;
-    }
-}
-
 /* The value as one text, items by commas; NULL for DEFAULT or what is no plain constant (TIME ZONE INTERVAL). */
 static const char *
 value_text(struct pv_trial *trial, const VariableSetStmt *stmt)
@@ -121,7 +100,8 @@ value_text(struct pv_trial *trial, const VariableSetStmt *stmt)
     if (stmt->kind != VAR_SET_VALUE)
         return NULL;
     foreach (cell, stmt->args) {
-        const char *item = constant_text(trial, lfirst(cell));
+        const Node *node = lfirst(cell);
+        const char *item = IsA(node, A_Const) ? pv_constant_text(trial, (const A_Const *) node) : NULL;
 
         if (item == NULL)
             return NULL;
@@ -398,19 +378,10 @@ pv_type_prepare(struct pv_trial *trial, PrepareStmt *stmt)
 static enum pv_status
 judge_execute_argument(struct pv_trial *trial, const struct pv_parameter *parameter, ListCell *cell)
 {
-    const Node *node = lfirst(cell);
-    const char *text, *canonical = NULL, *words = NULL;
+    const char *canonical = NULL;
     MemoryContext before;
-    enum pv_status status;
+    enum pv_status status = pv_ask_constant(trial, parameter, lfirst(cell), -1, &canonical);
 
-    if (IsA(node, TypeCast))
-        node = ((const TypeCast *) node)->arg;
-    if (!IsA(node, A_Const))
-        return pv_deny(trial, PV_REASON_PARAMETER, "22023", -1, "parameter \"%s\" wants a constant", parameter->name);
-    text = constant_text(trial, node);
-    status = pv_param_judge_text(trial->arena, parameter, text, &canonical, &words);
-    if (status == PV_INVALID)
-        return pv_deny(trial, PV_REASON_PARAMETER, "22023", -1, "%s", words);
     if (status != PV_OK)
         return status;
     before = pv_sql_enter(trial->sql);

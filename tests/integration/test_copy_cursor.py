@@ -124,6 +124,17 @@ def test_sql_prepare_and_execute(conn):
     assert caught.value.diag.sqlstate == "26000"
 
 
+def test_sql_execute_with_an_array(conn):
+    conn.execute("PREPARE several AS SELECT * FROM questions.several(ids => $1)")
+    want = [(3, "g0"), (5, "g2")]
+    for argument in ("ARRAY[3, 5]", "'{3,5}'", "ARRAY[3, 5]::integer[]", "ARRAY['3', '5']", "CAST('{3,5}' AS integer[])"):
+        assert conn.execute("EXECUTE several (%s)" % argument).fetchall() == want, argument
+    for argument in ("ARRAY[121]", "ARRAY[1, 1 + 1]", "1 + 1", "B'101'"):
+        with pytest.raises(psycopg.Error) as caught:
+            conn.execute("EXECUTE several (%s)" % argument)
+        assert caught.value.diag.sqlstate == "22023" and "120" in caught.value.diag.message_detail, argument
+
+
 def test_sql_prepare_of_what_is_not_approved(conn, denied):
     denied(conn, "PREPARE p AS SELECT region FROM customers")
     denied(conn, "PREPARE p (text) AS SELECT region FROM customers WHERE region = $1")
