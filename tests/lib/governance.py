@@ -1,8 +1,12 @@
 """What tests of approvals, consent and budgets have in common: the commands, and asking until it comes true."""
 import json
+import sqlite3
+import threading
 import time
 
 import psycopg
+
+from tests.lib import data
 
 LABELS = "SELECT * FROM questions.labels"
 FIRST = "SELECT * FROM questions.first(n => 3)"
@@ -69,3 +73,59 @@ def budget(question=None, dataset=None, share=None, **runs):
 
 def spent(diag):
     return diag is not None and diag.sqlstate == "53400" and "is spent" in diag.message_primary
+
+
+def state_of(veil):
+    """The state file as its operator writes it: nothing in the file stops him."""
+    state = sqlite3.connect(veil.path("state", "pgveil.db"), isolation_level=None, timeout=10)
+    for name, in state.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+        if "only ever" in state.execute("SELECT sql FROM sqlite_master WHERE name = ?", (name,)).fetchone()[0]:
+            state.execute('DROP TRIGGER "%s"' % name)
+    return state
+
+
+def share_spent(diag, user):
+    return spent(diag) and 'share of user "%s"' % user in diag.message_primary
+
+
+def in_parallel(count, one):
+    """one(i) in so many threads at once; what they give, in order. A failure of any is a failure."""
+    results, start = [None] * count, threading.Barrier(count)
+
+    def run(i):
+        start.wait()
+        try:
+            results[i] = one(i)
+        except Exception as error:  # noqa: BLE001 - it is raised below
+            results[i] = error
+
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+    return results
+
+
+def needs(*parties, question="labels"):
+    def change(room):
+        room["questions"][question]["approvals"] = list(parties)
+
+    return change
+
+
+PORTAL_USERS = {**data.USERS, "portal": {"password": "portal"}, "bob": {"password": "bob"}}
+
+
+def portal(*budgets):
+    def change(room):
+        room["members"]["portal"] = {"party": "megamart", "roles": ["service"]}
+        room["members"]["bob"] = {"party": "acme", "roles": ["clerk"]}
+        room["trusted_services"] = ["portal"]
+        for one in budgets:
+            one(room)
+
+    return change
