@@ -41,9 +41,9 @@ class Shifted:
 
     def __init__(self, cluster, folder):
         self.file = os.path.join(folder, "shift")
-        self.library = os.path.join(folder, "clock_shift.so")
+        self.shifter = os.path.join(folder, "clock_shift.so")
         source = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lib", "clock_shift.c")
-        subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "-O1", "-o", self.library, source], check=True)
+        subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "-O1", "-o", self.shifter, source], check=True)
         self.by(0)
         self.soon = time.time() + 12
         self.issuer = Issuer(os.path.join(folder, "issuer")).key("ec", "ES256")
@@ -79,7 +79,7 @@ class Shifted:
         self.veil.write_config()
         self.veil.provision()
         before = {name: os.environ.get(name) for name in ("LD_PRELOAD", "CLOCK_SHIFT", "ASAN_OPTIONS")}
-        os.environ.update(LD_PRELOAD=self.library, CLOCK_SHIFT=self.file,
+        os.environ.update(LD_PRELOAD=self.shifter, CLOCK_SHIFT=self.file,
                           ASAN_OPTIONS="verify_asan_link_order=0:" + (before["ASAN_OPTIONS"] or ""))
         try:
             self.veil.start()
