@@ -1,5 +1,5 @@
 /* What readers, the writer and the store share of SQLite: statuses, statements, the newest head, opening to read. */
-#include "proxy/audit/db_int.h"
+#include "proxy/audit/spill.h"
 
 #include "proxy/base/limits.h"
 
@@ -138,6 +138,8 @@ open_reading(const char *path, bool is_immutable, sqlite3 **sqlite)
     (void) sqlite3_busy_timeout(*sqlite, (int) PV_AUDIT_BUSY_MS);
     (void) sqlite3_db_config(*sqlite, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     (void) sqlite3_db_config(*sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    if (!is_immutable)
+        pv_spill_settle(path, *sqlite);
     return pv_db_exec(*sqlite, "PRAGMA temp_store = MEMORY; BEGIN; SELECT count(*) FROM sqlite_schema");
 }
 

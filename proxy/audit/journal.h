@@ -3,7 +3,9 @@
  * all that is queued, writes it in one transaction with its hash chain, commits, and
  * then completes the tickets.
  *
- * Strict: a ticket completes when its record is on disk (WAL, synchronous FULL).
+ * Strict: a ticket completes when its record is on disk: in the log (WAL, synchronous FULL), or, while records come
+ * without a pause, in a synced file beside it (spill.h), from where the thread writes it into the log within 100 ms, or
+ * 20 ms after the last. Readers of this folder wait for that; a killed process's are brought in by the next opening.
  * Relaxed: a put gives ticket 0, which means that there is nothing to wait for; the
  * thread commits at most every 200 ms (synchronous NORMAL). Until then a copy stands in a file beside the state, unsynced: a
  * killed process loses none, a power cut may (spill.h). A record that takes from budgets has its ticket in
@@ -26,6 +28,7 @@ struct pv_journal_port;
 struct pv_journal_options {
     bool is_serving;  /* take the lock beside the state, mark statements without an end as lost */
     bool is_relaxed;  /* durability */
+    bool is_hasty;    /* tests: a strict log takes every record for load */
     uint32_t busy_ms; /* longest wait for another process's transaction; 0: PV_AUDIT_BUSY_MS */
 };
 

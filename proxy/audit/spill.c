@@ -1,6 +1,13 @@
 /*
  * A record in a file: length of the body, eight bytes of its SHA-256, body. The body: number, kind, count, and each
- * value as kind and content. Reading ends at the first thing that is not so: the end, or what a power cut left.
+ * value as kind and content. Reading ends at the first thing that is not so, or not the next in number: the end, what a
+ * power cut left, or an earlier turn's.
+ *
+ * Invariants:
+ * 1. Whatever lies in a file beyond `size` is no record that counts: zeros, or records that the log has.
+ * 2. A mapped file is never made shorter than its mapping.
+ * 3. A synced file is written in whole blocks, and each batch begins a new one: no write touches a record that counts,
+ *    whatever becomes of the blocks under it when the power goes.
  */
 #include "proxy/audit/spill.h"
 
@@ -10,57 +17,138 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
-enum { FILES = 2, HEAD_BYTES = 12, CHECK_BYTES = 8 };
+/* Of each mapped file: the records of a pause of the writer; what comes on top is written behind it. */
+#define MAP_BYTES ((size_t) (2u * 1024u * 1024u))
+/* linux/magic.h; spelled here because not every libc brings that. */
+#define MAGIC_EXT4 0xEF53
+#define MAGIC_TMPFS 0x01021994
 
 struct pv_spill {
     char *path; /* of the state */
-    int fd[FILES];
-    off_t size[FILES];
-    uint64_t last[FILES]; /* number of the newest record in it */
+    bool is_synced;
+    int fd[PV_SPILL_FILES];
+    uint8_t *map[PV_SPILL_FILES]; /* NULL: written with pwrite */
+    off_t size[PV_SPILL_FILES];   /* up to the newest record's end */
+    uint64_t last[PV_SPILL_FILES]; /* number of the newest record in it */
     int current;
     uint64_t number;
     struct pv_buf body;
+    struct pv_sha256_state *sha256;
+    uint8_t *image; /* of STATE.spill2, aligned for it */
+    bool is_direct; /* O_DIRECT and O_DSYNC; else each write is followed by a sync */
 };
 
-static char *
-file_name(const char *path, int which)
-{
-    size_t size = strlen(path) + sizeof(".spill0");
-    char *name = pv_alloc(size);
+void (*pv_spill_at)(const void *data, size_t len, uint64_t offset);
 
-    if (name != NULL)
-        (void) snprintf(name, size, "%s.spill%d", path, which);
-    return name;
+/* ---- Opening ---- */
+
+static enum pv_status
+write_zeros(int fd, size_t size)
+{
+    static const uint8_t zeros[65536];
+
+    for (size_t at = 0; at < size; at += sizeof(zeros))
+        if (pwrite(fd, zeros, sizeof(zeros), (off_t) at) != (ssize_t) sizeof(zeros))
+            return PV_IO;
+    return PV_OK;
 }
 
-/* ---- Writing ---- */
+/*
+ * A store into a mapping cannot fail, it can only kill: so only where a file whose zeros were written keeps their place
+ * for whatever is written over them. File systems that write elsewhere, and those that are not known to us, get pwrite.
+ */
+static void
+map_file(struct pv_spill *spill, int which)
+{
+    struct statfs facts;
+    void *map;
+
+    if (fstatfs(spill->fd[which], &facts) != 0 || (facts.f_type != MAGIC_EXT4 && facts.f_type != MAGIC_TMPFS))
+        return;
+    if (write_zeros(spill->fd[which], MAP_BYTES) != PV_OK) {
+        (void) !ftruncate(spill->fd[which], 0);
+        return;
+    }
+    map = mmap(NULL, MAP_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, spill->fd[which], 0);
+    if (map != MAP_FAILED)
+        spill->map[which] = map;
+}
+
+/* All blocks are there before the first record, so that a write of one changes nothing of the file but its bytes. */
+static enum pv_status
+prepare_synced(struct pv_spill *spill, const char *name)
+{
+    int fd = spill->fd[PV_SPILL_SYNCED];
+    int direct;
+    void *image;
+
+    /* Pages are aligned as blocks have to be, and are zeros. */
+    image = mmap(NULL, PV_SPILL_SYNCED_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (image == MAP_FAILED)
+        return PV_NOMEM;
+    spill->image = image;
+    if (write_zeros(fd, PV_SPILL_SYNCED_BYTES) != PV_OK || fsync(fd) != 0)
+        return PV_IO;
+    direct = open(name, O_RDWR | O_DIRECT | O_DSYNC | O_CLOEXEC | O_NOFOLLOW);
+    if (direct >= 0) {
+        /* Some file systems take the flag and refuse the write. */
+        spill->is_direct = pwrite(direct, spill->image, PV_SPILL_BLOCK_BYTES, 0) == (ssize_t) PV_SPILL_BLOCK_BYTES;
+        if (spill->is_direct) {
+            (void) close(fd);
+            spill->fd[PV_SPILL_SYNCED] = direct;
+        } else
+            (void) close(direct);
+    }
+    return pv_folder_sync(spill->path);
+}
+
+static enum pv_status
+open_file(struct pv_spill *spill, int which, char *error, size_t error_size)
+{
+    char *name = pv_spill_name(spill->path, which);
+    enum pv_status status = PV_OK;
+
+    if (name == NULL)
+        return PV_NOMEM;
+    spill->fd[which] = open(name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, S_IRUSR | S_IWUSR);
+    if (spill->fd[which] < 0)
+        status = PV_IO;
+    else if (spill->is_synced)
+        status = prepare_synced(spill, name);
+    else
+        map_file(spill, which);
+    if (status != PV_OK)
+        pv_db_error(error, error_size, "cannot make %s: %s", name,
+                    status == PV_IO ? strerror(errno) : pv_status_words(status));
+    pv_free(name);
+    return status;
+}
 
 enum pv_status
-pv_spill_open(const char *path, uint64_t number, struct pv_spill **spill, char *error, size_t error_size)
+pv_spill_open(const char *path, uint64_t number, bool is_synced, struct pv_spill **spill, char *error,
+              size_t error_size)
 {
     struct pv_spill *made = pv_calloc(1, sizeof(*made));
     enum pv_status status = made == NULL ? PV_NOMEM : PV_OK;
 
-    for (int i = 0; made != NULL && i < FILES; i++)
+    for (int i = 0; made != NULL && i < PV_SPILL_FILES; i++)
         made->fd[i] = -1;
-    if (made != NULL && (made->path = pv_strdup(path)) == NULL)
-        status = PV_NOMEM;
-    for (int i = 0; status == PV_OK && i < FILES; i++) {
-        char *name = file_name(path, i);
-
-        if (name != NULL)
-            made->fd[i] = open(name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, S_IRUSR | S_IWUSR);
-        if (name == NULL)
+    if (made != NULL) {
+        made->is_synced = is_synced;
+        made->path = pv_strdup(path);
+        made->sha256 = pv_sha256_new();
+        made->current = is_synced ? PV_SPILL_SYNCED : 0;
+        if (made->path == NULL || made->sha256 == NULL)
             status = PV_NOMEM;
-        else if (made->fd[i] < 0) {
-            pv_db_error(error, error_size, "cannot make %s: %s", name, strerror(errno));
-            status = PV_IO;
-        }
-        pv_free(name);
     }
+    for (int i = 0; status == PV_OK && i < PV_SPILL_FILES; i++)
+        if ((i == PV_SPILL_SYNCED) == is_synced)
+            status = open_file(made, i, error, error_size);
     if (status != PV_OK) {
         pv_spill_close(made);
         return status;
@@ -73,39 +161,104 @@ pv_spill_open(const char *path, uint64_t number, struct pv_spill **spill, char *
 void
 pv_spill_close(struct pv_spill *spill)
 {
+    bool is_empty = true;
+
     if (spill == NULL)
         return;
-    for (int i = 0; i < FILES; i++)
+    for (int i = 0; i < PV_SPILL_FILES; i++) {
+        is_empty = is_empty && spill->size[i] == 0;
+        if (spill->map[i] != NULL)
+            (void) munmap(spill->map[i], MAP_BYTES);
         if (spill->fd[i] >= 0)
             (void) close(spill->fd[i]);
+    }
     /* What is left in them could not be written, and is brought in by the next life. */
-    if (spill->path != NULL && !pv_spill_is_there(spill->path))
+    if (spill->path != NULL && is_empty)
         pv_spill_remove(spill->path);
     pv_free(spill->path);
     pv_buf_clear(&spill->body);
+    pv_sha256_free(spill->sha256);
+    if (spill->image != NULL)
+        (void) munmap(spill->image, PV_SPILL_SYNCED_BYTES);
     pv_free(spill);
 }
 
-static void
-put_body(struct pv_buf *body, uint64_t number, const struct pv_entry *entry)
+/* ---- Writing ---- */
+
+static uint8_t *
+put_u64(uint8_t *at, uint64_t value)
 {
-    pv_buf_put_u64(body, number);
-    pv_buf_put_u8(body, (uint8_t) entry->kind);
-    pv_buf_put_u8(body, (uint8_t) entry->value_count);
+    for (int i = 0; i < 8; i++)
+        at[i] = (uint8_t) (value >> (56 - 8 * i));
+    return at + 8;
+}
+
+static uint8_t *
+put_u32(uint8_t *at, uint32_t value)
+{
+    for (int i = 0; i < 4; i++)
+        at[i] = (uint8_t) (value >> (24 - 8 * i));
+    return at + 4;
+}
+
+static size_t
+record_bytes(const struct pv_entry *entry)
+{
+    size_t bytes = PV_SPILL_HEAD_BYTES + 8 + 1 + 1;
+
     for (size_t i = 0; i < entry->value_count; i++) {
         const struct pv_value *value = &entry->values[i];
 
-        pv_buf_put_u8(body, (uint8_t) value->kind);
-        if (value->kind == PV_VALUE_INT)
-            pv_buf_put_u64(body, (uint64_t) value->number);
-        if (value->kind == PV_VALUE_TEXT || value->kind == PV_VALUE_BLOB) {
-            pv_buf_put_u32(body, (uint32_t) value->len);
-            pv_buf_put(body, value->data, value->len);
-        }
+        bytes += value->kind == PV_VALUE_INT ? 9u : 1u;
+        if (value->kind == PV_VALUE_TEXT || value->kind == PV_VALUE_BLOB)
+            bytes += 4 + value->len;
     }
+    return bytes;
 }
 
-/* Where the other file is empty, writing goes on in it, so that this one can be emptied in its turn. */
+static uint8_t *
+put_values(uint8_t *at, const struct pv_entry *entry)
+{
+    for (size_t i = 0; i < entry->value_count; i++) {
+        const struct pv_value *value = &entry->values[i];
+
+        *at++ = (uint8_t) value->kind;
+        if (value->kind == PV_VALUE_INT)
+            at = put_u64(at, (uint64_t) value->number);
+        if (value->kind == PV_VALUE_TEXT || value->kind == PV_VALUE_BLOB) {
+            at = put_u32(at, (uint32_t) value->len);
+            if (value->len > 0)
+                memcpy(at, value->data, value->len);
+            at += value->len;
+        }
+    }
+    return at;
+}
+
+/* `record` has room for `bytes`, which is what record_bytes says. */
+static enum pv_status
+put_record(struct pv_spill *spill, uint8_t *record, size_t bytes, const struct pv_entry *entry, uint64_t number)
+{
+    uint8_t digest[PV_SHA256_BYTES];
+    uint8_t *body = record + PV_SPILL_HEAD_BYTES;
+    uint8_t *at = put_u64(body, number);
+    enum pv_status status;
+
+    *at++ = (uint8_t) entry->kind;
+    *at++ = (uint8_t) entry->value_count;
+    at = put_values(at, entry);
+    pv_assert(at == record + bytes);
+    status = pv_sha256_update(spill->sha256, pv_slice_of(body, bytes - PV_SPILL_HEAD_BYTES));
+    if (status == PV_OK)
+        status = pv_sha256_finish(spill->sha256, digest);
+    if (status != PV_OK)
+        return status;
+    (void) put_u32(record, (uint32_t) (bytes - PV_SPILL_HEAD_BYTES));
+    memcpy(record + 4, digest, PV_SPILL_CHECK_BYTES);
+    return PV_OK;
+}
+
+/* Where the other file is empty, writing goes on in it, so that this one can begin anew in its turn. */
 static void
 take_turns(struct pv_spill *spill)
 {
@@ -115,271 +268,121 @@ take_turns(struct pv_spill *spill)
         spill->current = other;
 }
 
-enum pv_status
-pv_spill_put(struct pv_spill *spill, struct pv_entry *entry)
+static enum pv_status
+put_through(struct pv_spill *spill, int at, size_t bytes, const struct pv_entry *entry)
 {
-    uint8_t digest[PV_SHA256_BYTES];
-    uint8_t *head;
-    size_t len;
-    int at;
+    uint8_t *record;
+    enum pv_status status;
 
     pv_buf_truncate(&spill->body, 0);
-    head = pv_buf_reserve(&spill->body, HEAD_BYTES);
-    if (head == NULL)
-        return PV_NOMEM;
-    pv_buf_commit(&spill->body, HEAD_BYTES);
-    put_body(&spill->body, spill->number + 1, entry);
-    if (!pv_buf_ok(&spill->body)) {
+    record = pv_buf_reserve(&spill->body, bytes);
+    if (record == NULL) {
         pv_buf_clear(&spill->body);
         return PV_NOMEM;
     }
-    head = spill->body.data + spill->body.start;
-    len = pv_buf_len(&spill->body);
-    if (pv_sha256(pv_slice_of(head + HEAD_BYTES, len - HEAD_BYTES), digest) != PV_OK)
-        return PV_NOMEM;
-    for (int i = 0; i < 4; i++)
-        head[i] = (uint8_t) ((len - HEAD_BYTES) >> (24 - 8 * i));
-    memcpy(head + 4, digest, CHECK_BYTES);
-    take_turns(spill);
-    at = spill->current;
-    if (pwrite(spill->fd[at], head, len, spill->size[at]) != (ssize_t) len) {
-        (void) !ftruncate(spill->fd[at], spill->size[at]);
-        return PV_IO;
+    status = put_record(spill, record, bytes, entry, spill->number + 1);
+    if (status == PV_OK && pwrite(spill->fd[at], record, bytes, spill->size[at]) != (ssize_t) bytes) {
+        if (spill->map[at] == NULL || spill->size[at] >= (off_t) MAP_BYTES)
+            (void) !ftruncate(spill->fd[at], spill->size[at]);
+        status = PV_IO;
     }
-    spill->size[at] += (off_t) len;
-    spill->last[at] = entry->spilled = ++spill->number;
     /* A long statement's room is not held for ever. */
     if (spill->body.size > 65536)
         pv_buf_clear(&spill->body);
+    return status;
+}
+
+enum pv_status
+pv_spill_put(struct pv_spill *spill, struct pv_entry *entry)
+{
+    size_t bytes = record_bytes(entry);
+    enum pv_status status;
+    int at;
+
+    take_turns(spill);
+    at = spill->current;
+    if (spill->map[at] != NULL && (size_t) spill->size[at] + bytes <= MAP_BYTES)
+        status = put_record(spill, spill->map[at] + spill->size[at], bytes, entry, spill->number + 1);
+    else
+        status = put_through(spill, at, bytes, entry);
+    if (status != PV_OK)
+        return status;
+    spill->size[at] += (off_t) bytes;
+    spill->last[at] = entry->spilled = ++spill->number;
     return PV_OK;
+}
+
+/* `from` and `to` are the blocks' bounds. */
+static enum pv_status
+sync_blocks(struct pv_spill *spill, size_t from, size_t to)
+{
+    int fd = spill->fd[PV_SPILL_SYNCED];
+
+    if (pv_spill_at != NULL)
+        pv_spill_at(spill->image + from, to - from, from);
+    if (pwrite(fd, spill->image + from, to - from, (off_t) from) != (ssize_t) (to - from) ||
+        (!spill->is_direct && fdatasync(fd) != 0))
+        return PV_IO;
+    if (pv_spill_at != NULL)
+        pv_spill_at(NULL, 0, 0);
+    return PV_OK;
+}
+
+enum pv_status
+pv_spill_put_synced(struct pv_spill *spill, struct pv_entry *first)
+{
+    size_t from = (size_t) spill->size[PV_SPILL_SYNCED];
+    size_t to = from, end;
+    uint64_t number = spill->number;
+    enum pv_status status = PV_OK;
+
+    for (const struct pv_entry *entry = first; entry != NULL; entry = entry->next) {
+        to += record_bytes(entry);
+        if (to > PV_SPILL_SYNCED_BYTES)
+            return PV_LIMIT;
+    }
+    to = from;
+    for (struct pv_entry *entry = first; entry != NULL && status == PV_OK; entry = entry->next) {
+        size_t bytes = record_bytes(entry);
+
+        status = put_record(spill, spill->image + to, bytes, entry, ++number);
+        to += bytes;
+    }
+    end = (to + PV_SPILL_BLOCK_BYTES - 1) / PV_SPILL_BLOCK_BYTES * PV_SPILL_BLOCK_BYTES;
+    memset(spill->image + to, 0, end - to);
+    if (status == PV_OK)
+        status = sync_blocks(spill, from, end);
+    if (status != PV_OK) {
+        /*
+         * Some of it may be there. Those who wait are told that it is not, and what they will put in its place must not
+         * stand behind it as if it went on: the numbers that were used are given up.
+         */
+        spill->number = number;
+        return status;
+    }
+    for (struct pv_entry *entry = first; entry != NULL; entry = entry->next)
+        entry->spilled = ++spill->number;
+    spill->size[PV_SPILL_SYNCED] = (off_t) end;
+    spill->last[PV_SPILL_SYNCED] = spill->number;
+    return PV_OK;
+}
+
+uint64_t
+pv_spill_number(const struct pv_spill *spill)
+{
+    return spill->number;
 }
 
 void
 pv_spill_written(struct pv_spill *spill, uint64_t number)
 {
-    for (int i = 0; i < FILES; i++)
-        if (spill->size[i] > 0 && spill->last[i] <= number && ftruncate(spill->fd[i], 0) == 0)
-            spill->size[i] = 0;
-}
-
-/* ---- What the log has of it ---- */
-
-enum pv_status
-pv_db_spilled(struct pv_db *db, uint64_t *number)
-{
-    sqlite3_stmt *statement = NULL;
-    enum pv_status status = pv_db_prepare(db->sqlite, "SELECT value FROM meta WHERE name = 'spilled'", &statement);
-
-    if (status == PV_OK)
-        status = pv_db_step(statement);
-    *number = status == PV_OK ? (uint64_t) sqlite3_column_int64(statement, 0) : 0;
-    (void) sqlite3_finalize(statement);
-    return status == PV_NOTFOUND ? PV_OK : status;
-}
-
-enum pv_status
-pv_db_spilled_set(struct pv_db *db, uint64_t number)
-{
-    static const char sql[] = "INSERT INTO meta VALUES ('spilled', ?1) ON CONFLICT (name) DO UPDATE SET value = ?1";
-    enum pv_status status = db->spilled != NULL ? PV_OK : pv_db_prepare(db->sqlite, sql, &db->spilled);
-
-    if (status != PV_OK)
-        return status;
-    (void) sqlite3_bind_int64(db->spilled, 1, (int64_t) number);
-    status = pv_db_step(db->spilled);
-    (void) sqlite3_reset(db->spilled);
-    return status == PV_NOTFOUND ? PV_OK : status;
-}
-
-/* ---- After a life that ended before its time ---- */
-
-struct recovery {
-    struct pv_db *db;
-    uint64_t known;  /* the log has up to here */
-    uint64_t newest; /* appended */
-    uint64_t count;
-};
-
-static enum pv_status
-read_value(struct pv_reader *reader, struct pv_value *value)
-{
-    struct pv_slice bytes = {NULL, 0};
-    uint8_t kind = 0;
-    uint32_t len = 0;
-    enum pv_status status = pv_read_u8(reader, &kind);
-
-    *value = (struct pv_value){.kind = (enum pv_value_kind) kind};
-    if (status != PV_OK || kind == PV_VALUE_NULL)
-        return status;
-    if (kind == PV_VALUE_INT)
-        return pv_read_i64(reader, &value->number);
-    if (kind != PV_VALUE_TEXT && kind != PV_VALUE_BLOB)
-        return PV_PROTOCOL;
-    status = pv_read_u32(reader, &len);
-    if (status == PV_OK)
-        status = pv_read_slice(reader, len, &bytes);
-    value->data = bytes.data;
-    value->len = bytes.len;
-    return status;
-}
-
-static bool
-has_values(enum pv_record_kind kind, size_t count)
-{
-    switch (kind) {
-    case PV_RECORD_BEGIN:
-        return count == PV_BEGIN_VALUES;
-    case PV_RECORD_END:
-        return count == pv_tables[PV_TABLE_STATEMENT_END].column_count;
-    case PV_RECORD_WHOLE:
-        return count == PV_BEGIN_VALUES + pv_tables[PV_TABLE_STATEMENT_END].column_count;
-    case PV_RECORD_EVENT:
-        return count == pv_tables[PV_TABLE_EVENT].column_count;
-    }
-    return false;
-}
-
-/* PV_PROTOCOL: not one of ours. */
-static enum pv_status
-append_body(struct recovery *recovery, struct pv_slice body)
-{
-    struct pv_reader reader = pv_reader_of(body);
-    struct pv_entry *entry;
-    int64_t number = 0;
-    uint8_t kind = 0, count = 0;
-    enum pv_status status = pv_read_i64(&reader, &number);
-
-    if (status == PV_OK)
-        status = pv_read_u8(&reader, &kind);
-    if (status == PV_OK)
-        status = pv_read_u8(&reader, &count);
-    if (status != PV_OK || !has_values((enum pv_record_kind) kind, count))
-        return PV_PROTOCOL;
-    if ((uint64_t) number <= recovery->known)
-        return PV_OK;
-    entry = pv_calloc(1, sizeof(*entry) + count * sizeof(entry->values[0]));
-    if (entry == NULL)
-        return PV_NOMEM;
-    entry->kind = (enum pv_record_kind) kind;
-    entry->value_count = count;
-    for (size_t i = 0; status == PV_OK && i < count; i++)
-        status = read_value(&reader, &entry->values[i]);
-    if (status == PV_OK)
-        status = pv_read_end(&reader);
-    if (status == PV_OK)
-        status = pv_db_append(recovery->db, entry);
-    pv_free(entry);
-    /* A record that the log does not take was said to be so when it was put; the others go on. */
-    if (status == PV_OK || status == PV_INVALID) {
-        recovery->newest = (uint64_t) number > recovery->newest ? (uint64_t) number : recovery->newest;
-        recovery->count += status == PV_OK ? 1 : 0;
-        status = PV_OK;
-    }
-    return status;
-}
-
-/* The whole file; an absent one is empty. */
-static enum pv_status
-read_file(const char *path, int which, struct pv_buf *bytes)
-{
-    char *name = file_name(path, which);
-    int fd = name == NULL ? -1 : open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    enum pv_status status = name == NULL ? PV_NOMEM : PV_OK;
-    ssize_t got = fd < 0 ? 0 : 1;
-
-    while (status == PV_OK && got > 0) {
-        uint8_t *room = pv_buf_reserve(bytes, 65536);
-
-        got = room == NULL ? 0 : read(fd, room, 65536);
-        if (room == NULL)
-            status = PV_NOMEM;
-        else if (got < 0)
-            status = PV_IO;
-        else
-            pv_buf_commit(bytes, (size_t) got);
-    }
-    if (fd >= 0)
-        (void) close(fd);
-    pv_free(name);
-    return status;
-}
-
-/* The number of the file's first record; UINT64_MAX: it has none. */
-static uint64_t
-first_number(const struct pv_buf *bytes)
-{
-    struct pv_reader reader = pv_reader_of(pv_buf_slice(bytes));
-    struct pv_slice head;
-    int64_t number;
-
-    if (pv_read_slice(&reader, HEAD_BYTES, &head) != PV_OK || pv_read_i64(&reader, &number) != PV_OK)
-        return UINT64_MAX;
-    return (uint64_t) number;
-}
-
-static enum pv_status
-append_file(struct recovery *recovery, const struct pv_buf *bytes)
-{
-    struct pv_reader reader = pv_reader_of(pv_buf_slice(bytes));
-    uint8_t digest[PV_SHA256_BYTES];
-    struct pv_slice check, body;
-    uint32_t len = 0;
-    enum pv_status status = PV_OK;
-
-    while (status == PV_OK && pv_read_u32(&reader, &len) == PV_OK &&
-           pv_read_slice(&reader, CHECK_BYTES, &check) == PV_OK && pv_read_slice(&reader, len, &body) == PV_OK) {
-        status = pv_sha256(body, digest);
-        if (status == PV_OK)
-            status = memcmp(digest, check.data, CHECK_BYTES) == 0 ? append_body(recovery, body) : PV_PROTOCOL;
-    }
-    return status == PV_PROTOCOL ? PV_OK : status;
-}
-
-enum pv_status
-pv_spill_recover(const char *path, struct pv_db *db, uint64_t *count)
-{
-    struct recovery recovery = {.db = db};
-    struct pv_buf bytes[FILES] = {{0}};
-    enum pv_status status = pv_db_spilled(db, &recovery.known);
-    int first;
-
-    recovery.newest = recovery.known;
-    for (int i = 0; status == PV_OK && i < FILES; i++)
-        status = read_file(path, i, &bytes[i]);
-    first = first_number(&bytes[1]) < first_number(&bytes[0]) ? 1 : 0;
-    for (int i = 0; status == PV_OK && i < FILES; i++)
-        status = append_file(&recovery, &bytes[(first + i) % FILES]);
-    if (status == PV_OK && recovery.newest > recovery.known)
-        status = pv_db_spilled_set(db, recovery.newest);
-    for (int i = 0; i < FILES; i++)
-        pv_buf_clear(&bytes[i]);
-    *count = recovery.count;
-    return status;
-}
-
-bool
-pv_spill_is_there(const char *path)
-{
-    bool is_there = false;
-
-    for (int i = 0; i < FILES; i++) {
-        char *name = file_name(path, i);
-        struct stat facts;
-
-        is_there = is_there || (name != NULL && stat(name, &facts) == 0 && S_ISREG(facts.st_mode) && facts.st_size > 0);
-        pv_free(name);
-    }
-    return is_there;
-}
-
-void
-pv_spill_remove(const char *path)
-{
-    for (int i = 0; i < FILES; i++) {
-        char *name = file_name(path, i);
-
-        if (name != NULL)
-            (void) unlink(name);
-        pv_free(name);
+    for (int i = 0; i < PV_SPILL_FILES; i++) {
+        if (spill->size[i] == 0 || spill->last[i] > number)
+            continue;
+        if (spill->map[i] == NULL && i != PV_SPILL_SYNCED && ftruncate(spill->fd[i], 0) != 0)
+            continue;
+        if (spill->map[i] != NULL && spill->size[i] > (off_t) MAP_BYTES)
+            (void) !ftruncate(spill->fd[i], (off_t) MAP_BYTES);
+        spill->size[i] = 0;
     }
 }

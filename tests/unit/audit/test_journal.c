@@ -677,9 +677,9 @@ files_are_the_owners_alone(void **state)
 /* A child writes begins and ends as fast as it can until it is killed, and tells over a shared page what was completed.
  */
 static void
-write_until_killed(const struct place *place, _Atomic uint64_t *confirmed)
+write_until_killed(const struct place *place, bool is_hasty, _Atomic uint64_t *confirmed)
 {
-    const struct pv_journal_options options = {.is_serving = true};
+    const struct pv_journal_options options = {.is_serving = true, .is_hasty = is_hasty};
     struct pv_journal *journal = NULL;
     struct pv_journal_port *port = pv_journal_port_new(NULL, NULL);
     struct pv_journal_done done[16];
@@ -721,7 +721,7 @@ killed_writer_leaves_a_sound_log(void **state)
 
         assert_true(child >= 0);
         if (child == 0)
-            write_until_killed(place, confirmed);
+            write_until_killed(place, round % 2 == 1, confirmed);
         (void) usleep(20000u + (unsigned) round * 7000u);
         assert_int_equal(kill(child, SIGKILL), 0);
         assert_int_equal(waitpid(child, &status, 0), child);

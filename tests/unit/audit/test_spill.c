@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 /* What a relaxed log had accepted outlives the process, and comes into the log once. */
@@ -19,7 +20,7 @@ spilled_bytes(const struct place *place)
 {
     off_t bytes = 0;
 
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         char name[256];
         struct stat facts;
 
@@ -109,32 +110,41 @@ nothing_is_brought_in_twice(void **state)
 }
 
 static void
+tear(const char *name, off_t from, size_t len)
+{
+    uint8_t junk[64];
+    int fd = open(name, O_WRONLY);
+
+    assert_true(fd >= 0 && len <= sizeof(junk));
+    memset(junk, 0xFF, sizeof(junk));
+    assert_int_equal(pwrite(fd, junk, len, from), len);
+    assert_int_equal(close(fd), 0);
+}
+
+static void
 what_is_torn_ends_the_reading(void **state)
 {
     const struct place *place = *state;
     char name[256];
-    struct stat facts;
 
-    /* All but the first record stand in the second file, for nobody emptied the first. */
-    be_killed(place, 1, 5);
-    name_of(place, 1, name);
-    assert_int_equal(stat(name, &facts), 0);
-    for (off_t size = facts.st_size; size > 0; size -= 97)
-        assert_int_equal(truncate(name, size), 0);
-    pv_journal_recover(place->path);
-    assert_int_equal(raw_number(place, "SELECT count(*) FROM query_log"), 1);
-    be_killed(place, 100, 5);
-    name_of(place, 1, name);
-    {
-        int fd = open(name, O_WRONLY);
+    for (uint64_t life = 1; life < 4; life++) {
+        int64_t before;
 
-        assert_true(fd >= 0);
-        assert_int_equal(pwrite(fd, "\xff\xff\xff", 3, 40), 3);
-        assert_int_equal(close(fd), 0);
+        be_killed(place, 100 * life, 5);
+        /* What was in the log before it was killed; the rest is lost with the first record of each file. */
+        before = raw_number(place, "SELECT count(*) FROM query_log");
+        for (int i = 0; i < 2; i++) {
+            name_of(place, i, name);
+            if (life == 1)
+                for (off_t size = 4000; size > 0; size -= 97)
+                    assert_int_equal(truncate(name, size), 0);
+            else
+                tear(name, life == 2 ? 40 : 0, life == 2 ? 3 : 1);
+        }
+        pv_journal_recover(place->path);
+        assert_int_equal(raw_number(place, "SELECT count(*) FROM query_log"), before);
+        assert_sound(place);
     }
-    pv_journal_recover(place->path);
-    assert_int_equal(raw_number(place, "SELECT count(*) FROM query_log"), 2);
-    assert_sound(place);
 }
 
 static void
@@ -171,6 +181,265 @@ files_that_cannot_be_made_are_said(void **state)
     pv_journal_close(open_journal(place, relaxed));
 }
 
+/* ---- Strict under load ---- */
+
+static const struct pv_journal_options hasty = {.is_serving = true, .is_hasty = true, .busy_ms = 50};
+
+/* Puts begins and waits until they are told durable; gives how many were. */
+static size_t
+put_and_wait(struct pv_journal *journal, struct pv_journal_port *port, uint64_t first, size_t count)
+{
+    struct pv_journal_done done[64];
+    uint64_t ticket = 0;
+    size_t good = 0;
+
+    assert_true(count <= PV_COUNT_OF(done));
+    for (uint64_t id = first; id < first + count; id++)
+        assert_int_equal(put_begin(journal, id, port, NULL, &ticket), PV_OK);
+    assert_int_equal(await_done(port, done, count), count);
+    for (size_t i = 0; i < count; i++)
+        good += done[i].status == PV_OK;
+    return good;
+}
+
+/* Killed before what it was told durable is in the log. */
+static void
+be_killed_under_load(const struct place *place, uint64_t first, unsigned begins)
+{
+    pid_t child = fork();
+    int status;
+
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct pv_journal_port *port = pv_journal_port_new(NULL, NULL);
+        struct pv_journal *journal = NULL;
+
+        if (port == NULL || pv_journal_open(place->path, &hasty, &journal, NULL, 0) != PV_OK)
+            _exit(1);
+        for (unsigned i = 0; i < begins; i++)
+            if (put_and_wait(journal, port, first + i, 1) != 1)
+                _exit(2);
+        (void) raise(SIGKILL);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+}
+
+static void
+a_killed_strict_log_has_every_record(void **state)
+{
+    const struct place *place = *state;
+    int64_t late = 0;
+
+    for (uint64_t life = 0; life < 6; life++) {
+        int64_t before = life == 0 ? 0 : raw_number(place, "SELECT count(*) FROM query_log");
+
+        be_killed_under_load(place, 1000 * (life + 1), 9);
+        late += before + 9 - raw_number(place, "SELECT count(*) FROM query_log");
+        if (life % 2 == 0)
+            pv_journal_recover(place->path);
+        else
+            pv_journal_close(open_journal(place, hasty));
+        assert_int_equal(spilled_bytes(place), 0);
+        assert_int_equal(raw_number(place, "SELECT count(*) FROM query_log"), before + 9);
+        assert_sound(place);
+    }
+    /* It was the files beside the log that had them. */
+    assert_true(late > 0);
+}
+
+static enum pv_status
+take_number(void *context, const struct pv_row *row)
+{
+    /* The columns' names come first. */
+    if (row->cells != NULL)
+        *(int64_t *) context = row->cells[0].number;
+    return PV_OK;
+}
+
+static int64_t
+read_number(const struct place *place)
+{
+    struct pv_log_reader *reader = NULL;
+    int64_t count = -1;
+
+    assert_int_equal(pv_log_reader_open(place->path, NULL, &reader, NULL, 0), PV_OK);
+    assert_int_equal(pv_log_query(reader, "SELECT count(*) FROM query_log", take_number, &count, NULL, 0), PV_OK);
+    pv_log_reader_close(reader);
+    return count;
+}
+
+static void
+readers_see_what_was_told_durable(void **state)
+{
+    const struct place *place = *state;
+    struct pv_journal_port *port = pv_journal_port_new(NULL, NULL);
+    struct pv_journal *journal = open_journal(place, hasty);
+    size_t count = 0;
+
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(put_and_wait(journal, port, count + 1, 7), 7);
+        count += 7;
+        assert_int_equal(read_number(place), count);
+    }
+    pv_journal_close(journal);
+    pv_journal_port_free(port);
+    assert_int_equal(spilled_bytes(place), 0);
+    assert_sound(place);
+}
+
+/* A record that takes from a budget has its verdict from the log, behind all that came before it. */
+static void
+takes_and_large_batches_go_into_the_log(void **state)
+{
+    const struct place *place = *state;
+    struct pv_journal_port *port = pv_journal_port_new(NULL, NULL);
+    struct pv_journal *journal = open_journal(place, hasty);
+    static char text[700000];
+    struct pv_budget_take take = {"question", "day 1", 2, 1, "the budget is spent"};
+    struct pv_statement_begin begin = sample_begin(0);
+    struct pv_record record = {.kind = PV_RECORD_BEGIN, .begin = &begin};
+    struct pv_journal_done done[4];
+    uint64_t ticket;
+
+    memset(text, 'x', sizeof(text));
+    begin.takes = &take;
+    begin.take_count = 1;
+    for (uint64_t i = 0; i < 3; i++) {
+        assert_int_equal(put_and_wait(journal, port, 10 * i + 1, 1), 1);
+        begin.id = 10 * i + 2;
+        assert_int_equal(pv_journal_put(journal, &record, port, NULL, &ticket), PV_OK);
+        assert_int_equal(await_done(port, done, 1), 1);
+        assert_int_equal(done[0].status, i < 2 ? PV_OK : PV_LIMIT);
+        /* Nothing is left beside it: this transaction had it all. */
+        assert_int_equal(raw_number(place, "SELECT count(*) FROM query_log"), 2 * (int64_t) i + 2);
+    }
+    begin.takes = NULL;
+    begin.take_count = 0;
+    begin.query = pv_slice_of(text, sizeof(text));
+    for (uint64_t id = 100; id < 104; id++) {
+        begin.id = id;
+        assert_int_equal(pv_journal_put(journal, &record, port, NULL, &ticket), PV_OK);
+    }
+    assert_int_equal(await_done(port, done, 4), 4);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(done[i].status, PV_OK);
+    assert_int_equal(read_number(place), 10);
+    pv_journal_close(journal);
+    pv_journal_port_free(port);
+    assert_int_equal(raw_number(place, "SELECT count(*) FROM query_log WHERE length(query) = 700000"), 4);
+    assert_int_equal(raw_number(place, "SELECT count(*) FROM (SELECT id, lag(id) OVER (ORDER BY seq) AS before FROM"
+                                       " statement) WHERE before > id"),
+                     0);
+    assert_sound(place);
+}
+
+/* The log can be written no more: what was told durable before that came out is kept, what comes after is refused. */
+static void
+a_log_that_fails_under_load_recovers(void **state)
+{
+    const struct place *place = *state;
+    struct pv_journal_port *port = pv_journal_port_new(NULL, NULL);
+    struct pv_journal *journal = open_journal(place, hasty);
+    sqlite3 *blocker = NULL;
+    uint64_t id = 1, ticket = 0;
+    size_t good = 0;
+
+    good += put_and_wait(journal, port, id, 5);
+    id += 5;
+    assert_int_equal(read_number(place), 5);
+    assert_int_equal(sqlite3_open(place->path, &blocker), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(blocker, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    good += put_and_wait(journal, port, id, 5);
+    id += 5;
+    assert_true(await_health(journal, true));
+    assert_int_equal(put_begin(journal, 99, port, NULL, &ticket), PV_IO);
+    assert_int_equal(put_end(journal, 1, port, NULL, &ticket), PV_IO);
+    assert_int_equal(sqlite3_exec(blocker, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_close(blocker), SQLITE_OK);
+    assert_true(await_health(journal, false));
+    good += put_and_wait(journal, port, id, 5);
+    assert_int_equal(read_number(place), good);
+    pv_journal_close(journal);
+    pv_journal_port_free(port);
+    assert_int_equal(spilled_bytes(place), 0);
+    assert_int_equal(raw_number(place, "SELECT count(*) FROM query_log WHERE outcome = 'completed'"), 1);
+    assert_int_equal(raw_number(place, "SELECT count(*) FROM event WHERE event = 'log_recovered'"), 1);
+    assert_sound(place);
+}
+
+/* Neither file can be written: what is refused is refused, and what was told durable is there in the end. */
+static void
+a_spill_that_cannot_be_written_fails_the_log(void **state)
+{
+    const struct place *place = *state;
+    struct pv_journal_port *port = pv_journal_port_new(NULL, NULL);
+    struct pv_journal *journal = open_journal(place, hasty);
+    struct rlimit limit;
+    uint64_t ticket;
+    size_t good = put_and_wait(journal, port, 1, 3);
+
+    (void) signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(read_number(place), 3);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = 4096;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    /* The file's first block can be written, the next cannot; what the first took outlasts that. */
+    good += put_and_wait(journal, port, 10, 1);
+    assert_int_equal(put_and_wait(journal, port, 11, 3), 0);
+    assert_true(await_health(journal, true));
+    assert_int_equal(put_begin(journal, 20, port, NULL, &ticket), PV_IO);
+    limit.rlim_cur = limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    assert_true(await_health(journal, false));
+    good += put_and_wait(journal, port, 30, 3);
+    assert_int_equal(read_number(place), good);
+    pv_journal_close(journal);
+    pv_journal_port_free(port);
+    assert_in_range(good, 6, 7);
+    assert_int_equal(raw_number(place, "SELECT count(*) FROM query_log"), good);
+    assert_sound(place);
+}
+
+static void
+without_a_spill_a_strict_log_goes_on(void **state)
+{
+    const struct place *place = *state;
+    struct pv_journal_port *port = pv_journal_port_new(NULL, NULL);
+    struct pv_journal *journal = open_journal(place, hasty);
+    char name[256];
+
+    name_of(place, 2, name);
+    assert_int_equal(mkdir(name, 0700), 0);
+    assert_int_equal(put_and_wait(journal, port, 1, 5), 5);
+    assert_int_equal(raw_number(place, "SELECT count(*) FROM query_log"), 5);
+    pv_journal_close(journal);
+    pv_journal_port_free(port);
+    assert_int_equal(rmdir(name), 0);
+    assert_sound(place);
+}
+
+/* Each batch stands in blocks of its own: whatever becomes of the newest, those before it are read. */
+static void
+a_torn_batch_takes_no_other_with_it(void **state)
+{
+    const struct place *place = *state;
+    char name[256];
+    uint8_t junk[4096];
+    int fd;
+
+    be_killed_under_load(place, 1, 9);
+    name_of(place, 2, name);
+    fd = open(name, O_RDWR);
+    assert_true(fd >= 0);
+    memset(junk, 0xA5, sizeof(junk));
+    assert_int_equal(pwrite(fd, junk, sizeof(junk), 8 * 4096), sizeof(junk));
+    assert_int_equal(close(fd), 0);
+    pv_journal_recover(place->path);
+    assert_int_equal(raw_number(place, "SELECT count(*) FROM query_log"), 8);
+    assert_sound(place);
+}
+
 int
 main(void)
 {
@@ -179,6 +448,13 @@ main(void)
         TEST(a_killed_relaxed_log_has_every_record), TEST(nothing_is_brought_in_twice),
         TEST(what_is_torn_ends_the_reading),         TEST(while_it_is_served_nobody_else_brings_it_in),
         TEST(files_that_cannot_be_made_are_said),
+        TEST(a_killed_strict_log_has_every_record),
+        TEST(readers_see_what_was_told_durable),
+        TEST(takes_and_large_batches_go_into_the_log),
+        TEST(a_log_that_fails_under_load_recovers),
+        TEST(a_spill_that_cannot_be_written_fails_the_log),
+        TEST(without_a_spill_a_strict_log_goes_on),
+        TEST(a_torn_batch_takes_no_other_with_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

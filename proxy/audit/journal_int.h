@@ -1,0 +1,104 @@
+/*
+ * The journal as its own files see it. Invariants:
+ * 1. The queue holds records in the order of their puts, and tickets grow along it; each ticket
+ *    completes once, in that order (tickets of one port among themselves).
+ * 2. A ticket completes with PV_OK only after the transaction with its record was committed, or, strict under load,
+ *    after its record is on disk beside the log, from where it comes into the log whatever happens.
+ * 3. While is_failed, nothing enters the queue but what will be written later whatever its caller was told.
+ * 4. `db`, `owed` and `synced` belong to the writer's thread once that runs.
+ * 5. Lock order: the journal's, then a port's; neither is held over a call into SQLite or a notify.
+ * 6. `owed` holds, in their order, the completed records that stand in the spill alone; whatever transaction comes next
+ *    begins with them, so that the log has all records in the order of their puts.
+ */
+#ifndef PV_JOURNAL_INT_H
+#define PV_JOURNAL_INT_H
+
+#include "proxy/audit/db_int.h"
+#include "proxy/audit/spill.h"
+
+#include <pthread.h>
+#include <time.h>
+
+/* Pause between two attempts while the log is failing. */
+#define PV_JOURNAL_RETRY_MS 250u
+/* Longest that a relaxed record stays out of its transaction. */
+#define PV_JOURNAL_RELAXED_MS 200u
+/* Records of one transaction: bounds how long the first of them waits for the last. */
+#define PV_JOURNAL_BATCH_MAX 4096u
+/*
+ * Strict: records that come one by one go into the log at once, where each reader of the file finds them. Under load,
+ * that is so many of them for so long without a pause, they go beside it first, for so long and so many at most, and into
+ * the log as soon as it is quiet for a moment.
+ */
+#define PV_JOURNAL_LOAD_COUNT 200u
+#define PV_JOURNAL_LOAD_MS 500u
+#define PV_JOURNAL_LOAD_PAUSE_MS 20u
+#define PV_JOURNAL_OWED_MS 100u
+#define PV_JOURNAL_OWED_MAX 256u
+#define PV_JOURNAL_QUIET_MS 20u
+/* Queued records that end a relaxed pause early. */
+#define PV_JOURNAL_RELAXED_DEPTH 2048u
+
+struct pv_queue {
+    struct pv_entry *first;
+    struct pv_entry **last; /* where the next one goes */
+    size_t count;
+    size_t bytes;
+};
+
+void pv_queue_init(struct pv_queue *queue);
+void pv_queue_put(struct pv_queue *queue, struct pv_entry *entry);
+struct pv_entry *pv_queue_take(struct pv_queue *queue); /* NULL: empty */
+/* Moves all of `front` before what `queue` holds. */
+void pv_queue_prepend(struct pv_queue *queue, struct pv_queue *front);
+/* Tells the entry's port, once; where there is none, nobody. Gives the port one reference. */
+void pv_entry_complete(struct pv_entry *entry, enum pv_status status);
+
+struct pv_journal {
+    char *path;
+    struct pv_journal_options options;
+    int lock_fd;
+    struct pv_db *db;
+    struct pv_spill *spill; /* relaxed: what is queued survives the process; under the mutex */
+    struct pv_db_head seen; /* carried over when the file is opened anew */
+    pthread_t thread;
+    int64_t failed_us; /* when the log began to fail; writer's own */
+    int64_t checked_us;
+    struct pv_entry **pairs; /* begins of a batch by id, an open table; writer's own */
+    size_t pair_size;
+
+    /* Strict under load; writer's own. */
+    struct pv_spill *synced; /* made by the first load */
+    struct pv_queue owed;
+    int64_t owed_since_us;
+    int64_t busy_since_us, newest_us; /* since when records have come without a pause; of the newest batch */
+    uint64_t busy_count;              /* of those records */
+    uint64_t spilled;                 /* the log has up to here */
+    bool is_spill_refused;            /* it could not be made; without it all goes on, dearer */
+
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+    struct pv_queue queue;
+    uint64_t ticket;
+    bool is_failed;
+    bool is_urgent; /* somebody waits for what is queued: no relaxed pause */
+    bool is_closing;
+
+    _Atomic uint64_t records, batches, failures, dropped, flush_us_sum, depth;
+    _Atomic uint64_t flush_buckets[PV_JOURNAL_BUCKET_COUNT];
+    _Atomic bool is_failed_seen;
+};
+
+/* The writer's thread, of a journal that was set up. */
+void *pv_journal_write_all(void *journal);
+
+static inline int64_t
+pv_monotonic_us(void)
+{
+    struct timespec now;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t) now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+#endif

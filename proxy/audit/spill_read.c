@@ -1,0 +1,361 @@
+#include "proxy/audit/spill.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* How long a reader waits for the log to have what was spilled, with and without a process that serves it, and how often
+ * it looks. */
+#define SETTLE_US 2000000u
+#define SETTLE_ALONE_US 200000u
+#define SETTLE_STEP_US 4000u
+
+char *
+pv_spill_name(const char *path, int which)
+{
+    size_t size = strlen(path) + sizeof(".spill0");
+    char *name = pv_alloc(size);
+
+    if (name != NULL)
+        (void) snprintf(name, size, "%s.spill%d", path, which);
+    return name;
+}
+
+/* ---- What the log has of it ---- */
+
+
+enum pv_status
+pv_db_spilled(sqlite3 *sqlite, uint64_t *number)
+{
+    sqlite3_stmt *statement = NULL;
+    enum pv_status status = pv_db_prepare(sqlite, "SELECT value FROM meta WHERE name = 'spilled'", &statement);
+
+    if (status == PV_OK)
+        status = pv_db_step(statement);
+    *number = status == PV_OK ? (uint64_t) sqlite3_column_int64(statement, 0) : 0;
+    (void) sqlite3_finalize(statement);
+    return status == PV_NOTFOUND ? PV_OK : status;
+}
+
+enum pv_status
+pv_db_spilled_set(struct pv_db *db, uint64_t number)
+{
+    static const char sql[] = "INSERT INTO meta VALUES ('spilled', ?1) ON CONFLICT (name) DO UPDATE SET value = ?1";
+    enum pv_status status = db->spilled != NULL ? PV_OK : pv_db_prepare(db->sqlite, sql, &db->spilled);
+
+    if (status != PV_OK)
+        return status;
+    (void) sqlite3_bind_int64(db->spilled, 1, (int64_t) number);
+    status = pv_db_step(db->spilled);
+    (void) sqlite3_reset(db->spilled);
+    return status == PV_NOTFOUND ? PV_OK : status;
+}
+
+/* ---- After a life that ended before its time ---- */
+
+struct recovery {
+    struct pv_db *db;
+    uint64_t known;  /* the log has up to here */
+    uint64_t newest; /* appended */
+    uint64_t count;
+};
+
+static enum pv_status
+read_value(struct pv_reader *reader, struct pv_value *value)
+{
+    struct pv_slice bytes = {NULL, 0};
+    uint8_t kind = 0;
+    uint32_t len = 0;
+    enum pv_status status = pv_read_u8(reader, &kind);
+
+    *value = (struct pv_value){.kind = (enum pv_value_kind) kind};
+    if (status != PV_OK || kind == PV_VALUE_NULL)
+        return status;
+    if (kind == PV_VALUE_INT)
+        return pv_read_i64(reader, &value->number);
+    if (kind != PV_VALUE_TEXT && kind != PV_VALUE_BLOB)
+        return PV_PROTOCOL;
+    status = pv_read_u32(reader, &len);
+    if (status == PV_OK)
+        status = pv_read_slice(reader, len, &bytes);
+    value->data = bytes.data;
+    value->len = bytes.len;
+    return status;
+}
+
+static bool
+has_values(enum pv_record_kind kind, size_t count)
+{
+    switch (kind) {
+    case PV_RECORD_BEGIN:
+        return count == PV_BEGIN_VALUES;
+    case PV_RECORD_END:
+        return count == pv_tables[PV_TABLE_STATEMENT_END].column_count;
+    case PV_RECORD_WHOLE:
+        return count == PV_BEGIN_VALUES + pv_tables[PV_TABLE_STATEMENT_END].column_count;
+    case PV_RECORD_EVENT:
+        return count == pv_tables[PV_TABLE_EVENT].column_count;
+    }
+    return false;
+}
+
+/* PV_PROTOCOL: not one of ours. */
+static enum pv_status
+append_body(struct recovery *recovery, struct pv_slice body)
+{
+    struct pv_reader reader = pv_reader_of(body);
+    struct pv_entry *entry;
+    int64_t number = 0;
+    uint8_t kind = 0, count = 0;
+    enum pv_status status = pv_read_i64(&reader, &number);
+
+    if (status == PV_OK)
+        status = pv_read_u8(&reader, &kind);
+    if (status == PV_OK)
+        status = pv_read_u8(&reader, &count);
+    if (status != PV_OK || !has_values((enum pv_record_kind) kind, count))
+        return PV_PROTOCOL;
+    if ((uint64_t) number <= recovery->known)
+        return PV_OK;
+    entry = pv_calloc(1, sizeof(*entry) + count * sizeof(entry->values[0]));
+    if (entry == NULL)
+        return PV_NOMEM;
+    entry->kind = (enum pv_record_kind) kind;
+    entry->value_count = count;
+    for (size_t i = 0; status == PV_OK && i < count; i++)
+        status = read_value(&reader, &entry->values[i]);
+    if (status == PV_OK)
+        status = pv_read_end(&reader);
+    if (status == PV_OK)
+        status = pv_db_append(recovery->db, entry);
+    pv_free(entry);
+    /* A record that the log does not take was said to be so when it was put; the others go on. */
+    if (status == PV_OK || status == PV_INVALID) {
+        recovery->newest = (uint64_t) number > recovery->newest ? (uint64_t) number : recovery->newest;
+        recovery->count += status == PV_OK ? 1 : 0;
+        status = PV_OK;
+    }
+    return status;
+}
+
+/* The whole file; an absent one is empty. */
+static enum pv_status
+read_file(const char *path, int which, struct pv_buf *bytes)
+{
+    char *name = pv_spill_name(path, which);
+    int fd = name == NULL ? -1 : open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    enum pv_status status = name == NULL ? PV_NOMEM : PV_OK;
+    ssize_t got = fd < 0 ? 0 : 1;
+
+    while (status == PV_OK && got > 0) {
+        uint8_t *room = pv_buf_reserve(bytes, 65536);
+
+        got = room == NULL ? 0 : read(fd, room, 65536);
+        if (room == NULL)
+            status = PV_NOMEM;
+        else if (got < 0)
+            status = PV_IO;
+        else
+            pv_buf_commit(bytes, (size_t) got);
+    }
+    if (fd >= 0)
+        (void) close(fd);
+    pv_free(name);
+    return status;
+}
+
+/* At the beginning of a body; UINT64_MAX: there is none. */
+static uint64_t
+first_number(struct pv_slice body)
+{
+    struct pv_reader reader = pv_reader_of(body);
+    int64_t number;
+
+    return pv_read_i64(&reader, &number) != PV_OK || number <= 0 ? UINT64_MAX : (uint64_t) number;
+}
+
+/* Of the file's first record. */
+static uint64_t
+file_number(const struct pv_buf *bytes)
+{
+    struct pv_slice all = pv_buf_slice(bytes);
+
+    return all.len < PV_SPILL_HEAD_BYTES ? UINT64_MAX
+                                         : first_number(pv_slice_of(all.data + PV_SPILL_HEAD_BYTES,
+                                                                    all.len - PV_SPILL_HEAD_BYTES));
+}
+
+/* What is read of a file: `number` is of the record before `at`, 0 for none. */
+struct tape {
+    struct pv_slice bytes;
+    size_t at;
+    uint64_t number;
+};
+
+static bool
+record_at(const struct tape *tape, size_t at, struct pv_slice *check, struct pv_slice *body)
+{
+    struct pv_reader reader, inner;
+    uint32_t len = 0;
+    int64_t found = 0;
+
+    if (at >= tape->bytes.len)
+        return false;
+    reader = pv_reader_of(pv_slice_of(tape->bytes.data + at, tape->bytes.len - at));
+    if (pv_read_u32(&reader, &len) != PV_OK || pv_read_slice(&reader, PV_SPILL_CHECK_BYTES, check) != PV_OK ||
+        pv_read_slice(&reader, len, body) != PV_OK)
+        return false;
+    inner = pv_reader_of(*body);
+    return pv_read_i64(&inner, &found) == PV_OK && found > 0 &&
+           (tape->number == 0 || (uint64_t) found == tape->number + 1);
+}
+
+/* The next one stands behind the one before, or, a batch of its own, at the next block. */
+static bool
+next_record(struct tape *tape, struct pv_slice *check, struct pv_slice *body)
+{
+    size_t at = tape->at;
+
+    if (!record_at(tape, at, check, body)) {
+        at = (at + PV_SPILL_BLOCK_BYTES - 1) / PV_SPILL_BLOCK_BYTES * PV_SPILL_BLOCK_BYTES;
+        if (!record_at(tape, at, check, body))
+            return false;
+    }
+    tape->at = at + PV_SPILL_HEAD_BYTES + body->len;
+    tape->number = first_number(*body);
+    return true;
+}
+
+static enum pv_status
+append_file(struct recovery *recovery, const struct pv_buf *bytes)
+{
+    struct tape tape = {.bytes = pv_buf_slice(bytes)};
+    uint8_t digest[PV_SHA256_BYTES];
+    struct pv_slice check, body;
+    enum pv_status status = PV_OK;
+
+    while (status == PV_OK && next_record(&tape, &check, &body)) {
+        status = pv_sha256(body, digest);
+        if (status == PV_OK)
+            status = memcmp(digest, check.data, PV_SPILL_CHECK_BYTES) == 0 ? append_body(recovery, body) : PV_PROTOCOL;
+    }
+    return status == PV_PROTOCOL ? PV_OK : status;
+}
+
+/* In the order of their first numbers. */
+static void
+order_files(const struct pv_buf bytes[PV_SPILL_FILES], int order[PV_SPILL_FILES])
+{
+    for (int i = 0; i < PV_SPILL_FILES; i++) {
+        int at = i;
+
+        for (; at > 0 && file_number(&bytes[order[at - 1]]) > file_number(&bytes[i]); at--)
+            order[at] = order[at - 1];
+        order[at] = i;
+    }
+}
+
+enum pv_status
+pv_spill_recover(const char *path, struct pv_db *db, uint64_t *count)
+{
+    struct recovery recovery = {.db = db};
+    struct pv_buf bytes[PV_SPILL_FILES] = {{0}};
+    enum pv_status status = pv_db_spilled(db->sqlite, &recovery.known);
+    int order[PV_SPILL_FILES];
+
+    recovery.newest = recovery.known;
+    for (int i = 0; status == PV_OK && i < PV_SPILL_FILES; i++)
+        status = read_file(path, i, &bytes[i]);
+    order_files(bytes, order);
+    for (int i = 0; status == PV_OK && i < PV_SPILL_FILES; i++)
+        status = append_file(&recovery, &bytes[order[i]]);
+    if (status == PV_OK && recovery.newest > recovery.known)
+        status = pv_db_spilled_set(db, recovery.newest);
+    for (int i = 0; i < PV_SPILL_FILES; i++)
+        pv_buf_clear(&bytes[i]);
+    *count = recovery.count;
+    return status;
+}
+
+bool
+pv_spill_is_there(const char *path)
+{
+    bool is_there = false;
+
+    for (int i = 0; i < PV_SPILL_FILES; i++) {
+        char *name = pv_spill_name(path, i);
+        struct stat facts;
+
+        is_there = is_there || (name != NULL && stat(name, &facts) == 0 && S_ISREG(facts.st_mode) && facts.st_size > 0);
+        pv_free(name);
+    }
+    return is_there;
+}
+
+void
+pv_spill_remove(const char *path)
+{
+    for (int i = 0; i < PV_SPILL_FILES; i++) {
+        char *name = pv_spill_name(path, i);
+
+        if (name != NULL)
+            (void) unlink(name);
+        pv_free(name);
+    }
+}
+
+/* ---- Readers beside a log that is served ---- */
+
+/* Of what is being written this very moment all or nothing: nobody was told of it. */
+static uint64_t
+newest_synced(const char *path)
+{
+    struct pv_buf bytes = {0};
+    struct pv_slice check, body;
+    struct tape tape = {0};
+
+    if (read_file(path, PV_SPILL_SYNCED, &bytes) == PV_OK) {
+        tape.bytes = pv_buf_slice(&bytes);
+        while (next_record(&tape, &check, &body))
+            ;
+    }
+    pv_buf_clear(&bytes);
+    return tape.number;
+}
+
+/* Somebody's whom this one cannot see, in another container, counts as none: then it is a short wait. */
+static bool
+is_served(const char *path)
+{
+    char *name = pv_path_with(path, ".lock");
+    char text[24] = "";
+    int fd = name == NULL ? -1 : open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    long pid = 0;
+
+    pv_free(name);
+    if (fd < 0)
+        return false;
+    if (read(fd, text, sizeof(text) - 1) > 0)
+        pid = strtol(text, NULL, 10);
+    (void) close(fd);
+    return pid > 0 && (kill((pid_t) pid, 0) == 0 || errno == EPERM);
+}
+
+void
+pv_spill_settle(const char *path, sqlite3 *sqlite)
+{
+    uint64_t newest = newest_synced(path);
+    uint64_t known = 0;
+    uint32_t wait_us = newest == 0 ? 0 : is_served(path) ? SETTLE_US : SETTLE_ALONE_US;
+
+    for (uint32_t waited_us = 0; waited_us < wait_us; waited_us += SETTLE_STEP_US) {
+        if (pv_db_spilled(sqlite, &known) != PV_OK || known >= newest)
+            return;
+        (void) usleep(SETTLE_STEP_US);
+    }
+}
