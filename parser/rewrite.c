@@ -196,6 +196,23 @@ pv_make_case(Node *when, Node *then, Node *otherwise)
 }
 
 Node *
+pv_make_and(Node *left, Node *right)
+{
+    BoolExpr *all;
+
+    if (left == NULL)
+        return right;
+    all = makeNode(BoolExpr);
+    all->boolop = AND_EXPR;
+    if (IsA(left, BoolExpr) && ((BoolExpr *) left)->boolop == AND_EXPR)
+        all->args = lappend(list_copy(((BoolExpr *) left)->args), right);
+    else
+        all->args = list_make2(left, right);
+    all->location = -1;
+    return (Node *) all;
+}
+
+Node *
 pv_make_operator(const char *name, Node *left, Node *right)
 {
     A_Expr *expr = makeNode(A_Expr);

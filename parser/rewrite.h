@@ -30,6 +30,7 @@ Node *pv_make_star(void);
 Node *pv_make_param(int number);
 FuncCall *pv_make_call(const char *schema, const char *name, List *args);
 Node *pv_make_case(Node *when, Node *then, Node *otherwise);
+Node *pv_make_and(Node *left, Node *right); /* left NULL: the right one alone; one AND of all, as the parser has it */
 Node *pv_make_operator(const char *name, Node *left, Node *right);
 ResTarget *pv_make_target(const char *name, Node *value);
 Alias *pv_make_alias(const char *name, List *columns); /* columns: of String, or NIL */

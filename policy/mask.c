@@ -11,7 +11,9 @@
  *    what is beyond a calendar function's range gives NULL, a float beyond exact arithmetic NaN.
  * 3. Texts are made from bytes and numbers alone, never from a type's output under DateStyle, TimeZone,
  *    extra_float_digits, bytea_output or the like.
- * 4. Unqualified names below are pg_catalog's: the views are made under search_path = pg_catalog.
+ * 4. Columns of one room with analysis rules have no two collations, and none that is nondeterministic: what compares or
+ *    searches texts fails, on rows alone, where collations meet or LIKE is asked of such a one.
+ * 5. Unqualified names below are pg_catalog's: the views are made under search_path = pg_catalog.
  */
 
 enum family {
@@ -337,6 +339,15 @@ put_mask(struct pv_buf *buf, const struct pv_mask *mask, const char *column, con
     return false;
 }
 
+/* Does the mask show the column's own text, under a collation that could meet another one? */
+static bool
+is_collated_anew(const struct pv_mask *mask, const struct pv_column_type *type, const struct pv_mask_context *context)
+{
+    return context->is_collated_alike && type->collation != NULL &&
+           (mask->kind == PV_MASK_PLAIN || mask->kind == PV_MASK_PREFIX || mask->kind == PV_MASK_SUFFIX ||
+            mask->kind == PV_MASK_EMAIL_DOMAIN);
+}
+
 enum pv_status
 pv_mask_expression(struct pv_buf *buf, const struct pv_mask *mask, const char *column,
                    const struct pv_column_type *type, const struct pv_mask_context *context, const char **words)
@@ -344,11 +355,20 @@ pv_mask_expression(struct pv_buf *buf, const struct pv_mask *mask, const char *c
     struct pv_buf quoted = {0};
     const char *name;
     enum pv_status status = PV_OK;
+    bool is_collated = is_collated_anew(mask, type, context);
 
+    /* Searching a text of such a collation fails, in whatever room. */
+    if (type->is_nondeterministic && mask->kind != PV_MASK_PLAIN)
+        is_collated = true;
+    pv_buf_put_text(&quoted, is_collated ? "(" : "");
     pv_sql_quote_identifier(&quoted, column);
+    pv_buf_put_text(&quoted, is_collated ? " COLLATE \"default\")" : "");
     name = pv_buf_text(&quoted);
     if (name == NULL) {
         status = PV_NOMEM;
+    } else if (context->is_collated_alike && type->is_nondeterministic && mask->kind == PV_MASK_PLAIN) {
+        *words = NULL;
+        status = PV_INVALID;
     } else if (!put_mask(buf, mask, name, type, context)) {
         *words = fit_words(mask->kind);
         status = PV_INVALID;

@@ -15,17 +15,20 @@ struct pv_column_type {
     const char *base;     /* of the base type, without: `numeric`, `character varying`, `"char"` */
     bool is_enum;
     bool is_citext;       /* the extension's type of that name, in whatever schema */
+    const char *collation; /* for words; NULL: none, the database's, or "C" */
+    bool is_nondeterministic; /* that collation is: LIKE and substring searches fail on its values */
 };
 
 struct pv_mask_context {
     const char *room;        /* name; the private schema follows from it */
     const char *hmac_schema; /* where pgcrypto lives; NULL: the built-in sha256 is used, with equal results */
     const char *timezone;    /* of the room */
+    bool is_collated_alike;  /* columns of another collation than the database's or "C" get the database's */
 };
 
 /*
  * Appends the expression. `column` is the plain name. PV_INVALID: the mask does not fit the type; *words is what it
- * fits, static, such as "date and timestamp columns". PV_MASK_OMIT has no expression and must not come here.
+ * fits, static, such as "date and timestamp columns", or NULL where it is the collation that does not. PV_MASK_OMIT has no expression and must not come here.
  * Memory is watched by the buffer.
  */
 enum pv_status pv_mask_expression(struct pv_buf *buf, const struct pv_mask *mask, const char *column,

@@ -49,6 +49,13 @@ struct guard {
     struct pv_rule_trial *rule;
     char schema[PV_VIEWS_NAME_SIZE];
     bool has_aggregates; /* the level at hand */
+    List *meetings;      /* calls that say whether types may meet, for its WHERE */
+    struct met *met;     /* columns that they are about already */
+};
+
+struct met {
+    struct met *next;
+    struct pv_column_at column;
 };
 
 static const char *
@@ -249,6 +256,82 @@ is_risky(const struct guard *guard, const List *operands, bool is_comparison)
     return risk.is_found || column_count > 1;
 }
 
+/* ---- values that meet as they are --------------------------------------------------------------- */
+
+/*
+ * What is compared untamed, with a literal or in a join, has to be of a type whose comparison fails for no value: areas of
+ * boxes overflow, and so does a numeric that becomes a float. PostgreSQL says so before it reads a row, for calls that
+ * it writes out as nothing.
+ */
+static void
+say_compares(struct guard *guard, struct pv_column_at column, Node *value)
+{
+    struct met *met;
+
+    for (met = guard->met; met != NULL; met = met->next)
+        if (met->column.rte == column.rte && met->column.index == column.index)
+            return;
+    met = palloc0(sizeof(*met));
+    *met = (struct met){guard->met, column};
+    guard->met = met;
+    guard->meetings =
+        lappend(guard->meetings, pv_make_call(guard->schema, PV_VIEWS_COMPARES, list_make1(copyObject(value))));
+}
+
+static enum pv_walk
+visit_compared(void *context, Node *node, const struct pv_walk_at *at)
+{
+    struct guard *guard = context;
+    const struct pv_reference *reference =
+        IsA(node, ColumnRef) ? pv_resolution_reference(guard->rule->resolution, (ColumnRef *) node) : NULL;
+
+    (void) at;
+    if (is_ours(guard, node))
+        return PV_WALK_SKIP;
+    if (reference != NULL && !reference->is_output && reference->column.index != PV_WHOLE_ROW)
+        say_compares(guard, reference->column, node);
+    return PV_WALK_ON;
+}
+
+/* False: not all could be looked at, so they are to be tamed. */
+static bool
+say_all_compare(struct guard *guard, const List *operands)
+{
+    const ListCell *cell;
+
+    foreach (cell, operands)
+        if (lfirst(cell) != NULL &&
+            pv_tree_walk(lfirst(cell), &pv_sql_limits_default, visit_compared, guard, NULL) != PV_OK)
+            return false;
+    return true;
+}
+
+static void
+say_joins(struct guard *guard, struct pv_column_at column, Node *left, Node *right)
+{
+    guard->meetings = lappend(guard->meetings, pv_make_call(guard->schema, PV_VIEWS_JOINS,
+                                                            list_make2(copyObject(left), copyObject(right))));
+    say_compares(guard, column, left);
+}
+
+/* JOIN ... USING, NATURAL JOIN */
+static void
+guard_merged(struct guard *guard, const struct pv_level *level)
+{
+    for (size_t i = 0; i < level->rte_count; i++) {
+        const struct pv_rte *rte = level->rtes[i];
+
+        for (size_t k = 0; rte->kind == PV_RTE_JOIN && k < rte->column_count; k++) {
+            struct pv_column_at left = pv_rule_leaf(rte->join_columns[k].left);
+            struct pv_column_at right = pv_rule_leaf(rte->join_columns[k].right);
+
+            if (left.rte != NULL && right.rte != NULL)
+                say_joins(guard, left, pv_make_column(left.rte->alias, left.rte->columns[left.index]),
+                          pv_make_column(right.rte->alias, right.rte->columns[right.index]));
+        }
+    }
+}
+
 /* The columns of a join condition are joined as they are. */
 static bool
 is_join(const struct guard *guard, const A_Expr *expr)
@@ -265,7 +348,7 @@ is_join(const struct guard *guard, const A_Expr *expr)
 }
 
 static void
-guard_comparison(const struct guard *guard, A_Expr *expr)
+guard_comparison(struct guard *guard, A_Expr *expr)
 {
     List *operands = list_make1(expr->lexpr);
 
@@ -273,7 +356,12 @@ guard_comparison(const struct guard *guard, A_Expr *expr)
         operands = list_concat(operands, (List *) expr->rexpr);
     else
         operands = lappend(operands, expr->rexpr);
-    if (is_join(guard, expr) || !is_risky(guard, operands, expr->kind != AEXPR_NULLIF))
+    if (is_join(guard, expr)) {
+        say_joins(guard, pv_resolution_reference(guard->rule->resolution, (ColumnRef *) expr->lexpr)->column, expr->lexpr,
+                  expr->rexpr);
+        return;
+    }
+    if (!is_risky(guard, operands, expr->kind != AEXPR_NULLIF) && say_all_compare(guard, operands))
         return;
     expr->lexpr = tame(guard, PV_VIEWS_TAME, expr->lexpr);
     if (expr->rexpr != NULL && IsA(expr->rexpr, List))
@@ -283,7 +371,7 @@ guard_comparison(const struct guard *guard, A_Expr *expr)
 }
 
 static void
-guard_case(const struct guard *guard, CaseExpr *choice)
+guard_case(struct guard *guard, CaseExpr *choice)
 {
     List *results = list_make1(choice->defresult), *tests = list_make1(choice->arg);
     ListCell *cell;
@@ -294,7 +382,7 @@ guard_case(const struct guard *guard, CaseExpr *choice)
         tests = lappend(tests, ((CaseWhen *) lfirst(cell))->expr);
     }
     are_results = is_risky(guard, results, false);
-    are_tests = choice->arg != NULL && is_risky(guard, tests, true);
+    are_tests = choice->arg != NULL && (is_risky(guard, tests, true) || !say_all_compare(guard, tests));
     if (are_tests)
         choice->arg = (Expr *) tame(guard, PV_VIEWS_TAME, (Node *) choice->arg);
     if (are_results && choice->defresult != NULL)
@@ -328,7 +416,7 @@ safe_pattern(Node *pattern)
 }
 
 static void
-guard_operator(const struct guard *guard, A_Expr *expr)
+guard_operator(struct guard *guard, A_Expr *expr)
 {
     const char *name = pv_rule_operator(expr), *why;
     bool is_like = expr->kind == AEXPR_LIKE || expr->kind == AEXPR_ILIKE ||
@@ -356,7 +444,7 @@ guard_operator(const struct guard *guard, A_Expr *expr)
 static Node *
 edit_guard(void *context, Node *node, bool *is_entered)
 {
-    const struct guard *guard = context;
+    struct guard *guard = context;
 
     switch ((int) nodeTag(node)) {
     case T_SelectStmt:
@@ -392,7 +480,7 @@ edit_guard(void *context, Node *node, bool *is_entered)
             tame_all(guard, PV_VIEWS_TAME, ((CoalesceExpr *) node)->args);
         break;
     case T_MinMaxExpr:
-        if (is_risky(guard, ((MinMaxExpr *) node)->args, false))
+        if (is_risky(guard, ((MinMaxExpr *) node)->args, false) || !say_all_compare(guard, ((MinMaxExpr *) node)->args))
             tame_all(guard, PV_VIEWS_TAME, ((MinMaxExpr *) node)->args);
         break;
     case T_CaseExpr:
@@ -463,10 +551,15 @@ pv_rule_guard(struct pv_rule_trial *rule, const struct pv_level *level)
     Node **clauses[] = {(Node **) (void *) &stmt->targetList,  (Node **) (void *) &stmt->fromClause, &stmt->whereClause,
                         (Node **) (void *) &stmt->groupClause, &stmt->havingClause, (Node **) (void *) &stmt->sortClause};
 
+    ListCell *cell;
+
     pv_views_catalog_schema(rule->trial->caller->room->name, guard.schema);
     spell_natural_joins(level);
     for (size_t i = 0; i < PV_COUNT_OF(clauses); i++) {
         pv_tree_mutate(clauses[i], edit_growing, &guard);
         pv_tree_mutate(clauses[i], edit_guard, &guard);
     }
+    guard_merged(&guard, level);
+    foreach (cell, guard.meetings)
+        stmt->whereClause = pv_make_and(stmt->whereClause, lfirst(cell));
 }

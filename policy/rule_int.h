@@ -88,6 +88,8 @@ const char *pv_rule_operator(const A_Expr *expr);
 bool pv_rule_is_comparison(const A_Expr *expr, const char **why);
 /* A date moved by a short interval; counts it. */
 bool pv_rule_is_shift(struct pv_rule_trial *rule, const A_Expr *expr);
+/* One that is found beside any column of a room (mask.c, 4). */
+bool pv_rule_collation_meets(const CollateClause *clause);
 bool pv_rule_cast_is_text(const TypeCast *cast);
 bool pv_rule_cast_is_date(const TypeCast *cast);
 /* An expression without columns beside data: it gives one value for all rows and fails for all or none. */
@@ -104,6 +106,8 @@ bool pv_rule_cast_is_number(const TypeCast *cast);
 /* The field of a date that a cast makes an integer, rounded or not; NULL: another cast. */
 FuncCall *pv_rule_cast_of_field(TypeCast *cast);
 
+/* The column of an entry of FROM that is no join, which a column comes from. */
+struct pv_column_at pv_rule_leaf(struct pv_column_at column);
 /* rule_join.c: joins and WHERE of a level that draws rows. */
 enum pv_status pv_rule_joins(struct pv_rule_trial *rule, struct pv_level *level) PV_MUST_CHECK;
 

@@ -36,16 +36,22 @@ connect(struct joining *joining, const struct pv_rte *a, const struct pv_rte *b)
             joining->groups[i] = to;
 }
 
-/* The entry in this level's FROM that a column comes by: through the merged columns of joins to a leaf. */
-static struct pv_rte *
-leaf_of(struct pv_column_at column)
+/* By way of the merged columns of joins. */
+struct pv_column_at
+pv_rule_leaf(struct pv_column_at column)
 {
     while (column.rte != NULL && column.rte->kind == PV_RTE_JOIN) {
         const struct pv_join_column *at = &column.rte->join_columns[column.index];
 
         column = at->left.rte != NULL ? at->left : at->right;
     }
-    return column.rte;
+    return column;
+}
+
+static struct pv_rte *
+leaf_of(struct pv_column_at column)
+{
+    return pv_rule_leaf(column).rte;
 }
 
 static enum pv_status

@@ -115,23 +115,6 @@ make_row(List *fields)
 }
 
 static Node *
-both(Node *left, Node *right)
-{
-    BoolExpr *all = makeNode(BoolExpr);
-
-    if (left == NULL)
-        return right;
-    all->boolop = AND_EXPR;
-    /* As the parser would have it: one AND of all. */
-    if (IsA(left, BoolExpr) && ((BoolExpr *) left)->boolop == AND_EXPR)
-        all->args = lappend(list_copy(((BoolExpr *) left)->args), right);
-    else
-        all->args = list_make2(left, right);
-    all->location = -1;
-    return (Node *) all;
-}
-
-static Node *
 groups_of(const SelectStmt *stmt, List *dimensions, Node *enough)
 {
     SelectStmt *groups = pv_make_select(
@@ -214,7 +197,7 @@ pv_rule_remainder(struct pv_rule_trial *rule, struct pv_level *level, Node *enou
         Node *found = pv_make_operator("=", make_row(copyObject(gather.dimensions)), pv_make_column(GROUPS, GROUP));
 
         stmt->fromClause = lappend(stmt->fromClause, groups);
-        stmt->whereClause = both(stmt->whereClause, found);
+        stmt->whereClause = pv_make_and(stmt->whereClause, found);
     }
     foreach (cell, stmt->targetList)
         pv_tree_mutate(&((ResTarget *) lfirst(cell))->val, edit_dimension, &gather);

@@ -383,6 +383,14 @@ pv_rule_cast_is_date(const TypeCast *cast)
     return is_date_type(type_name(cast));
 }
 
+bool
+pv_rule_collation_meets(const CollateClause *clause)
+{
+    const char *name = strVal(llast(clause->collname));
+
+    return strcmp(name, "C") == 0 || strcmp(name, "default") == 0;
+}
+
 static enum pv_walk
 visit_literal(void *context, Node *node, const struct pv_walk_at *at)
 {
@@ -390,6 +398,7 @@ visit_literal(void *context, Node *node, const struct pv_walk_at *at)
 
     (void) at;
     if (IsA(node, ParamRef) || IsA(node, FuncCall) || IsA(node, SQLValueFunction) || IsA(node, SubLink) ||
+        (IsA(node, CollateClause) && !pv_rule_collation_meets((CollateClause *) node)) ||
         (IsA(node, TypeCast) && !IsA(((TypeCast *) node)->arg, A_Const) && !IsA(((TypeCast *) node)->arg, A_ArrayExpr)) ||
         (IsA(node, TypeCast) && strcmp(type_name((TypeCast *) node), "timestamptz") == 0)) {
         *is_literal = false;
@@ -554,6 +563,8 @@ is_steady(struct pv_rule_trial *rule, Node *node)
                strcmp(pv_rule_operator((A_Expr *) node), "||") == 0 ||
                (pv_rule_is_shift(rule, (A_Expr *) node) && is_date_value(((A_Expr *) node)->lexpr)) ||
                is_date_and_days((A_Expr *) node);
+    case T_CollateClause:
+        return pv_rule_collation_meets((CollateClause *) node);
     case T_ParamRef:
         /* Beside a float each element would be made one, where there is a row. */
         return pv_rule_declared(rule->trial, (ParamRef *) node) != PV_OID_NUMERIC_ARRAY;
@@ -562,7 +573,6 @@ is_steady(struct pv_rule_trial *rule, Node *node)
     case T_Integer:
     case T_List:
     case T_A_ArrayExpr:
-    case T_CollateClause:
     case T_SQLValueFunction:
     case T_NamedArgExpr:
     case T_BoolExpr:

@@ -483,8 +483,14 @@ check_node(struct value_check *check, Node *node, bool *is_entered)
     case T_A_ArrayExpr:
         return pv_deny_question(check->rule->trial, PV_REASON_RULE, ((A_ArrayExpr *) node)->location,
                                 "ARRAY[...] of data columns could fail on a value; use the columns themselves.");
-    case T_TypeName:
     case T_CollateClause:
+        return pv_rule_collation_meets((CollateClause *) node)
+                   ? PV_OK
+                   : pv_deny_question(check->rule->trial, PV_REASON_RULE, ((CollateClause *) node)->location,
+                                      "COLLATE \"%s\" could meet another collation and fail on a value; beside data it is "
+                                      "\"C\" or \"default\".",
+                                      strVal(llast(((CollateClause *) node)->collname)));
+    case T_TypeName:
     case T_NamedArgExpr:
     case T_List:
         return PV_OK;

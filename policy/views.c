@@ -390,6 +390,9 @@ make_objects(struct pv_arena *arena, const struct pv_room *room, const struct pv
     if (status == PV_OK && pv_views_need_tame(room)) {
         status = pv_views_make_tame(arena, list[1].schema, made);
         made += pv_views_tame_count();
+        if (status == PV_OK)
+            status = pv_views_make_meet(arena, list[1].schema, made);
+        made += pv_views_meet_count();
     }
     *count = (size_t) (made - list);
     return status;
@@ -400,7 +403,8 @@ pv_views_private(struct pv_arena *arena, const struct pv_room *room, const struc
                  struct pv_made **made, size_t *count)
 {
     /* Two schemas of ours, one a published schema at most, four other objects, the functions of open questions. */
-    struct pv_made *list = pv_arena_alloc(arena, (room->dataset_count + 8 + pv_views_tame_count()) * sizeof(*list));
+    struct pv_made *list = pv_arena_alloc(arena, (room->dataset_count + 8 + pv_views_tame_count() + pv_views_meet_count()) *
+                                                     sizeof(*list));
     enum pv_status status;
     size_t found = 0;
 

@@ -64,6 +64,15 @@ void pv_views_relation(const char *room, const struct pv_dataset *dataset, char 
 #define PV_VIEWS_TAME_ABS "pgveil_tame_abs"
 
 /*
+ * Likewise in such rooms, always true, written out as nothing; a type that none takes is refused before any row is read:
+ *   COMPARES(x)   x's type is one whose comparisons fail for no value;
+ *   JOINS(x, y)   neither becomes the other's type by a cast that could fail.
+ */
+bool pv_views_need_tame(const struct pv_room *room); /* has it analysis rules, and so these functions? */
+#define PV_VIEWS_COMPARES "pgveil_compares"
+#define PV_VIEWS_JOINS "pgveil_joins"
+
+/*
  * Appends the search_path of the room's server sessions, quoted, as SET and a startup packet take it:
  * pg_catalog, then the schemas of views (`public` first), then that of questions.
  */

@@ -337,6 +337,12 @@ put_columns(struct pv_arena *arena, struct pv_buf *sql, const struct pv_room *ro
             continue;
         pv_buf_put_text(sql, shown++ == 0 ? "" : ", ");
         status = pv_mask_expression(sql, &mask, column->name, &found->type, context, &fit);
+        if (status == PV_INVALID && fit == NULL) {
+            *words = say(arena, "room %s: data set %s: column \"%s\" has the nondeterministic collation %s, under which LIKE and "
+                         "searches fail on its values alone; in a room with analysis rules mask it, or name as source a view "
+                         "that gives it COLLATE \"C\"", room->name, dataset->key, column->name, found->type.collation);
+            return status;
+        }
         if (status != PV_OK) {
             *words = say(arena, "room %s: data set %s: mask %s does not fit column \"%s\" of type %s; it is for %s",
                          room->name, dataset->key, pv_mask_name(mask.kind), column->name, found->type.declared, fit);

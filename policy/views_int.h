@@ -20,9 +20,11 @@ enum pv_status pv_views_put_printed(struct pv_buf *sql, const char *text,
                                     bool (*put)(void *context, struct pv_buf *sql, size_t number),
                                     void *context) PV_MUST_CHECK;
 /* views_tame.c: the functions PV_VIEWS_TAME and kin; `list` has room for as many, schema is shared. */
-bool pv_views_need_tame(const struct pv_room *room);
 size_t pv_views_tame_count(void);
 enum pv_status pv_views_make_tame(struct pv_arena *arena, const char *schema, struct pv_made *list) PV_MUST_CHECK;
+/* views_meet.c: the functions PV_VIEWS_COMPARES and PV_VIEWS_JOINS, likewise. */
+size_t pv_views_meet_count(void);
+enum pv_status pv_views_make_meet(struct pv_arena *arena, const char *schema, struct pv_made *list) PV_MUST_CHECK;
 /* `head` + `text`, cut to a name's length as views.h says. */
 void pv_views_cut_name(const char *head, const char *text, char name[PV_VIEWS_NAME_SIZE]);
 

@@ -149,7 +149,7 @@ look_around(struct pv_provision *p)
 static enum pv_status
 gather(struct pv_provision *p, struct pv_made **out, size_t *out_count)
 {
-    struct pv_mask_context context = {p->room->name, p->hmac_schema, p->room->timezone};
+    struct pv_mask_context context = {p->room->name, p->hmac_schema, p->room->timezone, pv_views_need_tame(p->room)};
     struct pv_made *own = NULL, *questions = NULL, *catalog = NULL, *all;
     size_t own_count = 0, question_count = 0, catalog_count = 0, count = 0;
     enum pv_status status = pv_views_private(p->arena, p->room, &context, &own, &own_count);

@@ -10,10 +10,10 @@ static const char columns_sql[] =
     "WITH RECURSIVE rel AS (SELECT c.oid, c.relkind FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
     " WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')), "
     "chain AS (SELECT a.attnum, a.attname, a.atttypid AS declared, a.atttypmod AS declared_mod, a.atttypid AS typ, "
-    "  a.atttypmod AS typmod, a.attrelid FROM pg_attribute a JOIN rel ON rel.oid = a.attrelid "
+    "  a.atttypmod AS typmod, a.attrelid, a.attcollation FROM pg_attribute a JOIN rel ON rel.oid = a.attrelid "
     "  WHERE a.attnum > 0 AND NOT a.attisdropped "
     " UNION ALL SELECT c.attnum, c.attname, c.declared, c.declared_mod, t.typbasetype, "
-    "  CASE WHEN t.typtypmod <> -1 THEN t.typtypmod ELSE c.typmod END, c.attrelid "
+    "  CASE WHEN t.typtypmod <> -1 THEN t.typtypmod ELSE c.typmod END, c.attrelid, c.attcollation "
     "  FROM chain c JOIN pg_type t ON t.oid = c.typ WHERE t.typtype = 'd') "
     "SELECT c.attname, format_type(c.declared, c.declared_mod), format_type(c.typ, c.typmod), format_type(c.typ, NULL), "
     " t.typtype = 'e', "
@@ -21,8 +21,11 @@ static const char columns_sql[] =
     "  AND d.refclassid = 'pg_extension'::regclass WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid "
     "  AND d.deptype = 'e' AND e.extname = 'citext'), "
     " has_column_privilege(c.attrelid, c.attnum, 'SELECT WITH GRANT OPTION'), "
-    " coalesce(has_column_privilege(r.oid, c.attrelid, c.attnum, 'SELECT'), false) "
+    " coalesce(has_column_privilege(r.oid, c.attrelid, c.attnum, 'SELECT'), false), "
+    " CASE WHEN l.oid NOT IN ('pg_catalog.\"default\"'::regcollation, 'pg_catalog.\"C\"'::regcollation) THEN l.oid::regcollation::text "
+    "  END, coalesce(NOT l.collisdeterministic, false) "
     "FROM chain c JOIN pg_type t ON t.oid = c.typ LEFT JOIN pg_roles r ON r.rolname = $3 "
+    "LEFT JOIN pg_collation l ON l.oid = c.attcollation "
     "WHERE t.typtype <> 'd' ORDER BY c.attnum";
 
 static bool
@@ -209,8 +212,11 @@ copy_columns(struct pv_provision *p, const PGresult *rows, struct pv_source *sou
         columns[i].type.base = pv_provision_text(p, rows, row, 3);
         columns[i].type.is_enum = is_true(rows, row, 4);
         columns[i].type.is_citext = is_true(rows, row, 5);
+        columns[i].type.collation = pv_provision_text(p, rows, row, 8);
+        columns[i].type.is_nondeterministic = is_true(rows, row, 9);
         if (columns[i].name == NULL || columns[i].type.declared == NULL || columns[i].type.full == NULL ||
-            columns[i].type.base == NULL)
+            columns[i].type.base == NULL ||
+            (columns[i].type.collation == NULL && !PQgetisnull(rows, row, 8)))
             return pv_provision_fail(p, PV_NOMEM, "out of memory");
     }
     source->columns = columns;

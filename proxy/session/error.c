@@ -250,6 +250,22 @@ is_of_the_text(struct pv_slice sqlstate)
     return false;
 }
 
+static const struct refused_type {
+    const char *function, *before, *after, *hint; /* the types between before and after */
+} refused_types[] = {
+    {PV_VIEWS_TAME "(", "a value of type", "cannot be used so in a question over data",
+     "Functions, casts, sums and || take texts, numbers, dates and times; group by the column itself."},
+    {PV_VIEWS_TAME_ABS "(", "a value of type", "cannot be used so in a question over data",
+     "Functions, casts, sums and || take texts, numbers, dates and times; group by the column itself."},
+    {PV_VIEWS_TAME, "a value of type", "cannot be used so in a question over data",
+     "Here stands a date or a timestamp."},
+    {PV_VIEWS_COMPARES, "values of type", "cannot be compared in a question over data",
+     "Comparing them fails for some values, which would tell of their rows; texts, numbers, dates and times can be compared."},
+    {PV_VIEWS_JOINS, "columns of types", "cannot be joined in a question over data",
+     "One would be cast to the other's type, which fails for some values and would tell of their rows; the owner of one "
+     "may show it with the other's type."},
+};
+
 /*
  * A type that no value of open questions' functions may have: PostgreSQL says that one of ours takes none of it, as
  * `function S.pgveil_tame(TYPE) does not exist`. False: another error.
@@ -258,29 +274,30 @@ static bool
 tell_refused_type(struct pv_session *s, enum pv_server_tag tag, const struct pv_msg_notice *notice)
 {
     struct pv_slice message = notice->fields[PV_NOTICE_MESSAGE];
+    const struct refused_type *refused = NULL;
+    const char *at = NULL, *type;
     struct pv_msg_notice out;
-    const char *at, *type;
-    char text[1024], words[256];
+    char text[1024], words[512];
 
     if (!pv_slice_is(notice->fields[PV_NOTICE_SQLSTATE], "42883") || message.data == NULL || message.len >= sizeof(text))
         return false;
     memcpy(text, message.data, message.len);
     text[message.len] = '\0';
-    at = strstr(text, PV_VIEWS_TAME);
+    for (size_t i = 0; i < PV_COUNT_OF(refused_types) && at == NULL; i++) {
+        refused = &refused_types[i];
+        at = strstr(text, refused->function);
+    }
     type = at == NULL ? NULL : strchr(at, '(');
     if (type == NULL || strrchr(type, ')') == NULL)
         return false;
-    (void) snprintf(words, sizeof(words), "a value of type %.*s cannot be used so in a question over data",
-                    (int) (strrchr(type, ')') - type - 1), type + 1);
+    (void) snprintf(words, sizeof(words), "%s %.*s %s", refused->before,
+                    (int) (strrchr(type, ')') - type - 1), type + 1, refused->after);
     memset(&out, 0, sizeof(out));
     out.fields[PV_NOTICE_SEVERITY] = notice->fields[PV_NOTICE_SEVERITY];
     out.fields[PV_NOTICE_SEVERITY_PLAIN] = notice->fields[PV_NOTICE_SEVERITY_PLAIN];
     out.fields[PV_NOTICE_SQLSTATE] = notice->fields[PV_NOTICE_SQLSTATE];
     pv_msg_notice_set(&out, PV_NOTICE_MESSAGE, words);
-    pv_msg_notice_set(&out, PV_NOTICE_HINT,
-                      strstr(at, PV_VIEWS_TAME "(") == at || strstr(at, PV_VIEWS_TAME_ABS) == at
-                          ? "Functions, casts, sums and || take texts, numbers, dates and times; group by the column itself."
-                          : "Here stands a date or a timestamp.");
+    pv_msg_notice_set(&out, PV_NOTICE_HINT, refused->hint);
     write_notice(s, tag, &out);
     return true;
 }

@@ -69,7 +69,7 @@ search_path_begins_with_the_system(void **state)
 
 /* ---- masks ---- */
 
-static const struct pv_mask_context context = {"r", NULL, "Europe/Berlin"};
+static const struct pv_mask_context context = {"r", NULL, "Europe/Berlin", false};
 
 static void
 masks_fit_types_or_say_what_fits(void **state)
@@ -122,10 +122,50 @@ masks_fit_types_or_say_what_fits(void **state)
     }
 }
 
+/* mask.c, 4 */
+static void
+collations_of_a_room_are_alike(void **state)
+{
+    static const struct {
+        bool is_alike, is_nondeterministic;
+        enum pv_mask_kind kind;
+        enum pv_status status;
+        const char *sql; /* NULL: words are missing too, it is the collation */
+    } rows[] = {
+        {false, false, PV_MASK_PLAIN, PV_OK, "c"},
+        {false, true, PV_MASK_PLAIN, PV_OK, "c"},
+        {true, false, PV_MASK_PLAIN, PV_OK, "(c COLLATE \"default\")"},
+        {true, true, PV_MASK_PLAIN, PV_INVALID, NULL},
+        {false, false, PV_MASK_EMAIL_DOMAIN, PV_OK, "(CASE WHEN strpos(c::text,"},
+        {false, true, PV_MASK_EMAIL_DOMAIN, PV_OK, "(CASE WHEN strpos((c COLLATE \"default\")::text,"},
+        {true, true, PV_MASK_EMAIL_DOMAIN, PV_OK, "(CASE WHEN strpos((c COLLATE \"default\")::text,"},
+        {true, false, PV_MASK_PREFIX, PV_OK, "(CASE WHEN length((c COLLATE \"default\")::text)"},
+        {true, false, PV_MASK_SUFFIX, PV_OK, "(CASE WHEN length((c COLLATE \"default\")::text)"},
+        {true, false, PV_MASK_HASH, PV_OK, "encode(sha256("},
+    };
+
+    (void) state;
+    for (size_t i = 0; i < PV_COUNT_OF(rows); i++) {
+        struct pv_column_type type = {.declared = "text", .full = "text", .base = "text", .collation = "crm.de",
+                                      .is_nondeterministic = rows[i].is_nondeterministic};
+        struct pv_mask_context room = {"r", NULL, "UTC", rows[i].is_alike};
+        struct pv_mask mask = {.kind = rows[i].kind, .digits = 2};
+        struct pv_buf buf = {0};
+        const char *words = "";
+
+        assert_int_equal(pv_mask_expression(&buf, &mask, "c", &type, &room, &words), rows[i].status);
+        if (rows[i].sql == NULL)
+            assert_null(words);
+        else
+            assert_memory_equal(pv_buf_text(&buf), rows[i].sql, strlen(rows[i].sql));
+        pv_buf_clear(&buf);
+    }
+}
+
 static void
 the_key_is_read_from_the_private_table(void **state)
 {
-    static const struct pv_mask_context with_pgcrypto = {"r", "ext", "UTC"};
+    static const struct pv_mask_context with_pgcrypto = {"r", "ext", "UTC", false};
     struct pv_buf buf = {0};
 
     (void) state;
@@ -202,9 +242,9 @@ a_view_masks_filters_and_quotes(void **state)
         {.name = "Region", .category = 1},
     };
     static const struct pv_source_column found[] = {
-        {"id", {"integer", "integer", "integer", false, false}},
-        {"secret", {"text", "text", "text", false, false}},
-        {"Region", {"text", "text", "text", false, false}},
+        {"id", {"integer", "integer", "integer", false, false, NULL, false}},
+        {"secret", {"text", "text", "text", false, false, NULL, false}},
+        {"Region", {"text", "text", "text", false, false, NULL, false}},
     };
     static const struct pv_attribute_type types[] = {{"text", true, false}};
     static const struct pv_attribute_type unknown[] = {{"point", false, false}};
@@ -331,6 +371,7 @@ main(void)
         cmocka_unit_test(names_are_short_and_apart),
         cmocka_unit_test(search_path_begins_with_the_system),
         cmocka_unit_test(masks_fit_types_or_say_what_fits),
+        cmocka_unit_test(collations_of_a_room_are_alike),
         cmocka_unit_test(the_key_is_read_from_the_private_table),
         cmocka_unit_test(secrets_are_padded_for_hmac_and_hidden_when_shown),
         cmocka_unit_test(identity_is_signed_for_one_process),
