@@ -1,7 +1,6 @@
 /*
  * The config: INTERFACE 2. Beyond the keys shown there: `console` (HOST:PORT, off by default),
- * `limits.drain_timeout` (30s), `limits.client_idle_timeout` (0s: none), and of an upstream `connect_timeout` (10s),
- * `sslcert`, `sslkey`.
+ * `limits.drain_timeout` (30s), `limits.client_idle_timeout` (0s: none). Upstreams are load_upstream.c's.
  */
 #include "policy/load_int.h"
 
@@ -11,7 +10,6 @@
 #include <sys/un.h>
 
 #define PORT_DEFAULT 6432u
-#define UPSTREAM_PORT_DEFAULT 5432u
 #define SECOND_MS UINT64_C(1000)
 #define MINUTE_MS (60 * SECOND_MS)
 #define DAY_MS (24 * 60 * MINUTE_MS)
@@ -22,7 +20,6 @@
 #define HOST_BYTES_MAX 255u
 #define ALNUM "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
-static const char *const sslmode_words[] = {"disable", "require", "verify-ca", "verify-full", NULL};
 static const char *const pool_words[] = {"session", "transaction", NULL};
 static const char *const literals_words[] = {"shown", "masked", NULL};
 static const char *const durability_words[] = {"strict", "relaxed", NULL};
@@ -311,81 +308,6 @@ set_audit(struct pv_doc *doc, const struct pv_located *value, void *field, const
                       " the log is sealed");
 }
 
-/* ---- upstreams ---------------------------------------------------------- */
-
-static void
-set_host(struct pv_doc *doc, const struct pv_located *value, void *field, const struct pv_key *key)
-{
-    const char *host = pv_located_string(value);
-
-    if (*host != '/' && (strlen(host) > HOST_BYTES_MAX || strspn(host, ALNUM ".-_:%") != strlen(host)))
-        pv_load_fault(doc, value, "\"host\" must be a name, an address or the absolute path of a folder, not \"%s\"",
-                      host);
-    else
-        pv_set_string(doc, value, field, key);
-}
-
-static void
-check_upstream(struct pv_doc *doc, const struct pv_located *value, const struct pv_upstream *upstream)
-{
-    const struct pv_located *sslmode = pv_located_find(value, "sslmode");
-    const struct pv_located *sslcert = pv_located_find(value, "sslcert");
-    const struct pv_located *sslkey = pv_located_find(value, "sslkey");
-
-    if ((sslcert == NULL) != (sslkey == NULL))
-        pv_load_fault_key(doc, sslcert != NULL ? sslcert : sslkey, "\"sslcert\" and \"sslkey\" go together");
-    if (upstream->host == NULL || *upstream->host == '/' || upstream->sslmode < PV_SSL_VERIFY_CA)
-        return;
-    if (pv_located_find(value, "sslrootcert") == NULL)
-        pv_load_fault(doc, sslmode != NULL ? sslmode : value,
-                      "sslmode \"%s\"%s needs \"sslrootcert\", the certificate to verify the server by",
-                      sslmode_words[upstream->sslmode], sslmode != NULL ? "" : ", the default,");
-}
-
-static void
-read_upstream(struct pv_doc *doc, const struct pv_located *value, struct pv_upstream *upstream)
-{
-    static const struct pv_key keys[] = {
-        KEY(pv_upstream, host, "host", PV_J_STRING, true, set_host, 0, 0, NULL),
-        KEY(pv_upstream, port, "port", PV_J_INTEGER, false, pv_set_u16, 1, UINT16_MAX, NULL),
-        KEY(pv_upstream, dbname, "dbname", PV_J_STRING, true, pv_set_name, 0, 0, NULL),
-        KEY(pv_upstream, user, "user", PV_J_STRING, true, pv_set_name, 0, 0, NULL),
-        KEY(pv_upstream, password_file, "password_file", PV_J_STRING, false, pv_set_secret_file, 0, 0, NULL),
-        KEY(pv_upstream, sslmode, "sslmode", PV_J_STRING, false, pv_set_word, 0, 0, sslmode_words),
-        KEY(pv_upstream, sslrootcert, "sslrootcert", PV_J_STRING, false, pv_set_file, 0, 0, NULL),
-        KEY(pv_upstream, sslcert, "sslcert", PV_J_STRING, false, pv_set_file, 0, 0, NULL),
-        KEY(pv_upstream, sslkey, "sslkey", PV_J_STRING, false, pv_set_secret_file, 0, 0, NULL),
-        KEY(pv_upstream, connect_timeout_ms, "connect_timeout", PV_J_STRING, false, pv_set_time, 1, 60 * MINUTE_MS,
-            NULL),
-    };
-
-    upstream->name = pv_load_strdup(doc, value->key);
-    upstream->port = (uint16_t) UPSTREAM_PORT_DEFAULT;
-    upstream->sslmode = PV_SSL_VERIFY_FULL;
-    upstream->connect_timeout_ms = 10 * SECOND_MS;
-    if (!pv_name_fits(value->key, ALNUM "_", ALNUM "_-", PV_NAME_BYTES_MAX))
-        pv_load_fault_key(doc, value, "an upstream's name is made of letters, digits, _ and -, not \"%s\"", value->key);
-    if (pv_load_object(doc, value, keys, PV_COUNT_OF(keys), upstream))
-        check_upstream(doc, value, upstream);
-}
-
-static void
-set_upstreams(struct pv_doc *doc, const struct pv_located *value, void *field, const struct pv_key *key)
-{
-    struct pv_config *config = field;
-    struct pv_upstream *upstreams = pv_load_alloc(doc, value->child_count, sizeof(*upstreams));
-
-    (void) key;
-    if (value->child_count == 0)
-        pv_load_fault(doc, value, "\"upstreams\" must name at least one database");
-    if (upstreams == NULL)
-        return;
-    for (size_t i = 0; i < value->child_count; i++)
-        read_upstream(doc, &value->children[i], &upstreams[i]);
-    config->upstreams = upstreams;
-    config->upstream_count = value->child_count;
-}
-
 /* ---- the whole ---------------------------------------------------------- */
 
 static void
@@ -420,7 +342,7 @@ pv_load_config(struct pv_doc *doc, struct pv_config *config)
     static const struct pv_key keys[] = {
         GROUP("listen", PV_J_ARRAY, true, set_listens),
         GROUP("tls", PV_J_OBJECT, false, set_tls),
-        GROUP("upstreams", PV_J_OBJECT, true, set_upstreams),
+        GROUP("upstreams", PV_J_OBJECT, true, pv_set_upstreams),
         KEY(pv_config, users_path, "users", PV_J_STRING, true, pv_set_path, 0, 0, NULL),
         KEY(pv_config, rooms_path, "rooms", PV_J_STRING, true, pv_set_path, 0, 0, NULL),
         KEY(pv_config, state_path, "state", PV_J_STRING, true, pv_set_path, 0, 0, NULL),

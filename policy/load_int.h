@@ -152,6 +152,7 @@ pv_key_set pv_set_names;       /* struct pv_names: strings, none twice */
 
 void pv_load_config(struct pv_doc *doc, struct pv_config *config);                     /* load_config.c */
 pv_key_set pv_set_listen;                                                              /* const struct pv_listen * */
+pv_key_set pv_set_upstreams;                                                           /* struct pv_config: load_upstream.c */
 pv_key_set pv_set_tokens;                                                              /* const struct pv_tokens *: load_token.c */
 void pv_load_users(struct pv_doc *doc, struct pv_policy *policy);                      /* load_users.c */
 void pv_load_room(struct pv_doc *doc, const struct pv_policy *policy, struct pv_room *room); /* load_room.c */

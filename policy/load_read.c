@@ -138,6 +138,8 @@ kind_words(unsigned kinds)
         {PV_J_NULL, "null"},
         {PV_J_STRING | PV_J_OBJECT, "a string or an object"},
         {PV_J_STRING | PV_J_ARRAY, "a string or an array"},
+        {PV_J_STRING | PV_J_INTEGER, "a string or an integer"},
+        {PV_J_STRING | PV_J_INTEGER | PV_J_ARRAY, "a string, an integer or an array"},
         {PV_J_STRING | PV_J_NUMBER | PV_J_BOOL, "a string, a number, true or false"},
         {PV_J_STRING | PV_J_NUMBER | PV_J_BOOL | PV_J_NULL, "a string, a number, true, false or null"},
         {PV_J_STRING | PV_J_NUMBER | PV_J_BOOL | PV_J_ARRAY, "a string, a number, true, false or an array"},

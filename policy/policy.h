@@ -17,6 +17,16 @@
 /* ---- config ------------------------------------------------------------ */
 
 enum pv_sslmode { PV_SSL_DISABLE, PV_SSL_REQUIRE, PV_SSL_VERIFY_CA, PV_SSL_VERIFY_FULL };
+/* What a server has to be, as libpq's target_session_attrs. */
+enum pv_session_attrs {
+    PV_ATTRS_ANY,
+    PV_ATTRS_READ_WRITE,
+    PV_ATTRS_READ_ONLY,
+    PV_ATTRS_PRIMARY,
+    PV_ATTRS_STANDBY,
+    PV_ATTRS_PREFER_STANDBY
+};
+enum pv_balance { PV_BALANCE_DISABLE, PV_BALANCE_RANDOM };  /* the order in which hosts are tried: as written, by chance */
 enum pv_pool_mode { PV_POOL_SESSION, PV_POOL_TRANSACTION };
 enum pv_durability { PV_DURABILITY_STRICT, PV_DURABILITY_RELAXED };
 
@@ -26,10 +36,17 @@ struct pv_listen {
     uint16_t port;
 };
 
+struct pv_upstream_host {
+    const char *name; /* a name, an address, or a directory that begins with '/' */
+    uint16_t port;
+};
+
 struct pv_upstream {
     const char *name;
-    const char *host; /* a name, an address, or a directory that begins with '/' */
-    uint16_t port;
+    const struct pv_upstream_host *hosts; /* at least one, in the order in which they are tried */
+    size_t host_count;
+    enum pv_session_attrs session_attrs;
+    enum pv_balance balance;
     const char *dbname;
     const char *user;          /* the provisioning user, never the one that carries queries */
     const char *password_file; /* absolute path or NULL */
@@ -111,6 +128,9 @@ struct pv_config {
     const struct pv_listen *console; /* NULL: off */
     const struct pv_tokens *tokens;  /* NULL: nobody logs in by token */
 };
+
+/* As the config writes it; also what libpq calls it. */
+const char *pv_session_attrs_word(enum pv_session_attrs attrs);
 
 /* A Unix socket, or an address that other machines cannot reach. */
 bool pv_listen_is_loopback(const struct pv_listen *listen);

@@ -295,7 +295,7 @@ provision_room(const struct pv_policy *policy, const struct pv_room *room, struc
     pv_views_owner_role(room->name, p.owner);
     pv_views_login_role(room->name, p.login);
     p.words = "out of memory";
-    p.conn = pv_provision_connect(p.arena, room->upstream, &p.words);
+    p.conn = pv_provision_connect(p.arena, room->upstream, true, &p.words);
     if (p.conn == NULL)
         goto done;
     status = begin(&p);

@@ -44,8 +44,12 @@ struct pv_provision {
 
 /* ---- provision_db.c ---- */
 
-/* Connects as the upstream's provisioning user. NULL with words (in the arena) when it cannot. */
-PGconn *pv_provision_connect(struct pv_arena *arena, const struct pv_upstream *upstream, const char **words);
+/*
+ * Connects as the upstream's provisioning user, to the first of its hosts that answers; is_writing: that takes writes,
+ * whatever the upstream's target_session_attrs say. NULL with words (in the arena) when it cannot.
+ */
+PGconn *pv_provision_connect(struct pv_arena *arena, const struct pv_upstream *upstream, bool is_writing,
+                             const char **words);
 /*
  * Says where the database lets everybody do what a clean room should not: PUBLIC may create temporary
  * tables, create in a schema, or read a source of the room; a provisioning user that is superuser. PV_IO: it could not be asked.

@@ -51,23 +51,43 @@ read_line(const char *path, char *line, size_t size)
     return is_read;
 }
 
+/* Of every host, in libpq's way to write them: names with commas between them, and their ports. */
+static const char *
+join_hosts(struct pv_arena *arena, const struct pv_upstream *upstream, bool is_ports)
+{
+    const char *all = "";
+
+    for (size_t i = 0; i < upstream->host_count && all != NULL; i++) {
+        const struct pv_upstream_host *host = &upstream->hosts[i];
+
+        all = is_ports ? pv_arena_printf(arena, "%s%s%u", all, i > 0 ? "," : "", (unsigned) host->port)
+                       : pv_arena_printf(arena, "%s%s%s", all, i > 0 ? "," : "", host->name);
+    }
+    return all;
+}
+
 PGconn *
-pv_provision_connect(struct pv_arena *arena, const struct pv_upstream *upstream, const char **words)
+pv_provision_connect(struct pv_arena *arena, const struct pv_upstream *upstream, bool is_writing, const char **words)
 {
     static const char *const modes[] = {[PV_SSL_DISABLE] = "disable",
                                         [PV_SSL_REQUIRE] = "require",
                                         [PV_SSL_VERIFY_CA] = "verify-ca",
                                         [PV_SSL_VERIFY_FULL] = "verify-full"};
     char password[1026] = "";
-    const char *port = pv_arena_printf(arena, "%u", (unsigned) upstream->port);
+    const char *hosts = join_hosts(arena, upstream, false), *ports = join_hosts(arena, upstream, true);
     const char *timeout = pv_arena_printf(arena, "%u", (unsigned) ((upstream->connect_timeout_ms + 999) / 1000));
     const char *const keywords[] = {"host", "port", "dbname", "user", "password", "sslmode", "sslrootcert", "sslcert",
                                     "sslkey", "connect_timeout", "gssencmode", "client_encoding",
-                                    "application_name", NULL};
-    const char *values[] = {upstream->host, port, upstream->dbname, upstream->user, NULL, modes[upstream->sslmode],
+                                    "application_name", "target_session_attrs", NULL};
+    const char *values[] = {hosts, ports, upstream->dbname, upstream->user, NULL, modes[upstream->sslmode],
                             upstream->sslrootcert, upstream->sslcert, upstream->sslkey, timeout, "disable", "UTF8",
-                            "pgveil provision", NULL};
+                            "pgveil provision", is_writing ? "read-write" : "any", NULL};
     PGconn *conn;
+
+    if (hosts == NULL || ports == NULL) {
+        *words = "out of memory";
+        return NULL;
+    }
 
     if (upstream->password_file != NULL) {
         if (!read_line(upstream->password_file, password, sizeof(password))) {

@@ -34,7 +34,7 @@ look_at_databases(void *context)
         const struct pv_room *room = &policy->rooms[i];
         struct pv_arena *arena = pv_arena_new(0);
         const char *words = "out of memory";
-        PGconn *conn = arena == NULL ? NULL : pv_provision_connect(arena, room->upstream, &words);
+        PGconn *conn = arena == NULL ? NULL : pv_provision_connect(arena, room->upstream, false, &words);
 
         if (conn == NULL)
             pv_log(PV_LOG_WARNING, "room \"%s\": its database could not be looked at: %s", room->name, words);

@@ -46,6 +46,9 @@
 #define PV_LINK_LOW_BYTES (64u * 1024u)
 /* A client that pipelines without reading may make us hold this much, then 53400 ends it. */
 #define PV_LINK_HELD_BYTES_MAX (64u * 1024u * 1024u)
+/* Hosts of an upstream, and addresses of all of them: a login may have to try each in turn. */
+#define PV_UPSTREAM_HOSTS_MAX 16u
+#define PV_UPSTREAM_ADDRESSES_MAX 32u
 /* Records waiting for the audit writer before statements are refused with 58030. */
 #define PV_AUDIT_QUEUE_MAX 65536u
 /* The same in bytes: records hold query texts. */

@@ -19,18 +19,14 @@ struct pv_dial {
     struct pv_loop *loop;
     const struct pv_dial_events *events;
     void *context;
-    struct pv_address addresses[PV_LOOKUP_ADDRESSES_MAX];
-    size_t address_count, at;
+    struct pv_address address;
     struct pv_tls_context *tls;
     char *host;
     int fd;
     struct event *connecting;
     struct pv_link *link;
-    struct pv_task *timeout, *next; /* `next`: start with the address at hand, from the loop */
-    char words[160];
+    struct pv_task *timeout, *next; /* `next`: begin, from the loop */
 };
-
-static void try_address(void *context);
 
 void
 pv_dial_free(struct pv_dial *dial)
@@ -52,7 +48,7 @@ pv_dial_free(struct pv_dial *dial)
 static void
 fail(struct pv_dial *dial, const char *words)
 {
-    char kept[sizeof(dial->words)];
+    char kept[160];
     const struct pv_dial_events *events = dial->events;
     void *context = dial->context;
 
@@ -64,14 +60,13 @@ fail(struct pv_dial *dial, const char *words)
 static void
 succeed(struct pv_dial *dial)
 {
-    struct pv_address address = dial->addresses[dial->at];
     const struct pv_dial_events *events = dial->events;
     void *context = dial->context;
     struct pv_link *link = dial->link;
 
     dial->link = NULL;
     pv_dial_free(dial);
-    events->up(context, link, &address);
+    events->up(context, link);
 }
 
 static void
@@ -118,7 +113,7 @@ static const struct pv_link_events link_events = {.bytes = on_bytes, .eof = on_e
 static void
 connected(struct pv_dial *dial)
 {
-    bool is_tcp = dial->addresses[dial->at].storage.ss_family != AF_UNIX;
+    bool is_tcp = dial->address.storage.ss_family != AF_UNIX;
     struct pv_buf request = {0};
 
     pv_socket_prepare(dial->fd, is_tcp);
@@ -143,20 +138,6 @@ connected(struct pv_dial *dial)
 /* ---- Connecting ---- */
 
 static void
-address_failed(struct pv_dial *dial, int error)
-{
-    (void) snprintf(dial->words, sizeof(dial->words), "%s", strerror(error));
-    if (dial->fd >= 0)
-        (void) close(dial->fd);
-    dial->fd = -1;
-    dial->at++;
-    if (dial->at == dial->address_count)
-        fail(dial, dial->words);
-    else
-        try_address(dial);
-}
-
-static void
 on_connect(evutil_socket_t fd, short what, void *context)
 {
     struct pv_dial *dial = context;
@@ -169,22 +150,22 @@ on_connect(evutil_socket_t fd, short what, void *context)
     if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
         error = errno;
     if (error != 0)
-        address_failed(dial, error);
+        fail(dial, strerror(error));
     else
         connected(dial);
 }
 
 static void
-try_address(void *context)
+begin(void *context)
 {
     struct pv_dial *dial = context;
-    const struct pv_address *address = &dial->addresses[dial->at];
+    const struct pv_address *address = &dial->address;
 
     pv_task_free(dial->next);
     dial->next = NULL;
     dial->fd = socket(address->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (dial->fd < 0) {
-        address_failed(dial, errno);
+        fail(dial, strerror(errno));
         return;
     }
     if (connect(dial->fd, (const struct sockaddr *) &address->storage, address->len) == 0) {
@@ -193,7 +174,7 @@ try_address(void *context)
     }
     /* A Unix socket whose queue is full says EAGAIN and would never become writable: that is a refusal. */
     if (errno != EINPROGRESS) {
-        address_failed(dial, errno);
+        fail(dial, strerror(errno));
         return;
     }
     dial->connecting = event_new(pv_loop_base(dial->loop), dial->fd, EV_WRITE, on_connect, dial);
@@ -208,7 +189,6 @@ pv_dial_start(struct pv_link_thread *thread, struct pv_loop *loop, const struct 
     struct pv_dial *started = pv_calloc(1, sizeof(*started));
     uint64_t timeout_ms = options->timeout_ms != 0 ? options->timeout_ms : TIMEOUT_DEFAULT_MS;
 
-    pv_assert(options->address_count > 0 && options->address_count <= PV_LOOKUP_ADDRESSES_MAX);
     if (started == NULL)
         return PV_NOMEM;
     started->fd = -1;
@@ -216,12 +196,11 @@ pv_dial_start(struct pv_link_thread *thread, struct pv_loop *loop, const struct 
     started->loop = loop;
     started->events = events;
     started->context = context;
-    started->address_count = options->address_count;
-    memcpy(started->addresses, options->addresses, options->address_count * sizeof(*options->addresses));
+    started->address = *options->address;
     started->tls = options->tls != NULL ? pv_tls_context_ref(options->tls) : NULL;
     started->host = pv_strdup(options->host);
     started->timeout = pv_loop_once(loop, timeout_ms, on_timeout, started);
-    started->next = pv_loop_once(loop, 0, try_address, started);
+    started->next = pv_loop_once(loop, 0, begin, started);
     if (started->host == NULL || started->timeout == NULL || started->next == NULL) {
         pv_dial_free(started);
         return PV_NOMEM;

@@ -1,28 +1,27 @@
 /*
- * A connection to a PostgreSQL server up to where its protocol begins: connect to one
- * address after another, then SSLRequest and TLS by sslmode. Ends in exactly one of
+ * A connection to a PostgreSQL server at one address, up to where its protocol begins:
+ * connect, then SSLRequest and TLS by sslmode. Ends in exactly one of
  * the two callbacks, after which the dial is gone.
  */
 #ifndef PV_DIAL_H
 #define PV_DIAL_H
 
 #include "proxy/net/link.h"
-#include "proxy/net/lookup.h"
+#include "proxy/net/hosts.h"
 
 struct pv_dial;
 struct pv_tls_context;
 
 struct pv_dial_options {
-    const struct pv_address *addresses; /* copied */
-    size_t address_count;               /* 1 to PV_LOOKUP_ADDRESSES_MAX */
-    struct pv_tls_context *tls;         /* shared; NULL: plain. Not asked for over a Unix socket, as in libpq */
-    const char *host;                   /* as configured, for the certificate; copied */
-    uint64_t timeout_ms;                /* for all of it; 0: a default */
+    const struct pv_address *address; /* copied */
+    struct pv_tls_context *tls;       /* shared; NULL: plain. Not asked for over a Unix socket, as in libpq */
+    const char *host;                 /* as configured, for the certificate; copied */
+    uint64_t timeout_ms;              /* for all of it; 0: a default */
 };
 
 struct pv_dial_events {
-    /* Takes the link, whose events must get an owner at once. `address` is the one that answered. */
-    void (*up)(void *context, struct pv_link *link, const struct pv_address *address);
+    /* Takes the link, whose events must get an owner at once. */
+    void (*up)(void *context, struct pv_link *link);
     void (*failed)(void *context, const char *words);
 };
 

@@ -20,13 +20,28 @@
 #include <unistd.h>
 #include <fcntl.h>
 
+/* Addresses of one host that are looked at. */
+#define HOST_ADDRESSES_MAX 8u
+
+struct found {
+    struct pv_address addresses[HOST_ADDRESSES_MAX];
+    size_t count;
+    char words[128]; /* of none */
+};
+
 struct host_entry {
     struct host_entry *next;
     char *host;
     uint16_t port;
     int64_t until_us;
-    struct pv_address addresses[PV_LOOKUP_ADDRESSES_MAX];
-    size_t address_count;
+    struct found found;
+};
+
+struct asked_host {
+    char *name;
+    uint16_t port;
+    bool is_known;
+    struct found found;
 };
 
 struct login_entry {
@@ -41,9 +56,10 @@ struct pv_lookup_request {
     struct pv_message message;
     struct pv_lookup_request *next;
     struct pv_loop *loop;
-    char *host, *room;
+    char *room;
     char *password_file; /* is_owner; NULL: the room's login */
-    uint16_t port;
+    struct asked_host *hosts;
+    size_t host_count;
     bool is_owner, is_fresh;
     void (*done)(void *context, struct pv_lookup_answer *answer);
     void *context;
@@ -66,7 +82,9 @@ request_free(struct pv_lookup_request *request)
 {
     if (request == NULL)
         return;
-    pv_free(request->host);
+    for (size_t i = 0; request->hosts != NULL && i < request->host_count; i++)
+        pv_free(request->hosts[i].name);
+    pv_free(request->hosts);
     pv_free(request->room);
     pv_free(request->password_file);
     pv_wipe(&request->answer, sizeof(request->answer));
@@ -85,83 +103,124 @@ deliver(struct pv_message *message)
 
 /* ---- Addresses ---- */
 
-static bool
-socket_path_address(struct pv_lookup_request *request)
+static void
+socket_path_address(struct asked_host *host)
 {
     struct sockaddr_un path = {.sun_family = AF_UNIX};
-    struct pv_address *address = &request->answer.addresses[0];
-    int len = snprintf(path.sun_path, sizeof(path.sun_path), "%s/.s.PGSQL.%u", request->host, request->port);
+    struct found *found = &host->found;
+    int len = snprintf(path.sun_path, sizeof(path.sun_path), "%s/.s.PGSQL.%u", host->name, host->port);
 
     if (len < 0 || (size_t) len >= sizeof(path.sun_path)) {
-        (void) snprintf(request->answer.words, sizeof(request->answer.words), "the socket's path is too long");
-        return false;
+        (void) snprintf(found->words, sizeof(found->words), "the socket's path is too long");
+        return;
     }
-    memcpy(&address->storage, &path, sizeof(path));
-    address->len = (socklen_t) sizeof(path);
-    request->answer.address_count = 1;
-    return true;
+    memcpy(&found->addresses[0].storage, &path, sizeof(path));
+    found->addresses[0].len = (socklen_t) sizeof(path);
+    found->count = 1;
 }
 
-/* flags: AI_NUMERICHOST never waits for anybody. */
+/* flags: AI_NUMERICHOST never waits for anybody. False: `found` has the words. */
 static bool
-resolve(struct pv_lookup_request *request, int flags)
+resolve(const struct asked_host *host, int flags, struct found *found)
 {
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | flags};
-    struct pv_lookup_answer *answer = &request->answer;
-    struct addrinfo *found = NULL;
+    struct addrinfo *list = NULL;
     char port[8];
     int error;
 
-    (void) snprintf(port, sizeof(port), "%u", request->port);
-    error = getaddrinfo(request->host, port, &hints, &found);
+    found->count = 0;
+    (void) snprintf(port, sizeof(port), "%u", host->port);
+    error = getaddrinfo(host->name, port, &hints, &list);
     if (error != 0) {
-        (void) snprintf(answer->words, sizeof(answer->words), "name \"%s\": %s", request->host, gai_strerror(error));
+        (void) snprintf(found->words, sizeof(found->words), "name \"%.60s\": %s", host->name, gai_strerror(error));
         return false;
     }
-    answer->address_count = 0;
-    for (struct addrinfo *at = found; at != NULL && answer->address_count < PV_LOOKUP_ADDRESSES_MAX; at = at->ai_next)
+    for (struct addrinfo *at = list; at != NULL && found->count < HOST_ADDRESSES_MAX; at = at->ai_next)
         if (at->ai_addrlen <= sizeof(struct sockaddr_storage)) {
-            struct pv_address *address = &answer->addresses[answer->address_count++];
+            struct pv_address *address = &found->addresses[found->count++];
 
+            memset(address, 0, sizeof(*address));
             memcpy(&address->storage, at->ai_addr, at->ai_addrlen);
             address->len = at->ai_addrlen;
         }
-    freeaddrinfo(found);
-    return answer->address_count > 0;
+    freeaddrinfo(list);
+    return found->count > 0;
 }
 
 static struct host_entry *
-host_find(struct pv_lookup *lookup, const char *host, uint16_t port)
+host_find(struct pv_lookup *lookup, const struct asked_host *host)
 {
     struct host_entry *at = lookup->hosts;
 
-    while (at != NULL && (at->port != port || strcmp(at->host, host) != 0))
+    while (at != NULL && (at->port != host->port || strcmp(at->host, host->name) != 0))
         at = at->next;
     return at;
 }
 
 /* Under the lock. Without memory the name is simply asked for again. */
 static void
-host_keep(struct pv_lookup *lookup, const struct pv_lookup_request *request)
+host_keep(struct pv_lookup *lookup, const struct asked_host *host)
 {
-    struct host_entry *entry = host_find(lookup, request->host, request->port);
+    struct host_entry *entry = host_find(lookup, host);
 
     if (entry == NULL) {
         entry = pv_calloc(1, sizeof(*entry));
         if (entry == NULL)
             return;
-        entry->host = pv_strdup(request->host);
+        entry->host = pv_strdup(host->name);
         if (entry->host == NULL) {
             pv_free(entry);
             return;
         }
-        entry->port = request->port;
+        entry->port = host->port;
         entry->next = lookup->hosts;
         lookup->hosts = entry;
     }
-    memcpy(entry->addresses, request->answer.addresses, sizeof(entry->addresses));
-    entry->address_count = request->answer.address_count;
+    entry->found = host->found;
     entry->until_us = pv_now_us() + (int64_t) PV_LOOKUP_FRESH_S * 1000000;
+}
+
+/*
+ * Asks for one host's name. A name server that fails takes nothing away: the addresses of before go on. That there are
+ * none is kept as well when there are other hosts, which would all wait for that name server each time.
+ */
+static void
+ask_for(struct pv_lookup *lookup, struct asked_host *host, bool has_others)
+{
+    const struct host_entry *entry;
+    bool is_found = resolve(host, 0, &host->found);
+
+    (void) pthread_mutex_lock(&lookup->lock);
+    entry = host_find(lookup, host);
+    if (!is_found && entry != NULL && entry->found.count > 0)
+        host->found = entry->found;
+    if (host->found.count > 0 || has_others)
+        host_keep(lookup, host);
+    (void) pthread_mutex_unlock(&lookup->lock);
+    host->is_known = true;
+}
+
+/* All hosts are known: gathers what was found. */
+static void
+gather(struct pv_lookup_request *request)
+{
+    struct pv_lookup_answer *answer = &request->answer;
+    size_t words_len = 0;
+
+    answer->candidate_count = 0;
+    for (size_t i = 0; i < request->host_count; i++) {
+        const struct found *found = &request->hosts[i].found;
+
+        for (size_t j = 0; j < found->count && answer->candidate_count < PV_UPSTREAM_ADDRESSES_MAX; j++) {
+            answer->candidates[answer->candidate_count].address = found->addresses[j];
+            answer->candidates[answer->candidate_count++].host = (unsigned) i;
+        }
+        if (found->count == 0 && words_len < sizeof(answer->words))
+            words_len += (size_t) snprintf(answer->words + words_len, sizeof(answer->words) - words_len, "%s%s",
+                                           words_len > 0 ? "; " : "", found->words);
+    }
+    if (answer->candidate_count == 0)
+        answer->status = PV_IO;
 }
 
 /* ---- Logins ---- */
@@ -258,17 +317,21 @@ owner_login(struct pv_lookup_request *request)
 
 /* Under the lock: what is known already. True when that is all. */
 static bool
-answer_from_cache(struct pv_lookup *lookup, struct pv_lookup_request *request, bool *has_host, bool *has_login)
+answer_from_cache(struct pv_lookup *lookup, struct pv_lookup_request *request, bool *has_login)
 {
     struct pv_lookup_answer *answer = &request->answer;
-    const struct host_entry *host = host_find(lookup, request->host, request->port);
     const struct login_entry *login = request->is_owner || request->is_fresh ? NULL : login_find(lookup, request->room);
+    bool has_hosts = true;
 
-    *has_host = answer->address_count > 0;
-    if (!*has_host && host != NULL && host->until_us > pv_now_us()) {
-        memcpy(answer->addresses, host->addresses, sizeof(answer->addresses));
-        answer->address_count = host->address_count;
-        *has_host = true;
+    for (size_t i = 0; i < request->host_count; i++) {
+        struct asked_host *host = &request->hosts[i];
+        const struct host_entry *entry = host->is_known ? NULL : host_find(lookup, host);
+
+        if (entry != NULL && entry->until_us > pv_now_us()) {
+            host->found = entry->found;
+            host->is_known = true;
+        }
+        has_hosts = has_hosts && host->is_known;
     }
     *has_login = login != NULL;
     if (login != NULL) {
@@ -277,31 +340,32 @@ answer_from_cache(struct pv_lookup *lookup, struct pv_lookup_request *request, b
         answer->identity_len = login->identity_len;
         answer->was_cached = true;
     }
-    return *has_host && *has_login;
+    return has_hosts && *has_login;
 }
 
 static void
 answer_slowly(struct pv_lookup *lookup, struct pv_lookup_request *request)
 {
     struct pv_lookup_answer *answer = &request->answer;
-    bool has_host, has_login;
+    bool has_login;
 
     (void) pthread_mutex_lock(&lookup->lock);
-    (void) answer_from_cache(lookup, request, &has_host, &has_login);
+    (void) answer_from_cache(lookup, request, &has_login);
     (void) pthread_mutex_unlock(&lookup->lock);
     answer->status = PV_OK;
     if (!has_login)
         answer->status = request->is_owner ? owner_login(request) : room_login(lookup, request);
-    if (answer->status == PV_OK && !has_host && !resolve(request, 0))
-        answer->status = PV_IO;
+    for (size_t i = 0; answer->status == PV_OK && i < request->host_count; i++)
+        if (!request->hosts[i].is_known)
+            ask_for(lookup, &request->hosts[i], request->host_count > 1);
     if (answer->status != PV_OK)
         return;
-    (void) pthread_mutex_lock(&lookup->lock);
-    if (!has_host)
-        host_keep(lookup, request);
-    if (!has_login && !request->is_owner)
+    gather(request);
+    if (!has_login && !request->is_owner) {
+        (void) pthread_mutex_lock(&lookup->lock);
         login_keep(lookup, request);
-    (void) pthread_mutex_unlock(&lookup->lock);
+        (void) pthread_mutex_unlock(&lookup->lock);
+    }
 }
 
 static void *
@@ -335,43 +399,60 @@ work(void *context)
     return NULL;
 }
 
+static struct pv_lookup_request *
+request_new(const struct pv_upstream *upstream, const char *room, bool is_owner)
+{
+    struct pv_lookup_request *asked = pv_calloc(1, sizeof(*asked));
+    bool has_file = is_owner && upstream->password_file != NULL;
+
+    if (asked == NULL)
+        return NULL;
+    asked->room = pv_strdup(room);
+    if (has_file)
+        asked->password_file = pv_strdup(upstream->password_file);
+    asked->hosts = pv_calloc(upstream->host_count, sizeof(*asked->hosts));
+    if (asked->room == NULL || (has_file && asked->password_file == NULL) || asked->hosts == NULL)
+        goto failed;
+    asked->host_count = upstream->host_count;
+    for (size_t i = 0; i < upstream->host_count; i++) {
+        struct asked_host *host = &asked->hosts[i];
+
+        host->name = pv_strdup(upstream->hosts[i].name);
+        if (host->name == NULL)
+            goto failed;
+        host->port = upstream->hosts[i].port;
+        if (host->name[0] == '/')
+            socket_path_address(host);
+        /* A name is no number, and no error yet. */
+        host->is_known = host->name[0] == '/' || resolve(host, AI_NUMERICHOST, &host->found);
+    }
+    return asked;
+failed:
+    request_free(asked);
+    return NULL;
+}
+
 enum pv_status
 pv_lookup_start(struct pv_lookup *lookup, struct pv_loop *loop, const struct pv_upstream *upstream, const char *room,
                 bool is_owner, bool is_fresh, void (*done)(void *context, struct pv_lookup_answer *answer),
                 void *context, struct pv_lookup_request **request)
 {
-    struct pv_lookup_request *asked = pv_calloc(1, sizeof(*asked));
-    bool has_host, has_login;
+    struct pv_lookup_request *asked = request_new(upstream, room, is_owner);
+    bool has_login;
 
     if (asked == NULL)
         return PV_NOMEM;
     asked->message.deliver = deliver;
     asked->loop = loop;
-    asked->host = pv_strdup(upstream->host);
-    asked->room = pv_strdup(room);
-    if (is_owner && upstream->password_file != NULL)
-        asked->password_file = pv_strdup(upstream->password_file);
-    if (asked->host == NULL || asked->room == NULL ||
-        (is_owner && upstream->password_file != NULL && asked->password_file == NULL)) {
-        request_free(asked);
-        return PV_NOMEM;
-    }
-    asked->port = upstream->port;
     asked->is_owner = is_owner;
     asked->is_fresh = is_fresh;
     asked->done = done;
     asked->context = context;
     *request = asked;
-    if (asked->host[0] == '/' && !socket_path_address(asked)) {
-        asked->answer.status = PV_IO;
-        pv_loop_post(loop, &asked->message);
-        return PV_OK;
-    }
-    if (asked->host[0] != '/' && !resolve(asked, AI_NUMERICHOST))
-        asked->answer.words[0] = '\0'; /* a name: not an error yet */
     (void) pthread_mutex_lock(&lookup->lock);
-    if (answer_from_cache(lookup, asked, &has_host, &has_login)) {
+    if (answer_from_cache(lookup, asked, &has_login)) {
         (void) pthread_mutex_unlock(&lookup->lock);
+        gather(asked);
         pv_loop_post(loop, &asked->message);
         return PV_OK;
     }

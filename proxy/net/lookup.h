@@ -4,7 +4,7 @@
  * its own, since name servers and the state file may take their time.
  *
  * Names are resolved by the C library (nsswitch, hosts file and all) and kept for
- * PV_LOOKUP_FRESH_S; logins are kept until somebody asks for a fresh one, which happens
+ * PV_LOOKUP_FRESH_S; where an upstream has several, so is it that one has no address. Logins are kept until somebody asks for a fresh one, which happens
  * when the database refuses the cached one.
  */
 #ifndef PV_LOOKUP_H
@@ -12,11 +12,10 @@
 
 #include "policy/policy.h"
 #include "proxy/base/base.h"
-
-#include <sys/socket.h>
+#include "proxy/base/limits.h"
+#include "proxy/net/hosts.h"
 
 #define PV_LOOKUP_FRESH_S 30
-#define PV_LOOKUP_ADDRESSES_MAX 8u
 /* Longest password of a login role, with its NUL. */
 #define PV_LOOKUP_PASSWORD_SIZE 1024u
 #define PV_LOOKUP_IDENTITY_MAX 64u
@@ -29,17 +28,12 @@ struct pv_lookup *pv_lookup_new(struct pv_store *store) PV_MUST_CHECK; /* borrow
 /* Ends the thread; requests still queued are answered PV_CLOSED. NULL is fine. */
 void pv_lookup_free(struct pv_lookup *lookup);
 
-struct pv_address {
-    struct sockaddr_storage storage;
-    socklen_t len;
-};
-
 struct pv_lookup_answer {
     enum pv_status status; /* PV_OK; PV_NOTFOUND: the room has no login yet; PV_IO: words say why */
-    char words[160];
-    bool was_cached; /* the login */
-    struct pv_address addresses[PV_LOOKUP_ADDRESSES_MAX];
-    size_t address_count;
+    char words[512];       /* with PV_OK: of hosts that have no address, if any */
+    bool was_cached;       /* the login */
+    struct pv_candidate candidates[PV_UPSTREAM_ADDRESSES_MAX]; /* in the order of the upstream's hosts */
+    size_t candidate_count;
     char password[PV_LOOKUP_PASSWORD_SIZE]; /* "" for none */
     uint8_t identity[PV_LOOKUP_IDENTITY_MAX];
     size_t identity_len;

@@ -55,6 +55,7 @@ struct pv_net {
     struct pv_cancel_map *cancels;
     struct pv_desk *desk;
     struct pv_lookup *lookup;
+    struct pv_hosts *hosts;
     struct pv_pools *pools;
     struct pv_session_env env[2]; /* what the workers' are made from */
     _Atomic uint32_t client_count;

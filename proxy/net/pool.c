@@ -369,7 +369,8 @@ pv_pooled_offer(struct pv_pooled *pooled)
 {
     struct pv_pool_group *group = pooled->group;
 
-    if (group->is_stale || group->pool->is_draining || pv_now_us() >= pooled->expires_us) {
+    if (group->is_stale || group->pool->is_draining || pv_now_us() >= pooled->expires_us ||
+        !pv_server_is_fit(pooled->server)) {
         pv_pooled_close(pooled, true);
         return;
     }
@@ -467,10 +468,13 @@ on_tick(void *context)
 {
     struct pv_pool *pool = context;
     int64_t now_us = pv_now_us();
+    uint64_t failures = pv_hosts_failures(pool->thread->hosts);
+    bool is_doubting = failures != pool->failures_seen;
 
+    pool->failures_seen = failures;
     for (struct pv_pool_group *group = pool->groups; group != NULL; group = group->next) {
         expire_waits(group, now_us);
-        pv_pool_look_after(group, now_us);
+        pv_pool_look_after(group, now_us, is_doubting);
         if (group->wait_count > 0)
             pv_pool_serve_soon(pool);
     }

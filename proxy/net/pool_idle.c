@@ -68,8 +68,14 @@ pv_pooled_bytes(struct pv_pooled *pooled, struct pv_slice bytes)
     }
     if (pv_buf_len(&pooled->in) == 0)
         pv_buf_clear(&pooled->in);
-    if (is_end)
+    if (is_end) {
         end_answer(pooled);
+    } else if (pooled->state == PV_POOLED_IDLE && !pv_server_is_fit(pooled->server)) {
+        pv_log(PV_LOG_INFO, "room \"%s\": an idle connection was closed: its server was promoted",
+               pooled->group->room);
+        pv_pooled_close(pooled, true);
+        return false;
+    }
     return true;
 }
 
@@ -130,7 +136,7 @@ pv_pooled_reset(struct pv_pooled *pooled)
 }
 
 void
-pv_pool_look_after(struct pv_pool_group *group, int64_t now_us)
+pv_pool_look_after(struct pv_pool_group *group, int64_t now_us, bool is_doubting)
 {
     const struct pv_config *config = &pv_world_policy(group->pool->world)->config;
     int64_t idle_us = (int64_t) config->pool_idle_timeout_ms * 1000;
@@ -139,11 +145,15 @@ pv_pool_look_after(struct pv_pool_group *group, int64_t now_us)
     for (struct pv_pooled *at = group->first, *next; at != NULL; at = next) {
         next = at->next;
         if (at->state == PV_POOLED_CHECKING || at->state == PV_POOLED_RESETTING) {
-            if (now_us - at->since_us >= ANSWER_US)
-                pv_pooled_close(at, false);
+            if (now_us - at->since_us < ANSWER_US)
+                continue;
+            pv_log(PV_LOG_INFO, "room \"%s\": an idle connection to the database gave no answer", group->room);
+            pv_pooled_close(at, false);
         } else if (at->state == PV_POOLED_IDLE) {
             if (now_us >= at->expires_us || now_us - at->used_us >= idle_us)
                 pv_pooled_close(at, true);
+            else if (is_doubting && pv_server_is_doubtful(at->server))
+                ask(at, PV_POOLED_CHECKING, "");
             else if (check_us > 0 && now_us - at->checked_us >= check_us && now_us - at->used_us >= check_us)
                 ask(at, PV_POOLED_CHECKING, "");
         }

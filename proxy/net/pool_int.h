@@ -78,6 +78,7 @@ struct pv_pool {
     struct pv_task *tick;
     struct event serve; /* made active where idle connections and waits stand side by side */
     bool is_draining;
+    uint64_t failures_seen; /* of servers' addresses */
 };
 
 /* ---- pool.c ---- */
@@ -95,7 +96,8 @@ extern const struct pv_link_events pv_pooled_idle_events;
 /* Bytes from one that nobody holds; false: it was closed for them. */
 bool pv_pooled_bytes(struct pv_pooled *pooled, struct pv_slice bytes);
 void pv_pooled_reset(struct pv_pooled *pooled);
-void pv_pool_look_after(struct pv_pool_group *group, int64_t now_us);
+/* is_doubting: some address was found dead; what rests on it is asked whether it lives. */
+void pv_pool_look_after(struct pv_pool_group *group, int64_t now_us, bool is_doubting);
 
 /* ---- pool_cap.c ---- */
 struct pv_pool_cap *pv_pool_cap(struct pv_pools *pools, const char *room); /* NULL: no memory */

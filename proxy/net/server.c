@@ -1,61 +1,14 @@
-#include "proxy/net/server.h"
+#include "proxy/net/server_int.h"
 
 #include "policy/views.h"
 #include "proxy/base/bytes.h"
 #include "proxy/base/log.h"
 #include "proxy/crypto/mac.h"
 #include "proxy/crypto/tls.h"
-#include "proxy/net/dial.h"
 #include "proxy/net/loop.h"
-#include "proxy/session/backend.h"
-#include "proxy/session/side.h"
-#include "proxy/wire/message.h"
 
 #include <stdio.h>
 #include <string.h>
-
-/* A cancel that takes longer than this is given up: the statement then ends by itself. */
-#define CANCEL_TIMEOUT_MS 10000u
-/* A login that the server does not answer. */
-#define LOGIN_TIMEOUT_MS 15000u
-
-struct pv_server {
-    struct pv_server_thread *thread;
-    struct pv_world *world;     /* until open */
-    const struct pv_room *room; /* of the world's policy */
-    /* For cancels, once open. */
-    struct pv_tls_context *tls;
-    char *host;
-    const struct pv_server_events *events;
-    void *context;
-    struct pv_lookup_request *request;
-    struct pv_dial *dial;
-    struct pv_link *link;
-    struct pv_backend_login *login; /* while logging in */
-    struct pv_task *timeout;
-    struct pv_side *side; /* once open */
-    struct pv_address address;
-    uint32_t pid;
-    size_t key_len;
-    uint8_t key[PV_CANCEL_KEY_BYTES_MAX];
-    size_t identity_len;
-    uint8_t identity[PV_LOOKUP_IDENTITY_MAX];
-    char *password; /* until it is logged in; NULL: none */
-    bool is_owner; /* logs in as the upstream's own user: conformance */
-    bool is_fresh; /* the login was read from the state just now */
-    bool is_open;
-};
-
-struct pv_server_cancel {
-    struct pv_server_thread *thread;
-    void (*done)(void *context);
-    void *context;
-    struct pv_link *link;
-    struct pv_task *timeout;
-    uint32_t pid;
-    size_t key_len;
-    uint8_t key[PV_CANCEL_KEY_BYTES_MAX];
-};
 
 static void
 forget_password(struct pv_server *server)
@@ -64,6 +17,18 @@ forget_password(struct pv_server *server)
         pv_wipe(server->password, strlen(server->password));
     pv_free(server->password);
     server->password = NULL;
+}
+
+/* Of the login at hand; another may follow with the same password. */
+void
+pv_server_drop_attempt(struct pv_server *server)
+{
+    pv_link_free(server->link);
+    server->link = NULL;
+    pv_backend_login_free(server->login);
+    server->login = NULL;
+    pv_task_free(server->timeout);
+    server->timeout = NULL;
 }
 
 static void
@@ -85,6 +50,7 @@ server_free(struct pv_server *server)
     forget_login(server);
     pv_lookup_forget(server->request);
     pv_dial_free(server->dial);
+    pv_way_free(server);
     pv_wipe(server->key, sizeof(server->key));
     pv_world_unref(server->world);
     pv_tls_context_unref(server->tls);
@@ -93,21 +59,21 @@ server_free(struct pv_server *server)
     pv_free(server);
 }
 
-enum failure { FAILED_AWAY, FAILED_NOT_PROVISIONED, FAILED_FULL, FAILED_NOMEM };
-
 /* What the client hears of each: SQLSTATE, words before and after the room's name. */
 static const struct {
     const char *sqlstate, *before, *after;
 } failures[] = {
-    [FAILED_AWAY] = {"08006", "could not connect to the database of clean room", ""},
-    [FAILED_NOT_PROVISIONED] = {"08006", "clean room", " has not been provisioned; run pgveil provision"},
-    [FAILED_FULL] = {"53300", "too many connections to the database of clean room", ""},
-    [FAILED_NOMEM] = {"53200", "out of memory in clean room", ""},
+    [PV_SERVER_AWAY] = {"08006", "could not connect to the database of clean room", ""},
+    [PV_SERVER_NO_MATCH] = {"08006", "no server of the database of clean room",
+                         " is what target_session_attrs asks for"},
+    [PV_SERVER_NOT_PROVISIONED] = {"08006", "clean room", " has not been provisioned; run pgveil provision"},
+    [PV_SERVER_FULL] = {"53300", "too many connections to the database of clean room", ""},
+    [PV_SERVER_NOMEM] = {"53200", "out of memory in clean room", ""},
 };
 
 /* To the client as the table says; to the operational log: why. */
-static void
-fail(struct pv_server *server, enum failure failure, const char *why)
+void
+pv_server_fail(struct pv_server *server, enum pv_server_failure failure, const char *why)
 {
     const struct pv_server_events *events = server->events;
     void *context = server->context;
@@ -122,10 +88,10 @@ fail(struct pv_server *server, enum failure failure, const char *why)
     events->failed(context, failures[failure].sqlstate, said);
 }
 
-static void
-fail_nomem(struct pv_server *server)
+void
+pv_server_fail_nomem(struct pv_server *server)
 {
-    fail(server, FAILED_NOMEM, "out of memory");
+    pv_server_fail(server, PV_SERVER_NOMEM, "out of memory");
 }
 
 /* ---- Login ---- */
@@ -165,12 +131,14 @@ make_login(struct pv_server *server)
     size_t hash_len = 0, count = 0;
     const struct pv_tls *tls = pv_link_tls(server->link);
     struct pv_backend_login *login = NULL;
+    bool is_probe = server->way->is_probe;
 
     pv_views_login_role(server->room->name, role);
     pv_views_search_path(server->room, &search_path);
     for (size_t i = 0; i < PV_COUNT_OF(pins); i++) {
-        /* Conformance tests want a session as the database gives it; the parser still reads UTF-8 only. */
-        if (server->is_owner && strcmp(pins[i].name, "client_encoding") != 0)
+        /* Conformance tests want a session as the database gives it; the parser still reads UTF-8 only. And a probe
+         * wants to hear what the server says of itself. */
+        if ((server->is_owner || is_probe) && strcmp(pins[i].name, "client_encoding") != 0)
             continue;
         parameters[count++] = pins[i].name;
         parameters[count++] = pins[i].value != NULL ? pins[i].value : pv_buf_text(&search_path);
@@ -179,9 +147,9 @@ make_login(struct pv_server *server)
         hash_len = 0; /* the certificate allows no channel binding; SCRAM without it */
     if (pv_buf_ok(&search_path)) {
         const struct pv_backend_options options = {
-            .user = server->is_owner ? server->room->upstream->user : role,
+            .user = server->is_owner || is_probe ? server->room->upstream->user : role,
             .dbname = server->room->upstream->dbname,
-            .password = server->password,
+            .password = is_probe ? server->way->password : server->password,
             .is_tls = tls != NULL,
             .endpoint_hash = pv_slice_of(hash, hash_len),
             .parameters = parameters,
@@ -194,29 +162,50 @@ make_login(struct pv_server *server)
     return login;
 }
 
+void
+pv_server_goodbye(struct pv_server *server)
+{
+    struct pv_buf terminate = {0};
+
+    if (pv_msg_empty_write(&terminate, PV_CLIENT_TERMINATE) == PV_OK)
+        pv_link_gather(server->link, pv_buf_slice(&terminate));
+    pv_buf_clear(&terminate);
+    pv_link_finish(server->link, false);
+    server->link = NULL;
+}
+
+/* ---- Logged in ---- */
+
 static void start(struct pv_server *server);
 
-/* Refused. A login from the cache may be an older one than the database's. */
+/*
+ * Refused. A login from the cache may be an older one than the database's. One that is of no use, a database that is
+ * not there and one that is full end the search, as in libpq: of replicas the next one would say the same, or be in
+ * need of its places itself. All else is taken for this server's own trouble.
+ */
 static void
 refused(struct pv_server *server, enum pv_status status)
 {
     const char *sqlstate = pv_backend_login_sqlstate(server->login);
+    const char *why = pv_backend_login_error(server->login);
     bool is_auth = status == PV_AUTH || strncmp(sqlstate, "28", 2) == 0;
-    char why[256];
 
-    (void) snprintf(why, sizeof(why), "%s", pv_backend_login_error(server->login));
-    if (is_auth && !server->is_fresh && !server->is_owner) {
-        pv_link_free(server->link);
-        server->link = NULL;
+    if (is_auth && server->way->is_probe) {
+        pv_way_skip_probe(server, why);
+    } else if (is_auth && !server->is_fresh && !server->is_owner) {
+        pv_server_drop_attempt(server);
         forget_login(server);
+        pv_way_free(server);
         server->is_fresh = true;
         start(server);
     } else if (is_auth && !server->is_owner) {
-        fail(server, FAILED_NOT_PROVISIONED, why);
+        pv_server_fail(server, PV_SERVER_NOT_PROVISIONED, pv_way_words(server, why));
     } else if (strcmp(sqlstate, "53300") == 0) {
-        fail(server, FAILED_FULL, why);
+        pv_server_fail(server, PV_SERVER_FULL, pv_way_words(server, why));
+    } else if (is_auth || strcmp(sqlstate, "3D000") == 0) {
+        pv_server_fail(server, PV_SERVER_AWAY, pv_way_words(server, why));
     } else {
-        fail(server, FAILED_AWAY, why);
+        pv_way_give_up(server, PV_HOST_FAILED, why);
     }
 }
 
@@ -229,10 +218,10 @@ logged_in(struct pv_server *server, struct pv_slice rest)
     struct pv_slice key = pv_backend_key(login);
     struct pv_server_facts facts = {.pid = pv_backend_pid(login), .parameter_names = names, .parameter_count = count};
 
-    server->host = pv_strdup(server->room->upstream->host);
+    server->host = pv_strdup(pv_way_host(server)->name);
     if (names == NULL || server->host == NULL) {
         pv_free(names);
-        fail_nomem(server);
+        pv_server_fail_nomem(server);
         return;
     }
     facts.parameter_values = names + count;
@@ -244,7 +233,7 @@ logged_in(struct pv_server *server, struct pv_slice rest)
     server->side = pv_side_new(&facts, pv_world_policy(server->world)->config.pool_prepared_max);
     if (server->side == NULL) {
         pv_free(names);
-        fail_nomem(server);
+        pv_server_fail_nomem(server);
         return;
     }
     server->pid = facts.pid;
@@ -252,6 +241,10 @@ logged_in(struct pv_server *server, struct pv_slice rest)
     memcpy(server->key, key.data, server->key_len);
     server->is_open = true;
     /* The snapshot may be an old one for as long as the session lasts: keep what a cancel needs, and let go of it. */
+    server->address = server->way->candidate->address;
+    server->attrs = server->room->upstream->session_attrs;
+    server->was_standby = server->way->kind.is_standby;
+    pv_way_free(server);
     server->tls = pv_world_upstream_tls(server->world, server->room->upstream);
     if (server->tls != NULL)
         server->tls = pv_tls_context_ref(server->tls);
@@ -288,11 +281,11 @@ feed(struct pv_server *server, struct pv_slice bytes)
         pv_link_flush(server->link);
     }
     pv_buf_wipe(&out);
-    if (status == PV_OK)
+    if (status == PV_OK && pv_way_is_match(server))
         logged_in(server, pv_slice_of(bytes.data + consumed, bytes.len - consumed));
     else if (status == PV_NOMEM)
-        fail_nomem(server);
-    else if (status != PV_MORE)
+        pv_server_fail_nomem(server);
+    else if (status != PV_MORE && status != PV_OK)
         refused(server, status);
 }
 
@@ -305,7 +298,7 @@ on_bytes(void *context, struct pv_slice bytes)
 static void
 on_eof(void *context, const char *words)
 {
-    fail(context, FAILED_AWAY, words != NULL ? words : "the server closed the connection during login");
+    pv_way_give_up(context, PV_HOST_FAILED, words != NULL ? words : "the server closed the connection during login");
 }
 
 static void
@@ -319,71 +312,50 @@ static const struct pv_link_events login_events = {.bytes = on_bytes, .eof = on_
 static void
 on_login_timeout(void *context)
 {
-    fail(context, FAILED_AWAY, "timeout expired during login");
+    pv_way_give_up(context, PV_HOST_FAILED, "timeout expired during login");
 }
 
-static void
-on_up(void *context, struct pv_link *link, const struct pv_address *address)
+void
+pv_server_up(struct pv_server *server, struct pv_link *link)
 {
-    struct pv_server *server = context;
-
-    server->dial = NULL;
     server->link = link;
-    server->address = *address;
     pv_link_set_owner(link, &login_events, server);
     server->login = make_login(server);
-    server->timeout = pv_loop_once(server->thread->loop, LOGIN_TIMEOUT_MS, on_login_timeout, server);
+    server->timeout = pv_loop_once(server->thread->loop, server->room->upstream->connect_timeout_ms, on_login_timeout,
+                                   server);
     if (server->login == NULL || server->timeout == NULL)
-        fail_nomem(server);
+        pv_server_fail_nomem(server);
     else
         feed(server, pv_slice_of(NULL, 0));
 }
 
 static void
-on_dial_failed(void *context, const char *words)
-{
-    struct pv_server *server = context;
-
-    server->dial = NULL;
-    fail(server, FAILED_AWAY, words);
-}
-
-static const struct pv_dial_events dial_events = {.up = on_up, .failed = on_dial_failed};
-
-static void
 on_answer(void *context, struct pv_lookup_answer *answer)
 {
     struct pv_server *server = context;
-    const struct pv_upstream *upstream = server->room->upstream;
-    struct pv_dial_options options = {
-        .addresses = answer->addresses,
-        .address_count = answer->address_count,
-        .tls = pv_world_upstream_tls(server->world, upstream),
-        .host = upstream->host,
-        .timeout_ms = upstream->connect_timeout_ms,
-    };
 
     server->request = NULL;
     if (answer->status == PV_NOTFOUND) {
-        fail(server, FAILED_NOT_PROVISIONED, "the state holds no login for it");
+        pv_server_fail(server, PV_SERVER_NOT_PROVISIONED, "the state holds no login for it");
         return;
     }
     if (answer->status != PV_OK) {
-        fail(server, FAILED_AWAY, answer->words[0] != '\0' ? answer->words : pv_status_words(answer->status));
+        pv_server_fail(server, PV_SERVER_AWAY, answer->words[0] != '\0' ? answer->words : pv_status_words(answer->status));
         return;
     }
     forget_password(server);
     if (answer->password[0] != '\0' && (server->password = pv_strdup(answer->password)) == NULL) {
-        fail_nomem(server);
+        pv_server_fail_nomem(server);
         return;
     }
     memcpy(server->identity, answer->identity, sizeof(server->identity));
     server->identity_len = answer->identity_len;
     if (!answer->was_cached)
         server->is_fresh = true;
-    if (pv_dial_start(server->thread->links, server->thread->loop, &options, &dial_events, server, &server->dial) !=
-        PV_OK)
-        fail_nomem(server);
+    if (pv_way_new(server, answer) == PV_OK)
+        pv_way_next(server);
+    else
+        pv_server_fail_nomem(server);
 }
 
 static void
@@ -394,7 +366,7 @@ start(struct pv_server *server)
                         server->is_owner, server->is_fresh, on_answer, server, &server->request);
 
     if (status != PV_OK)
-        fail_nomem(server);
+        pv_server_fail_nomem(server);
 }
 
 enum pv_status
@@ -434,6 +406,22 @@ pv_server_side(struct pv_server *server)
     return server->side;
 }
 
+bool
+pv_server_is_fit(const struct pv_server *server)
+{
+    const char *standby = pv_side_reported(server->side, "in_hot_standby");
+
+    if (server->attrs == PV_ATTRS_ANY || server->attrs == PV_ATTRS_PREFER_STANDBY || standby == NULL)
+        return true;
+    return server->was_standby == (strcmp(standby, "on") == 0);
+}
+
+bool
+pv_server_is_doubtful(const struct pv_server *server)
+{
+    return pv_hosts_state(server->thread->hosts, &server->address, server->attrs) == PV_HOST_FAILED;
+}
+
 void
 pv_server_leave(struct pv_server *server)
 {
@@ -450,135 +438,12 @@ pv_server_join(struct pv_server *server, struct pv_server_thread *thread)
 void
 pv_server_close(struct pv_server *server, bool is_polite)
 {
-    struct pv_buf terminate = {0};
-
     if (server == NULL)
         return;
-    if (server->link != NULL && is_polite && server->is_open &&
-        pv_msg_empty_write(&terminate, PV_CLIENT_TERMINATE) == PV_OK)
-        pv_link_gather(server->link, pv_buf_slice(&terminate));
-    if (server->link != NULL) {
-        if (server->is_open && is_polite)
-            pv_link_finish(server->link, false);
-        else
-            pv_link_free(server->link);
-    }
+    if (server->link != NULL && server->is_open && is_polite)
+        pv_server_goodbye(server);
+    else
+        pv_link_free(server->link);
     server->link = NULL;
-    pv_buf_clear(&terminate);
     server_free(server);
-}
-
-/* ---- Cancel ---- */
-
-static void
-cancel_end(struct pv_server_cancel *cancel)
-{
-    void (*done)(void *) = cancel->done;
-    void *context = cancel->context;
-
-    pv_link_free(cancel->link);
-    pv_task_free(cancel->timeout);
-    pv_wipe(cancel->key, sizeof(cancel->key));
-    cancel->thread->cancel_count--;
-    pv_free(cancel);
-    if (done != NULL)
-        done(context);
-}
-
-static void
-on_cancel_bytes(void *context, struct pv_slice bytes)
-{
-    (void) context; /* the protocol has no answer to a cancel; whatever this is, its end follows */
-    (void) bytes;
-}
-
-static void
-on_cancel_eof(void *context, const char *words)
-{
-    (void) words;
-    cancel_end(context);
-}
-
-static const struct pv_link_events cancel_link_events = {.bytes = on_cancel_bytes, .eof = on_cancel_eof, .tls = on_tls};
-
-static void
-on_cancel_timeout(void *context)
-{
-    pv_log(PV_LOG_WARNING, "a cancel request got no answer from the database");
-    cancel_end(context);
-}
-
-static void
-on_cancel_up(void *context, struct pv_link *link, const struct pv_address *address)
-{
-    struct pv_server_cancel *cancel = context;
-    const struct pv_msg_cancel message = {cancel->pid, pv_slice_of(cancel->key, cancel->key_len)};
-    struct pv_buf out = {0};
-
-    (void) address;
-    cancel->link = link;
-    pv_link_set_owner(link, &cancel_link_events, cancel);
-    cancel->timeout = pv_loop_once(cancel->thread->loop, CANCEL_TIMEOUT_MS, on_cancel_timeout, cancel);
-    if (cancel->timeout == NULL || pv_msg_cancel_write(&out, &message) != PV_OK) {
-        pv_buf_wipe(&out);
-        cancel_end(cancel);
-        return;
-    }
-    pv_link_gather(link, pv_buf_slice(&out));
-    pv_link_flush(link);
-    pv_buf_wipe(&out);
-}
-
-static void
-on_cancel_failed(void *context, const char *words)
-{
-    pv_log(PV_LOG_WARNING, "a cancel request did not reach the database: %s", words);
-    cancel_end(context);
-}
-
-static const struct pv_dial_events cancel_dial_events = {.up = on_cancel_up, .failed = on_cancel_failed};
-
-enum pv_status
-pv_server_cancel_start(struct pv_server *server, void (*done)(void *context), void *context,
-                       struct pv_server_cancel **cancel)
-{
-    const struct pv_dial_options options = {
-        .addresses = &server->address,
-        .address_count = 1,
-        .tls = server->tls,
-        .host = server->host,
-        .timeout_ms = CANCEL_TIMEOUT_MS,
-    };
-    struct pv_server_cancel *started;
-    struct pv_dial *dial; /* ends in one of its callbacks */
-    enum pv_status status;
-
-    pv_assert(server->is_open);
-    if (server->key_len == 0)
-        return PV_NOTFOUND;
-    started = pv_calloc(1, sizeof(*started));
-    if (started == NULL)
-        return PV_NOMEM;
-    started->thread = server->thread;
-    started->done = done;
-    started->context = context;
-    started->pid = server->pid;
-    started->key_len = server->key_len;
-    memcpy(started->key, server->key, server->key_len);
-    status = pv_dial_start(server->thread->links, server->thread->loop, &options, &cancel_dial_events, started, &dial);
-    if (status != PV_OK) {
-        pv_wipe(started->key, sizeof(started->key));
-        pv_free(started);
-        return status;
-    }
-    server->thread->cancel_count++;
-    *cancel = started;
-    return PV_OK;
-}
-
-void
-pv_server_cancel_forget(struct pv_server_cancel *cancel)
-{
-    if (cancel != NULL)
-        cancel->done = NULL;
 }

@@ -6,6 +6,7 @@
 #ifndef PV_SERVER_H
 #define PV_SERVER_H
 
+#include "proxy/net/hosts.h"
 #include "proxy/net/link.h"
 #include "proxy/net/lookup.h"
 #include "proxy/net/world.h"
@@ -18,6 +19,7 @@ struct pv_server_thread {
     struct pv_loop *loop;
     struct pv_link_thread *links;
     struct pv_lookup *lookup;
+    struct pv_hosts *hosts;
     const char *conformance_room; /* NULL: off */
     size_t cancel_count;          /* cancels under way */
 };
@@ -33,7 +35,7 @@ struct pv_server_events {
 };
 
 /*
- * Shares the world, in whose policy the room is. PV_NOMEM: nothing follows. A login that the database refuses is read
+ * Tries the upstream's servers in turn (net/hosts.h). Shares the world, in whose policy the room is. PV_NOMEM: nothing follows. A login that the database refuses is read
  * from the state once more, since the room may have been provisioned again.
  */
 enum pv_status pv_server_connect(struct pv_server_thread *thread, struct pv_world *world, const struct pv_room *room,
@@ -41,6 +43,10 @@ enum pv_status pv_server_connect(struct pv_server_thread *thread, struct pv_worl
                                  struct pv_server **server) PV_MUST_CHECK;
 struct pv_link *pv_server_link(struct pv_server *server);
 struct pv_side *pv_server_side(struct pv_server *server); /* once open; lives as long as the server */
+/* Once open. False: it was promoted, and is not what its upstream asks for any more. */
+bool pv_server_is_fit(const struct pv_server *server);
+/* Once open. True: a connect to its address failed a short while ago. */
+bool pv_server_is_doubtful(const struct pv_server *server);
 /* To another thread: `leave` on the one that it is on, when nothing of it is under way, then `join` on the other. */
 void pv_server_leave(struct pv_server *server);
 enum pv_status pv_server_join(struct pv_server *server, struct pv_server_thread *thread) PV_MUST_CHECK;

@@ -455,6 +455,7 @@ open_worker(struct pv_net *net, unsigned index)
     worker->servers.loop = worker->loop;
     worker->servers.links = worker->links;
     worker->servers.lookup = net->lookup;
+    worker->servers.hosts = net->hosts;
     worker->servers.conformance_room = net->options.conformance_room;
     worker->pool = pv_pool_new(net->pools, index, &worker->servers, &worker->counters, worker->world);
     return worker->pool == NULL ? PV_NOMEM : PV_OK;
@@ -552,11 +553,12 @@ pv_net_open(const struct pv_net_options *options, struct pv_net **net, char *err
     opened->bounds = pv_calloc(bounds_max + 1, sizeof(*opened->bounds));
     opened->cancels = pv_cancel_map_new();
     opened->lookup = pv_lookup_new(options->store);
+    opened->hosts = pv_hosts_new();
     opened->pools = pv_pools_new(worker_count(config));
     if (options->state_path != NULL && pv_desk_open(options->state_path, &opened->desk) != PV_OK)
         goto fail;
     if (opened->workers == NULL || opened->bounds == NULL || opened->cancels == NULL || opened->lookup == NULL ||
-        opened->pools == NULL)
+        opened->hosts == NULL || opened->pools == NULL)
         goto fail;
     /* `listeners` of a worker has room for all bounds. */
     opened->bound_count = bounds_max;
@@ -671,6 +673,7 @@ pv_net_free(struct pv_net *net)
     pv_free(net->workers);
     pv_cancel_map_free(net->cancels);
     pv_pools_free(net->pools);
+    pv_hosts_free(net->hosts);
     pv_world_unref(net->options.world);
     pv_free(net);
 }

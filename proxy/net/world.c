@@ -40,10 +40,13 @@ make_upstream_tls(struct pv_world *world, size_t i, struct pv_faults *faults)
     const struct pv_upstream *upstream = &world->policy->config.upstreams[i];
     const struct pv_tls_client_options options = {modes[upstream->sslmode], upstream->sslrootcert, upstream->sslcert,
                                                   upstream->sslkey};
+    bool is_tcp = false;
     char words[256];
 
+    for (size_t at = 0; at < upstream->host_count; at++)
+        is_tcp = is_tcp || upstream->hosts[at].name[0] != '/';
     /* Over a Unix socket there is no TLS, whatever sslmode says: nothing to verify there (libpq does the same). */
-    if (upstream->sslmode == PV_SSL_DISABLE || upstream->host[0] == '/')
+    if (upstream->sslmode == PV_SSL_DISABLE || !is_tcp)
         return true;
     if (pv_tls_client_context_new(&options, &world->upstream_tls[i], words, sizeof(words)) == PV_OK)
         return true;

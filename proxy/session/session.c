@@ -319,9 +319,23 @@ pv_session_cancel(struct pv_session *s, int64_t now_us)
 }
 
 static bool
+has_host(const struct pv_upstream *upstream, const struct pv_upstream_host *host)
+{
+    for (size_t i = 0; i < upstream->host_count; i++)
+        if (upstream->hosts[i].port == host->port && strcmp(upstream->hosts[i].name, host->name) == 0)
+            return true;
+    return false;
+}
+
+/* The same database on the same hosts, in whatever order they are tried. */
+static bool
 is_same_upstream(const struct pv_upstream *a, const struct pv_upstream *b)
 {
-    return strcmp(a->host, b->host) == 0 && a->port == b->port && strcmp(a->dbname, b->dbname) == 0;
+    bool is_same = a->host_count == b->host_count && strcmp(a->dbname, b->dbname) == 0;
+
+    for (size_t i = 0; is_same && i < a->host_count; i++)
+        is_same = has_host(b, &a->hosts[i]);
+    return is_same;
 }
 
 static bool

@@ -403,6 +403,15 @@ pv_side_report(struct pv_side *side, struct pv_slice body)
     return PV_OK;
 }
 
+const char *
+pv_side_reported(const struct pv_side *side, const char *name)
+{
+    for (size_t i = 0; i < PV_REPORTED_COUNT; i++)
+        if (strcmp(pv_reported_names[i], name) == 0)
+            return side->reported[i];
+    return NULL;
+}
+
 void
 pv_side_queried(struct pv_side *side)
 {

@@ -19,6 +19,8 @@ void pv_side_free(struct pv_side *side); /* wipes the key; NULL is fine */
  * others. */
 void pv_side_facts(struct pv_side *side, bool is_shared, struct pv_server_facts *facts);
 
+/* What it last reported of a setting; NULL: nothing. */
+const char *pv_side_reported(const struct pv_side *side, const char *name);
 /* A ParameterStatus that came while no session held the connection. PV_PROTOCOL: it left what is pinned; PV_NOMEM. */
 enum pv_status pv_side_report(struct pv_side *side, struct pv_slice body) PV_MUST_CHECK;
 /* Somebody sent a Query of their own: the unnamed statement is gone. */

@@ -37,17 +37,24 @@ def _as_owner():
 class Cluster:
     """`cluster.psql(sql)` runs as superuser; `cluster.connect()` gives a psycopg connection over the socket."""
 
-    def __init__(self, settings=None):
+    def __init__(self, settings=None, primary=None, cert_names=None):
+        """`primary`: another one, of which this is a hot standby. `cert_names`: whom its certificate names."""
         self.folder = tempfile.mkdtemp(prefix="pgveil-pg-")
         self.data = os.path.join(self.folder, "data")
         self.log_path = os.path.join(self.folder, "server.log")
         self.port = free_port()
         self.process = None
         atexit.register(self.stop)
-        self.ca = Authority(os.path.join(self.folder, "ca"))
-        cert, key = self.ca.issue("postgres-server")
+        self.ca = primary.ca if primary else Authority(os.path.join(self.folder, "ca"))
+        cert, key = self.ca.issue("postgres-%d" % self.port, *([cert_names] if cert_names else []))
         os.mkdir(os.path.join(self.folder, "run"))
         self._give_away(cert, key)
+        if primary:
+            self._run("pg_basebackup", "-D", self.data, "-h", primary.socket_dir, "-p", str(primary.port), "-U",
+                      "postgres", "-R", "-X", "stream", "-c", "fast", "--no-sync")
+            self._configure(cert, key, {"hot_standby": "on", **(settings or {})})
+            self.start()
+            return
         self._run("initdb", "-D", self.data, "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync",
                   "--auth-local=trust", "--auth-host=scram-sha-256", "--no-instructions")
         self._configure(cert, key, settings or {})
@@ -103,6 +110,20 @@ class Cluster:
             self.process.send_signal(how)
             self.process.wait(30)
             self.process = None
+
+    def promote(self):
+        """A standby becomes a primary, and is one when this returns."""
+        self._run("pg_ctl", "promote", "-D", self.data, "-w", "-t", "60")
+
+    def caught_up(self, primary, seconds=30):
+        """Waits until this standby has replayed what its primary has written by now."""
+        primary.psql("SET synchronous_commit = on; SELECT txid_current()")  # what was written late is written now
+        (lsn,), = primary.rows("SELECT pg_current_wal_lsn()::text")
+        deadline = time.monotonic() + seconds
+        while not self.rows("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", (lsn,))[0][0]:
+            if time.monotonic() > deadline:
+                raise RuntimeError("the standby does not follow: " + self.log()[-2000:])
+            time.sleep(0.02)
 
     def stop(self):
         try:

@@ -245,9 +245,8 @@ static struct pv_link *dialled;
 static char dial_words[160];
 
 static void
-dial_up(void *context, struct pv_link *link, const struct pv_address *address)
+dial_up(void *context, struct pv_link *link)
 {
-    (void) address;
     dialled = link;
     pv_link_set_owner(link, &side_events, context);
 }
@@ -270,13 +269,13 @@ address_of(const struct pv_bound *bound)
 }
 
 static void
-test_dial_goes_from_a_dead_address_to_a_live_one(void **state)
+test_dial_reaches_a_live_address_and_says_of_a_dead_one(void **state)
 {
     const struct pv_listen entry = {.host = "127.0.0.1", .port = 0};
     struct pv_bound dead[PV_LISTEN_ADDRESSES_MAX], live[PV_LISTEN_ADDRESSES_MAX];
     int dead_fds[PV_LISTEN_ADDRESSES_MAX], fds[PV_LISTEN_ADDRESSES_MAX];
-    struct pv_address addresses[2];
-    struct pv_dial_options options = {.addresses = addresses, .address_count = 2, .host = "127.0.0.1"};
+    struct pv_address dead_address, live_address;
+    struct pv_dial_options options = {.address = &live_address, .host = "127.0.0.1"};
     struct pv_dial *dial;
     struct side side = {0};
     struct bench bench;
@@ -288,15 +287,14 @@ test_dial_goes_from_a_dead_address_to_a_live_one(void **state)
     assert_int_equal(pv_bound_make(&entry, dead, dead_fds, &count, error, sizeof(error)), PV_OK);
     (void) close(dead_fds[0]);
     assert_int_equal(pv_bound_make(&entry, live, fds, &count, error, sizeof(error)), PV_OK);
-    addresses[0] = address_of(&dead[0]);
-    addresses[1] = address_of(&live[0]);
+    dead_address = address_of(&dead[0]);
+    live_address = address_of(&live[0]);
     dialled = NULL;
     assert_int_equal(pv_dial_start(bench.thread, bench.loop, &options, &dial_events, &side, &dial), PV_OK);
     assert_null(dialled);
     bench_until(&bench, dialled != NULL);
     pv_link_free(dialled);
-    /* Nobody anywhere: the last error is told. */
-    options.address_count = 1;
+    options.address = &dead_address;
     dial_words[0] = '\0';
     assert_int_equal(pv_dial_start(bench.thread, bench.loop, &options, &dial_events, &side, &dial), PV_OK);
     bench_until(&bench, dial_words[0] != '\0');
@@ -369,7 +367,7 @@ main(void)
         cmocka_unit_test(test_tcp_listeners_share_a_port_and_refuse_strangers),
         cmocka_unit_test(test_unix_socket_replaces_a_stale_one_only),
         cmocka_unit_test(test_accept_backs_off),
-        cmocka_unit_test(test_dial_goes_from_a_dead_address_to_a_live_one),
+        cmocka_unit_test(test_dial_reaches_a_live_address_and_says_of_a_dead_one),
         cmocka_unit_test(test_counters_add_up),
     };
 

@@ -317,7 +317,11 @@ sound_config_is_read(void **state)
     assert_string_equal(config->listens[0].host, "127.0.0.1");
     assert_int_equal(config->listens[0].port, 6432);
     assert_true(config->has_tls);
-    assert_int_equal(config->upstreams[0].port, 5433);
+    assert_int_equal(config->upstreams[0].host_count, 1);
+    assert_string_equal(config->upstreams[0].hosts[0].name, "127.0.0.1");
+    assert_int_equal(config->upstreams[0].hosts[0].port, 5433);
+    assert_int_equal(config->upstreams[0].session_attrs, PV_ATTRS_ANY);
+    assert_int_equal(config->upstreams[0].balance, PV_BALANCE_DISABLE);
     assert_int_equal(config->upstreams[0].sslmode, PV_SSL_VERIFY_FULL);
     assert_int_equal(config->upstreams[0].connect_timeout_ms, 10000);
     (void) snprintf(path, sizeof(path), "%s/secret/main", config->dir);
@@ -334,6 +338,64 @@ sound_config_is_read(void **state)
     assert_int_equal(config->metrics->port, 9187);
     assert_null(config->console);
     pv_policy_unref(policy);
+}
+
+static void
+several_hosts_are_read(void **state)
+{
+    static const struct {
+        const char *text, *hosts; /* and what is read, as HOST:PORT */
+    } rows[] = {
+        {"\"host\": \"a,b\", \"port\": \"5432,5433\"", "a:5432 b:5433 "},
+        {"\"host\": \"a,b\", \"port\": 5433", "a:5433 b:5433 "},
+        {"\"host\": \"a,b\", \"port\": \"5433\"", "a:5433 b:5433 "},
+        {"\"host\": [\"a\", \"b\", \"::1\"], \"port\": [1, 2, \"3\"]", "a:1 b:2 ::1:3 "},
+        {"\"port\": [5434], \"host\": \"/run/pg,b\"", "/run/pg:5434 b:5434 "},
+        {"\"host\": \"a\"", "a:5432 "},
+    };
+
+    (void) state;
+    for (size_t i = 0; i < PV_COUNT_OF(rows); i++) {
+        char *changed = exchange(config_text, "\"host\": \"127.0.0.1\", \"port\": 5433", rows[i].text);
+        const struct pv_upstream *upstream;
+        struct pv_policy *policy;
+        char got[256] = "";
+
+        write_file("pgveil.json", changed, 0644);
+        free(changed);
+        policy = load_sound();
+        upstream = &policy->config.upstreams[0];
+        for (size_t j = 0; j < upstream->host_count; j++)
+            (void) snprintf(got + strlen(got), sizeof(got) - strlen(got), "%s:%u ", upstream->hosts[j].name,
+                            upstream->hosts[j].port);
+        assert_string_equal(got, rows[i].hosts);
+        pv_policy_unref(policy);
+    }
+    write_sound_files();
+}
+
+static void
+session_attrs_are_read(void **state)
+{
+    static const char *const words[] = {"any", "read-write", "read-only", "primary", "standby", "prefer-standby"};
+
+    (void) state;
+    for (size_t i = 0; i < PV_COUNT_OF(words); i++) {
+        char text[128];
+        struct pv_policy *policy;
+        char *changed;
+
+        (void) snprintf(text, sizeof(text),
+                        "\"port\": 5433, \"target_session_attrs\": \"%s\", \"load_balance_hosts\": \"random\"", words[i]);
+        changed = exchange(config_text, "\"port\": 5433", text);
+        write_file("pgveil.json", changed, 0644);
+        free(changed);
+        policy = load_sound();
+        assert_int_equal(policy->config.upstreams[0].session_attrs, i);
+        assert_int_equal(policy->config.upstreams[0].balance, PV_BALANCE_RANDOM);
+        pv_policy_unref(policy);
+    }
+    write_sound_files();
 }
 
 static void
@@ -467,6 +529,19 @@ config_faults_have_their_place(void **state)
          " \"128.0.0.1:6480\": it speaks HTTP without TLS; reach it through an SSH tunnel"},
         {"\"port\": 5433", "\1\"sslcert\": \"ca.crt\", \"port\": \1" "0",
          "\"sslcert\" and \"sslkey\" go together\n\"port\" must be between 1 and 65535"},
+        {"\"port\": 5433", "\"port\": \1\"5433,\"", "\"port\" holds 2 for 1 hosts: one for all of them, or one for each"},
+        {"\"port\": 5433", "\"port\": \1\"five\"", "\"port\" must be between 1 and 65535"},
+        {"\"port\": 5433", "\"port\": \1[]", "\"port\" must hold at least one"},
+        {"\"port\": 5433", "\"port\": [\1true]", "\"port\" must be a string or an integer, not true or false"},
+        {"\"host\": \"127.0.0.1\"", "\"host\": \1\"a,,b\"",
+         "\"host\" must be a name, an address or the absolute path of a folder, not \"\""},
+        {"\"host\": \"127.0.0.1\"", "\"host\": [\"a\", \1\"b c\"]",
+         "\"host\" must be a name, an address or the absolute path of a folder, not \"b c\""},
+        {"\"host\": \"127.0.0.1\"", "\"host\": [\"a\", \1" "7]", "\"host\" must be a string, not a number"},
+        {"\"host\": \"127.0.0.1\"", "\"host\": \1\"a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a\"", "\"host\" holds more than 16"},
+        {"\"port\": 5433", "\"target_session_attrs\": \1\"master\"",
+         "\"target_session_attrs\" must be \"any\", \"read-write\", \"read-only\", \"primary\", \"standby\" or "
+         "\"prefer-standby\", not \"master\""},
         {"\"workers\": 0,", "\"workers\": 0, \1\"workers\": 1,", "not valid JSON: duplicate object key near '\"workers\"'"},
         {"\"workers\": 0,", "\"workers\": 0\n  \1\"title\": 1,", "not valid JSON: '}' expected near '\"title\"'"},
         {"\"workers\": 0,", "\"workers\": \1nul,", "not valid JSON: invalid token near 'nul'"},
@@ -858,6 +933,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sound_config_is_read),
+        cmocka_unit_test(several_hosts_are_read),
+        cmocka_unit_test(session_attrs_are_read),
         cmocka_unit_test(sound_users_are_read),
         cmocka_unit_test(sound_room_is_read),
         cmocka_unit_test(config_faults_have_their_place),

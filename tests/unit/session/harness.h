@@ -47,6 +47,7 @@ struct world {
     struct pv_room rooms[2];
     struct pv_user users[3];
     struct pv_member member;
+    struct pv_upstream_host upstream_host;
     struct pv_upstream upstream;
     struct pv_question question;
     struct pv_parameter parameter;
@@ -65,7 +66,8 @@ world_make(void)
     bool is_array;
 
     memset(&world, 0, sizeof(world));
-    world.upstream = (struct pv_upstream) {.name = "main", .host = "h", .port = 1, .dbname = "d", .user = "u"};
+    world.upstream_host = (struct pv_upstream_host) {"h", 1};
+    world.upstream = (struct pv_upstream) {.name = "main", .hosts = &world.upstream_host, .host_count = 1, .dbname = "d", .user = "u"};
     world.member = (struct pv_member) {"alice", "acme", roles, 1};
     world.rooms[0] = (struct pv_room) {.name = "room", .upstream = &world.upstream, .timezone = "UTC",
                                        .members = &world.member, .member_count = 1};
