@@ -177,12 +177,20 @@ pv_lease_lost(struct pv_session *s, const char *sqlstate, const char *words)
 bool
 pv_lease_cancel(struct pv_session *s)
 {
-    struct pv_request *r = s->unsent;
+    struct pv_request *r = pv_request_head(s);
     struct pv_error error;
 
     /* What has been sent is the server's to cancel; what still waits, for its record or for a server, it never sees. */
-    if (pv_request_head(s) != NULL)
+    if (r != NULL && !r->is_internal)
         return false;
+    /* What is ours must not be hit: the cancel waits until the server has come to what stands behind it. */
+    while (r != NULL && r->is_sent && (r->is_internal || !is_statement(r)))
+        r = r->next;
+    if (r != NULL && r->is_sent) {
+        s->cancel_due = r;
+        return true;
+    }
+    r = s->unsent;
     while (r != NULL && r->kind != PV_REQUEST_QUERY && r->kind != PV_REQUEST_EXECUTE)
         r = r->next;
     if (r == NULL || r->is_poison)

@@ -186,6 +186,8 @@ unlink_request(struct pv_session *s, struct pv_request *r)
         s->unsent = r->next;
     if (s->not_passed == r)
         s->not_passed = r->next;
+    if (s->cancel_due == r)
+        s->cancel_due = NULL;
     if (!r->is_sent)
         s->unsent_bytes -= pv_buf_len(&r->bytes);
     s->request_count--;

@@ -294,6 +294,19 @@ pause_as_needed(struct pv_session *s)
 }
 
 /* The end of every event. */
+/* The statement that a cancel was meant for is the server's now. */
+static void
+cancel_if_due(struct pv_session *s)
+{
+    if (s->cancel_due == NULL || s->phase != PV_PHASE_READY || pv_request_head(s) != s->cancel_due)
+        return;
+    s->cancel_due = NULL;
+    if (s->is_cancel_pending)
+        return;
+    s->is_cancel_pending = true;
+    s->host->cancel_server(s->host_context);
+}
+
 void
 pv_session_finish_event(struct pv_session *s)
 {
@@ -304,6 +317,7 @@ pv_session_finish_event(struct pv_session *s)
         pv_pipeline_pump(s);
         /* What was answered without a server gives no other event, so what waited for it goes on now. */
     } while (s->has_answered && s->phase == PV_PHASE_READY);
+    cancel_if_due(s);
     if (s->is_pooled)
         pv_lease_settle(s);
     if (s->phase != PV_PHASE_CLOSED && pv_session_held(s) > 2u * (size_t) PV_LINK_HELD_BYTES_MAX)
