@@ -289,6 +289,7 @@ set_audit(struct pv_doc *doc, const struct pv_located *value, void *field, const
         KEY(pv_config, durability, "durability", PV_J_STRING, false, pv_set_word, 0, 0, durability_words),
         {"literals", PV_J_STRING, false, set_literals, 0, 0, 0, literals_words},
         KEY(pv_config, is_logging_parameters, "parameters", PV_J_BOOL, false, pv_set_bool, 0, 0, NULL),
+        KEY(pv_config, write_behind_ms, "write_behind", PV_J_STRING, false, pv_set_time, 0, SECOND_MS, NULL),
         KEY(pv_config, head_interval_ms, "head_interval", PV_J_STRING, false, pv_set_time, 1, 365 * DAY_MS, NULL),
         {"ship", PV_J_OBJECT, false, set_ship, 0, 0, 0, NULL},
         KEY(pv_config, segment_bytes, "segment_bytes", PV_J_STRING, false, pv_set_size, 64 * KIB, TIB, NULL),
@@ -300,8 +301,11 @@ set_audit(struct pv_doc *doc, const struct pv_located *value, void *field, const
     const struct pv_config *config = field;
 
     (void) key;
-    if (pv_load_object(doc, value, keys, PV_COUNT_OF(keys), field) &&
-        (config->retention_bytes > 0 || config->retention_age_ms > 0) && config->segment_bytes == 0 &&
+    if (!pv_load_object(doc, value, keys, PV_COUNT_OF(keys), field))
+        return;
+    if (config->write_behind_ms > 0 && config->durability == PV_DURABILITY_RELAXED)
+        pv_load_fault(doc, value, "\"write_behind\" is for a strict log: a relaxed one is written behind anyhow");
+    if ((config->retention_bytes > 0 || config->retention_age_ms > 0) && config->segment_bytes == 0 &&
         config->segment_age_ms == 0)
         pv_load_fault(doc, value,
                       "retention deletes sealed segments: \"segment_bytes\" or \"segment_age\" must say when"

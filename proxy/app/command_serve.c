@@ -174,6 +174,7 @@ say_unchangeable(const struct pv_config *now, const struct pv_config *then)
         {"state", is_same_text(now->state_path, then->state_path)},
         {"workers", now->workers == then->workers},
         {"audit.durability", now->durability == then->durability},
+        {"audit.write_behind", now->write_behind_ms == then->write_behind_ms},
         {"audit.head_interval", now->head_interval_ms == then->head_interval_ms},
         {"audit.ship",
          is_same_text(now->ship_file, then->ship_file) && is_same_text(now->ship_syslog, then->ship_syslog)},
@@ -376,7 +377,8 @@ open_state(struct serve *serve)
 {
     const struct pv_config *config = config_of(serve->world);
     const struct pv_journal_options options = {.is_serving = true,
-                                               .is_relaxed = config->durability == PV_DURABILITY_RELAXED};
+                                               .is_relaxed = config->durability == PV_DURABILITY_RELAXED,
+                                               .write_behind_ms = (uint32_t) config->write_behind_ms};
     char error[512] = "";
     enum pv_status status = pv_journal_open(config->state_path, &options, &serve->journal, error, sizeof(error));
 

@@ -3,9 +3,10 @@
  * all that is queued, writes it in one transaction with its hash chain, commits, and
  * then completes the tickets.
  *
- * Strict: a ticket completes when its record is on disk: in the log (WAL, synchronous FULL), or, while records come
- * without a pause, in a synced file beside it (spill.h), from where the thread writes it into the log within 100 ms, or
- * 20 ms after the last. Readers of this folder wait for that; a killed process's are brought in by the next opening.
+ * Strict: a ticket completes when its record is on disk: in the log (WAL, synchronous FULL), or, with write_behind_ms
+ * and while records come without a pause, in a synced file beside it (spill.h), from where the thread writes it into the
+ * log within that time, or 20 ms after the last. Readers of this folder wait for that; a killed process's are brought in
+ * by the next opening.
  * Relaxed: a put gives ticket 0, which means that there is nothing to wait for; the
  * thread commits at most every 200 ms (synchronous NORMAL). Until then a copy stands in a file beside the state, unsynced: a
  * killed process loses none, a power cut may (spill.h). A record that takes from budgets has its ticket in
@@ -28,7 +29,10 @@ struct pv_journal_port;
 struct pv_journal_options {
     bool is_serving;  /* take the lock beside the state, mark statements without an end as lost */
     bool is_relaxed;  /* durability */
-    bool is_hasty;    /* tests: a strict log takes every record for load */
+    bool is_hasty;    /* tests: with write_behind_ms every record is taken for load */
+    /* Strict, under load: longest that a record stands in the synced file beside the log alone. 0: each ticket waits
+     * for the log itself, so that whoever reads the file with SQLite finds all that was confirmed. */
+    uint32_t write_behind_ms;
     uint32_t busy_ms; /* longest wait for another process's transaction; 0: PV_AUDIT_BUSY_MS */
 };
 

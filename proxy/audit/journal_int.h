@@ -26,14 +26,13 @@
 /* Records of one transaction: bounds how long the first of them waits for the last. */
 #define PV_JOURNAL_BATCH_MAX 4096u
 /*
- * Strict: records that come one by one go into the log at once, where each reader of the file finds them. Under load,
- * that is so many of them for so long without a pause, they go beside it first, for so long and so many at most, and into
- * the log as soon as it is quiet for a moment.
+ * Strict with write_behind_ms: records that come one by one go into the log at once, where each reader of the file finds
+ * them. Under load, that is so many of them for so long without a pause, they go beside it first, for write_behind_ms and
+ * so many at most, and into the log as soon as it is quiet for a moment.
  */
 #define PV_JOURNAL_LOAD_COUNT 200u
 #define PV_JOURNAL_LOAD_MS 500u
 #define PV_JOURNAL_LOAD_PAUSE_MS 20u
-#define PV_JOURNAL_OWED_MS 100u
 #define PV_JOURNAL_OWED_MAX 256u
 #define PV_JOURNAL_QUIET_MS 20u
 /* Queued records that end a relaxed pause early. */

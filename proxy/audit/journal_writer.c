@@ -211,7 +211,7 @@ has_synced(struct pv_journal *journal)
 static bool
 is_for_spill(struct pv_journal *journal, const struct pv_queue *batch)
 {
-    return journal->options.is_serving && !journal->options.is_relaxed && batch->count > 0 &&
+    return journal->options.is_serving && journal->options.write_behind_ms > 0 && batch->count > 0 &&
            is_under_load(journal, batch->count) && !has_takes(batch) && has_synced(journal);
 }
 
@@ -244,7 +244,7 @@ is_owed_due(const struct pv_journal *journal)
 {
     return journal->owed.count >= PV_JOURNAL_OWED_MAX ||
            (journal->owed.count > 0 &&
-            pv_monotonic_us() - journal->owed_since_us >= PV_JOURNAL_OWED_MS * 1000);
+            pv_monotonic_us() - journal->owed_since_us >= (int64_t) journal->options.write_behind_ms * 1000);
 }
 
 static void

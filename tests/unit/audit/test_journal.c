@@ -679,7 +679,8 @@ files_are_the_owners_alone(void **state)
 static void
 write_until_killed(const struct place *place, bool is_hasty, _Atomic uint64_t *confirmed)
 {
-    const struct pv_journal_options options = {.is_serving = true, .is_hasty = is_hasty};
+    const struct pv_journal_options options = {
+        .is_serving = true, .is_hasty = is_hasty, .write_behind_ms = is_hasty ? 100 : 0};
     struct pv_journal *journal = NULL;
     struct pv_journal_port *port = pv_journal_port_new(NULL, NULL);
     struct pv_journal_done done[16];

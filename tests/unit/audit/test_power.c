@@ -76,8 +76,10 @@ live_once(const struct place *place, bool is_relaxed, bool is_sealing, bool is_h
     fv.is_recording = 1;
     spilling_path = place->path;
     pv_spill_at = note_spill;
-    journal = open_journal(
-        place, (struct pv_journal_options){.is_serving = true, .is_relaxed = is_relaxed, .is_hasty = is_hasty});
+    journal = open_journal(place, (struct pv_journal_options){.is_serving = true,
+                                                              .is_relaxed = is_relaxed,
+                                                              .is_hasty = is_hasty,
+                                                              .write_behind_ms = is_hasty ? 100 : 0});
     while (id <= STATEMENTS) {
         uint64_t count = id % 3 == 0 ? 7 : 1;
 

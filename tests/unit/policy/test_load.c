@@ -477,6 +477,8 @@ static void
 config_faults_have_their_place(void **state)
 {
     static const struct row rows[] = {
+        {"\"audit\": {\"durability\": \"strict\"", "\"audit\": \1{\"durability\": \"relaxed\", \"write_behind\": \"1s\"",
+         "\"write_behind\" is for a strict log: a relaxed one is written behind anyhow"},
         {"\"workers\": 0", "\1\"worker\": 0", "unknown key \"worker\": did you mean \"workers\"?"},
         {"\"workers\": 0", "\"workers\": \1\"0\"", "\"workers\" must be an integer, not a string"},
         {"\"workers\": 0", "\"workers\": \1-1", "\"workers\" must be between 0 and 1024"},
