@@ -56,6 +56,7 @@ pv_sql_error_set(struct pv_sql_error *err, const char *sqlstate, int position, c
     memcpy(err->sqlstate, sqlstate, 5);
     err->sqlstate[5] = '\0';
     err->position = position;
+    err->detail[0] = err->hint[0] = '\0';
 }
 
 static enum pv_status
@@ -102,6 +103,8 @@ take_error(void *arg)
     thrown->status = status_of(sqlstate, message);
     pv_sql_error_set(&thrown->err, thrown->status == PV_DEPTH ? "54001" : sqlstate, data->cursorpos, "%s",
                      thrown->status == PV_DEPTH ? pv_status_words(PV_DEPTH) : message);
+    copy_message(thrown->err.detail, sizeof(thrown->err.detail), data->detail == NULL ? "" : data->detail);
+    copy_message(thrown->err.hint, sizeof(thrown->err.hint), data->hint == NULL ? "" : data->hint);
     free_text(data->message);
     free_text(data->detail);
     free_text(data->detail_log);
@@ -136,7 +139,7 @@ threw(void (*fn)(void *arg), void *arg)
 enum pv_status
 pv_sql_guard(void (*fn)(void *arg), void *arg, struct pv_sql_error *err)
 {
-    struct thrown thrown = {PV_NOMEM, {"53200", "out of memory", 0}};
+    struct thrown thrown = {PV_NOMEM, {.sqlstate = "53200", .message = "out of memory"}};
     MemoryContext before;
 
     pg_query_init();

@@ -29,6 +29,7 @@ struct pv_sql_error {
     char sqlstate[6];
     char message[512]; /* worded as PostgreSQL words it; cut at a whole character */
     int position;      /* 1-based, in characters, as in an ErrorResponse's P field; 0: none */
+    char detail[256], hint[256]; /* "": none */
 };
 
 struct pv_sql;

@@ -221,7 +221,7 @@ static enum pv_status
 parse_replaced(struct job *job, const struct pv_sql_limits *limits, bool filter, struct pv_sql_error *err)
 {
     struct pv_sql_limits wider = *limits;
-    struct pv_sql_error inner = {"", "", 0};
+    struct pv_sql_error inner = {0};
     struct pv_buf wrapped = {0};
     enum pv_status status;
 

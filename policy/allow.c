@@ -4,6 +4,7 @@
 #include "policy/decide_int.h"
 #include "policy/functions.h"
 #include "policy/settings.h"
+#include "policy/views_int.h"
 
 /*
  * The allow-lists applied to a tree, before anything is edited. Default deny: a node kind that nodes.h does not
@@ -135,11 +136,29 @@ allow_operator(struct pv_trial *trial, const List *names, int location)
     return PV_OK;
 }
 
+/* A schema that the caller finds: one of the room's, or the system's. */
+static bool
+is_schema(const struct pv_trial *trial, const char *name)
+{
+    const char *published;
+
+    if (strcmp(name, "pg_catalog") == 0 || strcmp(name, "information_schema") == 0)
+        return true;
+    for (size_t i = 0; (published = pv_views_published_schema(trial->caller->room, i)) != NULL; i++)
+        if (strcmp(published, name) == 0)
+            return true;
+    return false;
+}
+
 static enum pv_status
 allow_type(struct pv_trial *trial, const TypeName *type, enum pv_allow_mode mode)
 {
     const char *name = system_name(type->names);
 
+    if (name == NULL && list_length(type->names) == 2 && trial->caller != NULL && trial->caller->room != NULL &&
+        !is_schema(trial, strVal(linitial(type->names))))
+        return pv_deny(trial, PV_REASON_TYPE, "3F000", type->location, "schema \"%s\" does not exist",
+                       strVal(linitial(type->names)));
     if (name == NULL || !pv_type_is_allowed(name))
         return pv_deny(trial, PV_REASON_TYPE, "42704", type->location, "type \"%s\" does not exist",
                        dotted(trial, type->names));
@@ -242,7 +261,9 @@ visit(void *context, Node *node, const struct pv_walk_at *at)
 {
     struct allowance *allowance = context;
 
-    (void) at;
+    if (IsA(node, TypeName) && at->parent != NULL && IsA(at->parent, TypeCast) &&
+        pv_own_type_is_allowed(allowance->trial, (TypeCast *) at->parent, allowance->mode))
+        return PV_WALK_ON;
     allowance->status = allow_node(allowance, node);
     return allowance->status == PV_OK ? PV_WALK_ON : PV_WALK_STOP;
 }

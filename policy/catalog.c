@@ -5,6 +5,7 @@
 #include "policy/views_int.h"
 #include "proxy/base/arena.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define LAYER_FIRST 100u
@@ -66,6 +67,30 @@ pv_catalog_column_is_regproc(const struct pv_relation *relation, const char *col
         if (strcmp(regproc_columns[i], column) == 0)
             return true;
     return false;
+}
+
+/* Tables of pg_catalog whose rows have no OID; all others whose first column is `oid` are tables too. */
+static const char *const tables_without_oid[] = {
+    "pg_aggregate",       "pg_attribute",       "pg_db_role_setting",   "pg_depend",       "pg_description",
+    "pg_foreign_table",   "pg_index",           "pg_inherits",          "pg_init_privs",   "pg_partitioned_table",
+    "pg_range",           "pg_sequence",        "pg_shdepend",          "pg_shdescription", "pg_ts_config_map",
+    "pg_seclabel",        "pg_shseclabel",      "pg_subscription_rel",
+};
+
+bool
+pv_catalog_is_table(const struct pv_relation *relation)
+{
+    const char *columns;
+    char qualified[80];
+
+    if (relation->kind != PV_RELATION_CATALOG || strcmp(relation->schema, "pg_catalog") != 0)
+        return false;
+    for (size_t i = 0; i < PV_COUNT_OF(tables_without_oid); i++)
+        if (strcmp(tables_without_oid[i], relation->name) == 0)
+            return true;
+    (void) snprintf(qualified, sizeof(qualified), "pg_catalog.%s", relation->name);
+    columns = pv_catalog_column_list(qualified);
+    return columns != NULL && strncmp(columns, "oid,", 4) == 0;
 }
 
 /* Access lists: the input of their type looks roles up, in a constant beside an empty column too (ATTACKS: N6). */
@@ -254,9 +279,6 @@ put_columns(struct pv_buf *sql, const struct maker *maker, const struct pv_catal
         pv_buf_put(sql, at, len);
         at += len + (at[len] == ',' ? 1 : 0);
     }
-    /* psql joins on it. A view's star shows it, which callers' stars never ask for: they are spelled out. */
-    if (!is_info && recipe->from == NULL && strncmp(columns, "oid,", 4) == 0)
-        pv_buf_put_text(sql, ", t.tableoid AS tableoid");
 }
 
 static enum pv_status

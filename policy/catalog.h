@@ -36,6 +36,9 @@ enum pv_status pv_catalog_views(struct pv_arena *arena, const struct pv_room *ro
  */
 bool pv_catalog_column_is_regproc(const struct pv_relation *relation, const char *column);
 
+/* Is it a table in PostgreSQL, which has system columns, rather than a view? */
+bool pv_catalog_is_table(const struct pv_relation *relation);
+
 /* Physical schema of a relation of the table, for a room. */
 void pv_catalog_schema(const struct pv_catalog_relation *relation, const char *room, char schema[PV_VIEWS_NAME_SIZE]);
 

@@ -163,7 +163,7 @@ const struct pv_catalog_function pv_catalog_functions[] = {
     {"pgveil_format_type", "oid", "text",
      "coalesce((SELECT CASE WHEN t.typelem <> '0'::oid AND t.typlen = '-1'::smallint THEN (SELECT quote_ident(e.typname) || '[]' "
      "FROM {cat}.pg_type AS e WHERE e.oid = t.typelem) ELSE quote_ident(t.typname) END FROM {cat}.pg_type AS t WHERE "
-     "t.oid = $1), '-')",
+     "t.oid = $1), '\?\?\?')",
      true},
     FRONT("format_type", "oid, integer", "text", "pg_catalog.format_type($1, $2)", "pgveil_format_type($1)"),
     {"to_regtype", "text", "regtype", TYPE_BY_NAME, false},
@@ -232,11 +232,6 @@ const struct pv_catalog_function pv_catalog_functions[] = {
      "CASE WHEN $1::oid < '16384'::oid THEN $1 ELSE coalesce((SELECT y.oid::regtype FROM pg_catalog.pg_type AS t JOIN "
      "pg_catalog.pg_type AS y ON y.typname = t.typname AND y.typnamespace = '11'::oid WHERE t.oid = $1::oid AND t.typnamespace = "
      "(SELECT c.typnamespace FROM pg_catalog.pg_type AS c WHERE c.oid = '{cat}.pg_class'::regtype::oid)), $1) END",
-     true},
-    /* One that stands in no schema of the room's cannot be read out: its output has a schema's name. */
-    {"pgveil_readable", "regtype", "regtype",
-     "CASE WHEN $1::oid < '16384'::oid OR EXISTS (SELECT 1 FROM pg_catalog.pg_type AS t JOIN {cat}.pgveil_space AS s ON "
-     "s.oid = t.typnamespace WHERE t.oid = $1::oid) THEN $1 ELSE '0'::oid::regtype END",
      true},
     /* No look at the views: the type is that of a value that the caller has. */
     {"pgveil_name_typeof", "regtype", "text",

@@ -56,13 +56,15 @@ const struct pv_catalog_relation pv_catalog_relations[] = {
          "relowner={me};relfrozenxid='0'::xid;relminmxid='0'::xid;relacl=NULL::text[];reltuples='-1'::real;relpages=0;relallvisible=0;relfilenode='0'::oid;"
          "reltoastrelid='0'::oid;relhasrules=t.relhasrules AND " SYSTEM ";relhasindex=false;relhastriggers=false;"
          "reloptions=NULL::text[];relpartbound=NULL::pg_node_tree;relchecks='0'::smallint;"
-         "relreplident=CASE WHEN " SYSTEM " THEN t.relreplident ELSE 'd'::\"char\" END;"
+         "relreplident=CASE WHEN " SYSTEM " OR t.relnamespace = " QUESTIONS " THEN t.relreplident ELSE 'd'::\"char\" END;"
          "relam=CASE WHEN " SYSTEM " OR t.relnamespace = " QUESTIONS " THEN t.relam ELSE '2'::oid END")
     VIEW(pg_attribute, NULL, IN_CLASS("t.attrelid"),
          "attacl=NULL::text[];attoptions=NULL::text[];attfdwoptions=NULL::text[];attmissingval=NULL::text[];"
-         "atthasdef=false;attidentity=''::\"char\";attgenerated=''::\"char\";attstattarget='-1'::integer")
+         "atthasdef=false;attidentity=''::\"char\";attgenerated=''::\"char\";"
+         "attstattarget=CASE WHEN t.attnum < 0 THEN 0 ELSE -1 END")
     VIEW(pg_type, NULL,
-         SYSTEM " OR t.typrelid IN (SELECT c.oid FROM {cat}.pg_class AS c) OR t.oid IN (WITH RECURSIVE used(oid) AS ("
+         SYSTEM " OR t.oid IN (SELECT unnest(ARRAY[w.oid, w.typarray]) FROM pg_catalog.pg_type AS w JOIN {cat}.pg_class AS c "
+         "ON c.oid = w.typrelid) OR t.oid IN (WITH RECURSIVE used(oid) AS ("
          "SELECT a.atttypid FROM {cat}.pgveil_space AS s JOIN pg_catalog.pg_class AS c ON c.relnamespace = s.oid AND c.relkind = 'v' "
          "JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid WHERE s.is_room AND a.atttypid >= '16384'::oid UNION "
          "SELECT x.found FROM used AS u JOIN pg_catalog.pg_type AS y ON y.oid = u.oid CROSS JOIN LATERAL "
@@ -76,9 +78,10 @@ const struct pv_catalog_relation pv_catalog_relations[] = {
          " AND has_function_privilege(t.oid, 'EXECUTE') END",
          "proowner={me};proacl=NULL::text[];prosrc=CASE WHEN " SYSTEM " THEN t.prosrc ELSE '' END;probin=NULL::text;"
          "prosqlbody=NULL::pg_node_tree;proconfig=NULL::text[];proargdefaults=NULL::pg_node_tree")
-    VIEW(pg_description, "(SELECT d.objoid, d.classoid, d.objsubid, d.description FROM pg_catalog.pg_description AS d "
-         "WHERE d.objoid < '16384'::oid UNION ALL SELECT w.objoid, w.classoid, w.objsubid, w.description "
-         "FROM {cat}.pgveil_title AS w) AS t", NULL, NULL)
+    VIEW(pg_description, "(SELECT CASE WHEN d.objoid = '2200'::oid THEN (SELECT s.oid FROM {cat}.pgveil_space AS s "
+         "WHERE s.published = 'public') ELSE d.objoid END AS objoid, d.classoid, d.objsubid, d.description "
+         "FROM pg_catalog.pg_description AS d WHERE d.objoid < '16384'::oid UNION ALL SELECT w.objoid, w.classoid, w.objsubid, w.description "
+         "FROM {cat}.pgveil_title AS w) AS t", "t.objoid IS NOT NULL", NULL)
     VIEW(pg_shdescription, NULL, "false", NULL)
     VIEW(pg_roles, "{cat}.pgveil_me AS t", NULL,
          "rolname=t.name;rolsuper=false;rolinherit=true;rolcreaterole=false;rolcreatedb=false;rolcanlogin=true;"
@@ -176,10 +179,10 @@ const struct pv_catalog_relation pv_catalog_relations[] = {
     INFO(character_sets, NULL, NULL, NULL)
     INFO(collations, NULL, SCHEMA_IS_SEEN("collation_schema"), NULL)
     INFO(collation_character_set_applicability, NULL, SCHEMA_IS_SEEN("collation_schema"), NULL)
-    INFO(table_privileges, NULL, SCHEMA_IS_SEEN("table_schema") " AND t.grantee::text IN (session_user::text, 'PUBLIC')",
+    INFO(table_privileges, NULL, SCHEMA_IS_SEEN("table_schema") " AND t.privilege_type::text = 'SELECT' AND t.grantee::text IN (session_user::text, 'PUBLIC')",
          "grantee={user};grantor={user};is_grantable='NO'")
     INFO(column_privileges, NULL,
-         SCHEMA_IS_SEEN("table_schema") " AND t.grantee::text IN (session_user::text, 'PUBLIC')",
+         SCHEMA_IS_SEEN("table_schema") " AND t.privilege_type::text = 'SELECT' AND t.grantee::text IN (session_user::text, 'PUBLIC')",
          "grantee={user};grantor={user};is_grantable='NO'")
     INFO(enabled_roles, "{cat}.pgveil_me AS t", NULL, "role_name=t.name")
     INFO_EMPTY(administrable_role_authorizations) INFO_EMPTY(applicable_roles)

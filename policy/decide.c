@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "parser/place.h"
 #include "parser/print.h"
 #include "parser/walk.h"
 #include "policy/decide_int.h"
@@ -37,6 +38,10 @@ deny_text(struct pv_trial *trial, enum pv_status status, const struct pv_sql_err
     trial->decision->text = trial->text;
     (void) pv_deny(trial, reason, err->sqlstate[0] == '\0' ? pv_status_sqlstate(status) : err->sqlstate, -1, "%s",
                    err->message[0] == '\0' ? pv_status_words(status) : err->message);
+    if (err->detail[0] != '\0')
+        pv_deny_detail(trial, "%s", err->detail);
+    if (err->hint[0] != '\0')
+        pv_deny_hint(trial, "%s", err->hint);
     trial->decision->position = err->position > 0 ? (uint32_t) err->position : 0;
 }
 
@@ -51,6 +56,18 @@ refuse_text(struct pv_trial *trial, enum pv_status status, const struct pv_sql_e
 }
 
 static enum pv_status
+find_place(struct pv_trial *trial, const Node *stmt, struct pv_slice printed)
+{
+    int location = -1;
+    enum pv_status status = pv_place_find(stmt, printed, (int) trial->place->offset, trial->place->is_own,
+                                          pv_substituted_location, &location);
+
+    if (status == PV_OK)
+        trial->place->position = (uint32_t) pv_text_position(trial->text, location);
+    return status;
+}
+
+static enum pv_status
 print_forwarded(struct pv_trial *trial, const Node *stmt)
 {
     struct pv_buf text = {0};
@@ -62,6 +79,8 @@ print_forwarded(struct pv_trial *trial, const Node *stmt)
             pv_arena_strndup(trial->arena, (const char *) pv_buf_slice(&text).data, pv_buf_len(&text));
         if (trial->decision->forwarded == NULL)
             status = PV_NOMEM;
+        else if (trial->place != NULL && strcmp(trial->decision->forwarded, trial->place->forwarded) == 0)
+            status = find_place(trial, stmt, pv_buf_slice(&text));
     } else if (status == PV_DENIED) {
         status = pv_deny_question(trial, PV_REASON_CLAUSE, -1, "%s is not allowed.", what == NULL ? "This" : what);
     } else if (status != PV_NOMEM) {
@@ -189,7 +208,8 @@ judge_all(struct pv_arena *arena, const struct pv_caller *caller, struct pv_slic
     inner.context = &pending;
     for (unsigned i = 0; i < pv_sql_count(sql) && status == PV_OK; i++) {
         struct pv_trial trial = {
-            .arena = arena, .caller = &inner, .text = text, .sql = sql, .decision = &decisions[i]};
+            .arena = arena, .caller = &inner, .text = text, .sql = sql, .decision = &decisions[i],
+            .place = caller->place != NULL && caller->place->index == i ? caller->place : NULL};
 
         pending.count = i;
         decisions[i].text = pv_sql_text(sql, i);
@@ -294,7 +314,8 @@ pv_decide_parse(struct pv_arena *arena, const struct pv_caller *caller, struct p
                              .decision = decision,
                              .declared_oids = declared_oids,
                              .declared_count = declared_count,
-                             .has_parameters = true};
+                             .has_parameters = true,
+                             .place = caller->place};
     enum pv_status status = parse_text(arena, caller, text, &sql, &err, &statement);
 
     memset(decision, 0, sizeof(*decision));

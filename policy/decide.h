@@ -109,6 +109,18 @@ struct pv_prepared_facts {
 
 struct pv_trace;
 
+/*
+ * Asked beside a judgement of a text that was judged before: where in it stands what begins at `offset` in what was forwarded
+ * for its statement number `index`.
+ */
+struct pv_place {
+    const char *forwarded; /* as then; judged otherwise by now, nothing is found */
+    size_t index;
+    uint32_t offset; /* bytes */
+    bool is_own;     /* parser/place.h */
+    uint32_t position; /* 1-based character in the whole text; stays 0 where nothing is found */
+};
+
 /* A session of the caller's own, the one that asks among them. Texts are never NULL. */
 struct pv_peer {
     uint64_t session;
@@ -149,6 +161,7 @@ struct pv_caller {
      */
     struct pv_cache *cache;
     struct pv_trace *trace; /* the cache's own */
+    struct pv_place *place; /* not for the cache */
     bool is_explaining; /* the decision tells its lineage and rules */
 };
 

@@ -22,6 +22,7 @@ struct pv_trial {
     bool has_parameters; /* $n may stand in the statement */
     const List *prepared_types; /* PREPARE that names types: TypeNames */
     struct pv_names names_read; /* data sets */
+    struct pv_place *place;     /* of this statement, or NULL */
 };
 
 /* Fills the decision with a denial; always PV_DENIED. Texts are formatted into the arena. */
@@ -82,6 +83,8 @@ enum pv_status pv_judge_select(struct pv_trial *trial, Node **select) PV_MUST_CH
 /* Physical names, substituted functions, questions by name. The resolution is of this very tree. */
 enum pv_status pv_substitute(struct pv_trial *trial, const struct pv_resolution *resolution, Node **select)
     PV_MUST_CHECK;
+/* The location that a field of a substituted tree stands for, which bears marks too; -1: none. */
+int pv_substituted_location(int location);
 /* The same for a question's own text, at load: data sets and functions only; pv_sql is where the tree lives. */
 void pv_substitute_data(const struct pv_room *room, const struct pv_resolution *resolution, Node **select);
 
@@ -103,6 +106,15 @@ enum pv_status pv_edit_lookup_cast(struct pv_trial *trial, TypeCast *cast, enum 
 Node *pv_make_call_on_path(struct pv_trial *trial, const char *name, List *args);
 /* The search_path as an array of names. */
 Node *pv_make_path(struct pv_trial *trial, bool with_implicit);
+
+/* ---- own_type.c ----------------------------------------------------------------- */
+
+/* A name that an enum of the room's data sets may have, along the caller's search_path. */
+bool pv_is_own_type(const struct pv_trial *trial, const TypeName *type);
+/* Over data it takes constants and parameters alone. */
+bool pv_own_type_is_allowed(const struct pv_trial *trial, const TypeCast *cast, enum pv_allow_mode mode);
+/* The call that stands for the cast. Inside pv_sql_guard. */
+Node *pv_own_type_cast(struct pv_trial *trial, TypeCast *cast);
 
 /* ---- own_session.c ----------------------------------------------------------- */
 

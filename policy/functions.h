@@ -40,6 +40,8 @@ const struct pv_function *pv_function_find_qualified(const char *schema, const c
 bool pv_operator_is_allowed(const char *name);
 /* A type's name as the parser leaves it (int4, varchar, ...). Reg* types (regclass, ...) look names up. */
 bool pv_type_is_allowed(const char *name);
+/* One of pg_catalog's, allowed or not; or an array's own name. */
+bool pv_type_is_system(const char *name);
 bool pv_type_is_lookup(const char *name);
 /* By its pg_catalog name: is its result of a type that looks names up? */
 bool pv_function_gives_lookup(const char *name);
@@ -48,6 +50,9 @@ bool pv_type_is_declarable(uint32_t oid);
 
 /* Columns of a set-returning function as a relation of kind CATALOG (static); NULL when it gives one column. */
 const struct pv_relation *pv_function_relation(const struct pv_function *function);
+
+/* Types from here on were made since initdb: FirstNormalObjectId of transam.h. */
+#define PV_OID_FIRST_NORMAL 16384u
 
 /* Types that parameters are declared to be, by their OIDs of pg_type.dat. */
 #define PV_OID_NUMERIC 1700u

@@ -259,8 +259,16 @@ pv_edit_lookup_cast(struct pv_trial *trial, TypeCast *cast, enum pv_lookup_use u
         status = lookup_type(constant->val.sval.sval, &is_bare);
         if (!is_bare)
             *edited = checked_cast(trial, cast, type);
-    } else if (!constant->isnull && strcmp(constant->val.sval.sval, "-") != 0)
+    } else if (!constant->isnull && strcmp(constant->val.sval.sval, "-") != 0) {
+        const char *published = constant->val.sval.sval;
+
         status = lookup_constant(trial, cast, type, &is_bare);
+        /* As what the server prints it would be the physical schema. */
+        if (status == PV_OK && strcmp(type, "regnamespace") == 0 && (use == PV_LOOKUP_SHOWN || use == PV_LOOKUP_WRITTEN)) {
+            *edited = pv_make_type_cast(pv_make_string(published), "name");
+            return PV_OK;
+        }
+    }
     else
         is_bare = true;
     if (status != PV_OK || !IsA(*edited, TypeCast))

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "parser/place.h"
 #include "parser/print.h"
 #include "parser/resolve.h"
 #include "parser/rewrite.h"
@@ -397,7 +398,8 @@ make_forward(struct compile *compile)
         status = PV_INVALID;
     }
     pv_buf_clear(&text);
-    return status;
+    /* It becomes part of callers' statements, and its places are not in their text. */
+    return status == PV_OK ? pv_place_forget(plan->forward_tree) : status;
 }
 
 enum pv_status

@@ -24,6 +24,54 @@ struct substitution {
     enum pv_status status;
 };
 
+/*
+ * Marks on what gives looked-up types, in its location, which carries no other meaning once a statement is judged: that it
+ * was seen to, or what its value is for, each in a range of its own that holds the location.
+ */
+#define USE_RANGE (INT_MAX / 4)
+#define USE_MARK(use) (-(int) (use) * USE_RANGE)
+
+static bool
+is_seen_to(int location)
+{
+    return location <= -2 && location > -USE_RANGE;
+}
+
+static int
+seen_to(int location)
+{
+    if (is_seen_to(location))
+        return location;
+    return location >= 0 && location < USE_RANGE - 3 ? -2 - location : 1 - USE_RANGE;
+}
+
+int
+pv_substituted_location(int location)
+{
+    if (is_seen_to(location))
+        return location == 1 - USE_RANGE ? -1 : -2 - location;
+    return location <= -USE_RANGE ? -location % USE_RANGE : location;
+}
+
+static void
+mark_use(int *location, enum pv_lookup_use use)
+{
+    int plain = *location < 0 ? 0 : *location;
+
+    if (use != PV_LOOKUP_FLOWS && plain < USE_RANGE)
+        *location = USE_MARK(use) - plain;
+}
+
+static enum pv_lookup_use
+take_use(int *location)
+{
+    int use = *location > USE_MARK(PV_LOOKUP_KEPT) ? PV_LOOKUP_FLOWS : -*location / USE_RANGE;
+
+    if (use != PV_LOOKUP_FLOWS)
+        *location = USE_MARK(use) - *location;
+    return (enum pv_lookup_use) use;
+}
+
 static void
 refuse(struct substitution *sub, enum pv_status status)
 {
@@ -99,6 +147,34 @@ edit_range_function(struct substitution *sub, RangeFunction *range)
     return pv_make_subselect(query, range->alias != NULL ? range->alias : pv_make_alias(strVal(llast(call->funcname)), NIL));
 }
 
+static bool
+is_tableoid(const ColumnRef *ref)
+{
+    return IsA(llast(ref->fields), String) && strcmp(strVal(llast(ref->fields)), "tableoid") == 0;
+}
+
+/*
+ * tableoid of a catalog's row: the view has no such column, and the catalog's OID is the same everywhere. A row that an
+ * outer join made up has none, and none of these has a row whose first column is NULL.
+ */
+static Node *
+edit_tableoid(struct substitution *sub, ColumnRef *ref, const struct pv_rte *rte)
+{
+    NullTest *is_row = makeNode(NullTest);
+    Node *oid;
+
+    if (!pv_catalog_is_table(rte->relation)) {
+        refuse(sub, pv_deny(sub->trial, PV_REASON_NO_COLUMN, "42703", ref->location, "column \"tableoid\" does not exist"));
+        return (Node *) ref;
+    }
+    is_row->arg = (Expr *) pv_make_column(rte->alias, rte->columns[0]);
+    is_row->nulltesttype = IS_NOT_NULL;
+    is_row->location = -1;
+    oid = pv_make_type_cast(pv_make_string(psprintf("pg_catalog.%s", rte->relation->name)), "regclass");
+    ((TypeCast *) oid)->location = seen_to(-1);
+    return pv_make_case((Node *) is_row, pv_make_type_cast(oid, "oid"), pv_make_type_cast(pv_make_null(), "oid"));
+}
+
 /* schema.relation.column and longer: the relation is known by its alias alone now. */
 static Node *
 edit_column(struct substitution *sub, ColumnRef *ref)
@@ -106,6 +182,15 @@ edit_column(struct substitution *sub, ColumnRef *ref)
     const struct pv_reference *reference;
     int count = list_length(ref->fields);
 
+    if (is_tableoid(ref) && sub->trial != NULL) {
+        const struct pv_rte *rte;
+
+        reference = pv_resolution_reference(sub->resolution, ref);
+        rte = reference == NULL || reference->is_output ? NULL : reference->column.rte;
+        if (rte != NULL && rte->relation != NULL && rte->relation->kind == PV_RELATION_CATALOG &&
+            reference->column.index == PV_WHOLE_ROW && rte->kind == PV_RTE_RELATION)
+            return edit_tableoid(sub, ref, rte);
+    }
     if (count < 3)
         return (Node *) ref;
     reference = pv_resolution_reference(sub->resolution, ref);
@@ -206,9 +291,6 @@ is_true(const Node *node)
     return ((const A_Const *) node)->val.node.type == T_String && ((const A_Const *) node)->val.sval.sval[0] == 't';
 }
 
-/* Seen to already; see edit_cast. */
-#define EDITED (-2)
-
 static Node *
 edit_function(struct substitution *sub, FuncCall *call)
 {
@@ -265,7 +347,7 @@ edit_function(struct substitution *sub, FuncCall *call)
         case PV_FN_WINDOW:
         case PV_FN_SET:
         case PV_FN_CATALOG:
-            if (sub->trial->caller->backend_pid != 0 && call->location != EDITED &&
+            if (sub->trial->caller->backend_pid != 0 && !is_seen_to(call->location) &&
                 strcmp(name, "pg_backend_pid") == 0)
                 return pv_own_pid(sub->trial);
             break;
@@ -304,32 +386,6 @@ edit_value_function(struct substitution *sub, SQLValueFunction *function)
     }
 }
 
-/*
- * Marks on what gives looked-up types, in its location, which carries no other meaning once a statement is judged: EDITED,
- * or what its value is for, each use in a range of its own that holds the location.
- */
-#define USE_RANGE (INT_MAX / 4)
-#define USE_MARK(use) (-(int) (use) * USE_RANGE)
-
-static void
-mark_use(int *location, enum pv_lookup_use use)
-{
-    int plain = *location < 0 ? 0 : *location;
-
-    if (use != PV_LOOKUP_FLOWS && plain < USE_RANGE)
-        *location = USE_MARK(use) - plain;
-}
-
-static enum pv_lookup_use
-take_use(int *location)
-{
-    int use = *location > USE_MARK(PV_LOOKUP_KEPT) ? PV_LOOKUP_FLOWS : -*location / USE_RANGE;
-
-    if (use != PV_LOOKUP_FLOWS)
-        *location = USE_MARK(use) - *location;
-    return (enum pv_lookup_use) use;
-}
-
 static Node *
 edit_cast(struct substitution *sub, TypeCast *cast)
 {
@@ -337,11 +393,13 @@ edit_cast(struct substitution *sub, TypeCast *cast)
     enum pv_lookup_use use;
     enum pv_status status;
 
-    if (cast->location == EDITED || !pv_type_is_lookup(strVal(llast(cast->typeName->names))))
+    if (pv_is_own_type(sub->trial, cast->typeName))
+        return pv_own_type_cast(sub->trial, cast);
+    if (is_seen_to(cast->location) || !pv_type_is_lookup(strVal(llast(cast->typeName->names))))
         return edited;
     use = take_use(&cast->location);
     status = pv_edit_lookup_cast(sub->trial, cast, use, &edited);
-    cast->location = EDITED;
+    cast->location = seen_to(cast->location);
     if (status != PV_OK)
         refuse(sub, status);
     return edited;
@@ -362,7 +420,7 @@ is_regproc_column(const struct substitution *sub, const ColumnRef *ref)
 static bool
 is_lookup_call(const Node *node)
 {
-    return IsA(node, FuncCall) && ((const FuncCall *) node)->location != EDITED &&
+    return IsA(node, FuncCall) && !is_seen_to(((const FuncCall *) node)->location) &&
            pv_function_gives_lookup(strVal(llast(((const FuncCall *) node)->funcname)));
 }
 
@@ -385,17 +443,16 @@ edit_lookup_call(struct substitution *sub, FuncCall *call)
     bool is_typeof = strcmp(name, "pg_typeof") == 0, is_type = is_typeof || strcmp(name, "to_regtype") == 0;
     Node *found = (Node *) call;
 
-    call->location = EDITED;
+    call->location = seen_to(call->location);
     if (use == PV_LOOKUP_FLOWS || is_physical(name))
         return pv_make_type_cast(found, "oid");
-    if (is_typeof && use == PV_LOOKUP_WRITTEN)
+    /* Where the type stands in no schema of the room's, its own output would say where it does. */
+    if (is_typeof && (use == PV_LOOKUP_WRITTEN || use == PV_LOOKUP_SHOWN))
         return (Node *) pv_make_call(sub->catalog_schema, "pgveil_write_typeof", list_make1(found));
     if (is_typeof)
         found = (Node *) pv_make_call(sub->catalog_schema, "pgveil_typeof", list_make1(found));
     if (use == PV_LOOKUP_KEPT)
         return found;
-    if (is_type && use == PV_LOOKUP_SHOWN)
-        return (Node *) pv_make_call(sub->catalog_schema, "pgveil_readable", list_make1(found));
     return pv_make_call_on_path(sub->trial, psprintf("pgveil_show_%s", is_type ? "regtype" : name + strlen("to_")),
                                 list_make1(pv_make_type_cast(found, "oid")));
 }
@@ -406,9 +463,9 @@ edit_kept_column(struct substitution *sub, ColumnRef *ref)
 {
     TypeCast *cast;
 
-    ref->location = EDITED;
+    (void) take_use(&ref->location);
     cast = (TypeCast *) pv_make_type_cast(edit_column(sub, ref), "regproc");
-    cast->location = EDITED;
+    cast->location = seen_to(ref->location);
     return (Node *) cast;
 }
 
@@ -445,19 +502,19 @@ visit_kept(void *context, Node *node, const struct pv_walk_at *at)
 
     if (IsA(node, ResTarget) && at->parent != NULL && IsA(top, SelectStmt) && top->op == SETOP_NONE &&
         (at->parent == (const Node *) top || at->parent == (const Node *) top->targetList))
-        ((ResTarget *) node)->location = EDITED;
+        ((ResTarget *) node)->location = seen_to(((ResTarget *) node)->location);
     location = at->parent == NULL ? NULL : lookup_location(sub, node);
     if (location == NULL)
         return PV_WALK_ON;
     if (IsA(at->parent, TypeCast)) {
         const TypeCast *cast = (const TypeCast *) at->parent;
 
-        if (is_text_cast(cast))
+        if (is_text_cast(cast) || pv_is_own_type(sub->trial, cast->typeName))
             use = PV_LOOKUP_WRITTEN;
         else if (!IsA(node, ColumnRef) || !pv_type_is_lookup(strVal(llast(cast->typeName->names))))
             use = PV_LOOKUP_KEPT;
     } else if (IsA(at->parent, ResTarget)) {
-        use = ((ResTarget *) at->parent)->location == EDITED ? PV_LOOKUP_SHOWN : PV_LOOKUP_FLOWS;
+        use = is_seen_to(((ResTarget *) at->parent)->location) ? PV_LOOKUP_SHOWN : PV_LOOKUP_FLOWS;
     } else if (IsA(at->parent, A_Expr) && ((A_Expr *) at->parent)->kind == AEXPR_OP && !IsA(node, ColumnRef)) {
         const char *name = strVal(llast(((A_Expr *) at->parent)->name));
 
@@ -478,7 +535,8 @@ name_targets(const struct pv_resolution *resolution)
             ResTarget *target = lfirst(cell);
             const char *name;
 
-            if (target->name != NULL || IsA(target->val, ColumnRef) || IsA(target->val, A_Const))
+            if (target->name != NULL || IsA(target->val, A_Const) ||
+                (IsA(target->val, ColumnRef) && !is_tableoid((ColumnRef *) target->val)))
                 continue;
             name = pv_default_column_name(target->val);
             if (strcmp(name, "?column?") != 0)
@@ -503,8 +561,11 @@ edit(void *context, Node *node, bool *is_entered)
         *is_entered = edited == node && sub->status == PV_OK;
         return edited;
     case T_ColumnRef:
-        if (((ColumnRef *) node)->location > USE_MARK(PV_LOOKUP_KEPT))
-            return edit_column(sub, (ColumnRef *) node);
+        if (((ColumnRef *) node)->location > USE_MARK(PV_LOOKUP_KEPT)) {
+            edited = edit_column(sub, (ColumnRef *) node);
+            *is_entered = false;
+            return edited;
+        }
         *is_entered = false;
         return edit_kept_column(sub, (ColumnRef *) node);
     case T_FuncCall:

@@ -73,6 +73,13 @@ bool pv_views_need_tame(const struct pv_room *room); /* has it analysis rules, a
 #define PV_VIEWS_JOINS "pgveil_joins"
 
 /*
+ * A cast to an enum of the room's data sets, or to an array of one: PREFIX + its name [+ `[]`] (text), in the catalog schema.
+ * Casts to a type that the room does not have call a function that is not there (policy/own_type.c).
+ */
+#define PV_VIEWS_TYPE_FUNCTION "pgveil_type_"
+#define PV_VIEWS_LAYER_TYPES 2000u
+
+/*
  * Appends the search_path of the room's server sessions, quoted, as SET and a startup packet take it:
  * pg_catalog, then the schemas of views (`public` first), then that of questions.
  */
@@ -165,6 +172,10 @@ enum pv_status pv_views_dataset(struct pv_arena *arena, const struct pv_room *ro
  */
 enum pv_status pv_views_questions(struct pv_arena *arena, const struct pv_room *room, struct pv_made **made,
                                   size_t *count) PV_MUST_CHECK;
+
+/* The cast to an enum, or to an array of it; `physical` as the database writes the type. PV_NOMEM. */
+enum pv_status pv_views_type(struct pv_arena *arena, const struct pv_room *room, const char *type, bool is_array,
+                             const char *physical, unsigned number, struct pv_made *made) PV_MUST_CHECK;
 
 /* The private schema's and the helper functions' objects, in the order of making. PV_NOMEM. */
 enum pv_status pv_views_private(struct pv_arena *arena, const struct pv_room *room,

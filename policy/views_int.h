@@ -1,4 +1,4 @@
-/* Shared between views*.c, catalog*.c and lookup.c alone. */
+/* Shared between views*.c, catalog*.c, and allow.c, lookup.c, own_type.c, which know what schemas callers see. */
 #ifndef PV_VIEWS_INT_H
 #define PV_VIEWS_INT_H
 

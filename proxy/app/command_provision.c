@@ -150,8 +150,8 @@ static enum pv_status
 gather(struct pv_provision *p, struct pv_made **out, size_t *out_count)
 {
     struct pv_mask_context context = {p->room->name, p->hmac_schema, p->room->timezone, pv_views_need_tame(p->room)};
-    struct pv_made *own = NULL, *questions = NULL, *catalog = NULL, *all;
-    size_t own_count = 0, question_count = 0, catalog_count = 0, count = 0;
+    struct pv_made *own = NULL, *questions = NULL, *catalog = NULL, *types = NULL, *all;
+    size_t own_count = 0, question_count = 0, catalog_count = 0, type_count = 0, count = 0;
     enum pv_status status = pv_views_private(p->arena, p->room, &context, &own, &own_count);
 
     if (status == PV_OK)
@@ -160,7 +160,11 @@ gather(struct pv_provision *p, struct pv_made **out, size_t *out_count)
         status = pv_catalog_views(p->arena, p->room, &catalog, &catalog_count);
     if (status != PV_OK)
         return pv_provision_fail(p, status, "room %s: %s", p->room->name, pv_status_words(status));
-    all = pv_arena_alloc(p->arena, (own_count + p->room->dataset_count + question_count + catalog_count) * sizeof(*all));
+    status = pv_provision_types(p, &types, &type_count);
+    if (status != PV_OK)
+        return status;
+    all = pv_arena_alloc(p->arena, (own_count + p->room->dataset_count + question_count + catalog_count + type_count) *
+                                       sizeof(*all));
     if (all == NULL)
         return pv_provision_fail(p, PV_NOMEM, "out of memory");
     memcpy(all, own, own_count * sizeof(*all));
@@ -180,8 +184,11 @@ gather(struct pv_provision *p, struct pv_made **out, size_t *out_count)
         memcpy(all + count, questions, question_count * sizeof(*all));
     count += question_count;
     memcpy(all + count, catalog, catalog_count * sizeof(*all));
+    count += catalog_count;
+    if (type_count > 0)
+        memcpy(all + count, types, type_count * sizeof(*all));
     *out = all;
-    *out_count = count + catalog_count;
+    *out_count = count + type_count;
     return PV_OK;
 }
 

@@ -67,6 +67,8 @@ char *pv_provision_text(struct pv_provision *p, const PGresult *rows, int row, i
 /* Looks a data set's source up and grants the owner role what the view reads. */
 enum pv_status pv_provision_source(struct pv_provision *p, const struct pv_dataset *dataset,
                                    struct pv_source *source) PV_MUST_CHECK;
+/* Casts to the enums that the room's data sets show, one function a name (views.h: pv_views_type). */
+enum pv_status pv_provision_types(struct pv_provision *p, struct pv_made **made, size_t *count) PV_MUST_CHECK;
 /* Takes back what the owner role holds on relations and columns that the room no longer reads; with all, everything. */
 enum pv_status pv_provision_revoke(struct pv_provision *p, bool is_all) PV_MUST_CHECK;
 

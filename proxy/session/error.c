@@ -240,12 +240,21 @@ redacted_message(struct pv_slice sqlstate)
  * operator, an ungrouped column), so an analyst gets them whole, from an analytical question too.
  */
 static bool
-is_of_the_text(struct pv_slice sqlstate)
+is_of_the_text(const struct pv_msg_notice *notice)
 {
     static const char *const codes[] = {"42883", "42804", "42803", "42702", "42703", "42P10", "42725", "42P18"};
 
+    /* Functions raise 42601 too, of values; these messages are the analysis's alone. */
+    static const char *const shapes[] = {"subquery must return only one column", "subquery has too many columns",
+                                         "subquery has too few columns", "unequal number of entries in row expressions",
+                                         "positional argument cannot follow named argument"};
+    struct pv_slice sqlstate = notice->fields[PV_NOTICE_SQLSTATE], message = notice->fields[PV_NOTICE_MESSAGE];
+
     for (size_t i = 0; i < PV_COUNT_OF(codes); i++)
         if (pv_slice_is(sqlstate, codes[i]))
+            return true;
+    for (size_t i = 0; i < PV_COUNT_OF(shapes) && pv_slice_is(sqlstate, "42601"); i++)
+        if (message.data != NULL && pv_slice_is(message, shapes[i]))
             return true;
     return false;
 }
@@ -302,6 +311,32 @@ tell_refused_type(struct pv_session *s, enum pv_server_tag tag, const struct pv_
     return true;
 }
 
+/*
+ * A cast to a type that the room does not have calls a function that is not there, as `function
+ * S.pgveil_type_NAME(text) does not exist` says: told as the missing type, to the client and in the log.
+ */
+void
+pv_error_retell_type(struct pv_msg_notice *notice, char words[PV_RETOLD_SIZE])
+{
+    struct pv_slice message = notice->fields[PV_NOTICE_MESSAGE];
+    const char *at, *end;
+    char text[256];
+
+    if (!pv_slice_is(notice->fields[PV_NOTICE_SQLSTATE], "42883") || message.data == NULL || message.len >= sizeof(text))
+        return;
+    memcpy(text, message.data, message.len);
+    text[message.len] = '\0';
+    at = strstr(text, "." PV_VIEWS_TYPE_FUNCTION);
+    end = strrchr(text, '(');
+    if (strncmp(text, "function pgveil_", 16) != 0 || at == NULL || end == NULL || end < at)
+        return;
+    at += strlen("." PV_VIEWS_TYPE_FUNCTION);
+    (void) snprintf(words, PV_RETOLD_SIZE, "type \"%.*s\" does not exist", (int) (end - at), at);
+    pv_msg_notice_set(notice, PV_NOTICE_SQLSTATE, "42704");
+    pv_msg_notice_set(notice, PV_NOTICE_MESSAGE, words);
+    memset(&notice->fields[PV_NOTICE_HINT], 0, sizeof(notice->fields[PV_NOTICE_HINT]));
+}
+
 static void
 copy_shown(struct pv_msg_notice *out, const struct pv_msg_notice *in, struct pv_arena *arena,
            enum pv_msg_notice_field field)
@@ -324,6 +359,7 @@ pv_error_relay(struct pv_session *s, enum pv_server_tag tag, const struct pv_msg
 {
     struct pv_msg_notice out;
     struct pv_arena *arena = NULL;
+    char position[16];
     bool is_redacted = run != NULL && run->effective != NULL && run->effective->is_redacted;
     const char *words = plain_words(notice->fields[PV_NOTICE_SQLSTATE], run);
 
@@ -341,7 +377,7 @@ pv_error_relay(struct pv_session *s, enum pv_server_tag tag, const struct pv_msg
     out.fields[PV_NOTICE_SEVERITY] = notice->fields[PV_NOTICE_SEVERITY];
     out.fields[PV_NOTICE_SEVERITY_PLAIN] = notice->fields[PV_NOTICE_SEVERITY_PLAIN];
     out.fields[PV_NOTICE_SQLSTATE] = notice->fields[PV_NOTICE_SQLSTATE];
-    if (words == NULL && is_redacted && !is_of_the_text(notice->fields[PV_NOTICE_SQLSTATE]))
+    if (words == NULL && is_redacted && !is_of_the_text(notice))
         words = redacted_message(notice->fields[PV_NOTICE_SQLSTATE]);
     if (words != NULL) {
         pv_msg_notice_set(&out, PV_NOTICE_MESSAGE, words);
@@ -358,6 +394,8 @@ pv_error_relay(struct pv_session *s, enum pv_server_tag tag, const struct pv_msg
     copy_shown(&out, notice, arena, PV_NOTICE_HINT);
     if (r != NULL && r->is_verbatim)
         out.fields[PV_NOTICE_POSITION] = notice->fields[PV_NOTICE_POSITION];
+    else if (r != NULL && tag == PV_SERVER_ERROR_RESPONSE && pv_error_place(s, notice, r, run, position))
+        pv_msg_notice_set(&out, PV_NOTICE_POSITION, position);
     write_notice(s, tag, &out);
     pv_arena_free(arena);
 }

@@ -96,11 +96,13 @@ void
 pv_result_on_error(struct pv_session *s, struct pv_request *r, const struct pv_reply *reply)
 {
     struct pv_msg_notice notice;
+    char retold[PV_RETOLD_SIZE];
 
     if (pv_msg_notice_read(reply->body, &notice) != PV_OK) {
         pv_result_violation(s);
         return;
     }
+    pv_error_retell_type(&notice, retold);
     if (r == NULL || is_fatal(&notice)) {
         relay_fatal(s, r, &notice);
         return;

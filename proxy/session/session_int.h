@@ -649,6 +649,12 @@ const char *pv_error_printf(struct pv_arena *arena, const char *format, ...) PV_
 /* A server's error or notice as the client may see it; `is_redacted`: code and general words alone. */
 void pv_error_relay(struct pv_session *s, enum pv_server_tag tag, const struct pv_msg_notice *notice,
                     const struct pv_request *r, const struct pv_run *run);
+/* error_place.c: an error's position in what was forwarded as one in what the client sent; false: it has none there. */
+bool pv_error_place(struct pv_session *s, const struct pv_msg_notice *notice, const struct pv_request *r,
+                    const struct pv_run *run, char position[16]);
+/* A missing function of ours that stands for a type, as the missing type; `words` outlives the notice. */
+#define PV_RETOLD_SIZE 320u
+void pv_error_retell_type(struct pv_msg_notice *notice, char words[PV_RETOLD_SIZE]);
 /* Takes out what names physical schemas; in the arena. NULL: the text cannot be shown. */
 const char *pv_result_scrub(struct pv_arena *arena, struct pv_slice text);
 

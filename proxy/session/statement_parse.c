@@ -3,6 +3,8 @@
  */
 #include "proxy/session/side_int.h"
 
+#include "policy/functions.h"
+
 #include <string.h>
 
 /* ---- Parse ---- */
@@ -86,6 +88,28 @@ parse_named(struct pv_session *s, struct pv_request *r, const struct pv_msg_pars
     return pv_statement_push_written(s, r, status);
 }
 
+/*
+ * An enum of a data set, say, is left to the server to find: whether the room shows the type that has this OID, nobody
+ * here knows, and an enum's values read as a text's in both formats.
+ */
+static bool
+leave_own_types(struct pv_session *s, struct pv_arena *arena, struct pv_msg_parse *parse)
+{
+    uint32_t *types;
+
+    if (s->is_conformance || parse->type_count == 0)
+        return true;
+    types = pv_arena_alloc(arena, parse->type_count * sizeof(*types));
+    if (types == NULL) {
+        pv_session_fail(s, PV_NOMEM);
+        return false;
+    }
+    for (size_t i = 0; i < parse->type_count; i++)
+        types[i] = parse->types[i] < PV_OID_FIRST_NORMAL ? parse->types[i] : 0;
+    parse->types = types;
+    return true;
+}
+
 enum pv_step
 pv_statement_parse(struct pv_session *s, const struct pv_frame *frame)
 {
@@ -102,6 +126,10 @@ pv_statement_parse(struct pv_session *s, const struct pv_frame *frame)
         pv_request_poison(s, r, &error);
         pv_trail_unread(s, r, true, "encoding: invalid message format", error.sqlstate);
         pv_request_push(s, r);
+        return PV_STEP_DONE;
+    }
+    if (!leave_own_types(s, r->arena, &parse)) {
+        pv_request_free(r);
         return PV_STEP_DONE;
     }
     r->name = pv_statement_take_name(s, r, parse.statement, &error);

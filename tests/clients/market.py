@@ -31,6 +31,13 @@ INSERT INTO market.kinds VALUES
   NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, '{c}');
 CREATE TABLE market.steps (n integer PRIMARY KEY, label text NOT NULL, secret text);
 INSERT INTO market.steps SELECT n, 'step ' || n, '{c}' || n FROM generate_series(1, 3000) AS n;
+CREATE TYPE market.order_status AS ENUM ('new', 'paid', 'sent back');
+CREATE TYPE market.mood AS ENUM ('{c}');
+CREATE DOMAIN market.item_code AS text CHECK (VALUE <> '{c}');
+CREATE TABLE market.orders (order_id integer PRIMARY KEY, status market.order_status, history market.order_status[],
+    item market.item_code, mood market.mood);
+INSERT INTO market.orders VALUES (1, 'paid', '{new,paid}', 'i1', '{c}'), (2, 'new', '{new}', 'i2', NULL),
+    (3, 'sent back', '{new,paid,"sent back"}', NULL, NULL), (4, NULL, NULL, 'i1', NULL);
 GRANT USAGE ON SCHEMA market TO pgveil WITH GRANT OPTION;
 GRANT SELECT ON ALL TABLES IN SCHEMA market TO pgveil WITH GRANT OPTION;
 """
@@ -54,6 +61,7 @@ QUESTIONS = {
     "some_steps": ("SELECT n, label FROM public.steps WHERE n >= :low AND n < :high ORDER BY n",
                    [("low", "integer", 1), ("high", "integer", 11)], {"type": "list"}),
     "one_step": ("SELECT n, label FROM public.steps WHERE n = :wanted", [("wanted", "integer", None)], {"type": "list"}),
+    "orders": ("SELECT order_id, status, history, item FROM public.orders ORDER BY order_id", [], {"type": "list"}),
     "slow": ("SELECT count(*) AS n FROM public.steps a, public.steps b, public.steps c WHERE a.n + b.n + c.n > :above",
              [("above", "integer", None)], {"type": "analytical", "output": {"timeout": "60s"}}),
     "ratio": ("SELECT sum(1000 / (s.n - :hole)) AS total FROM public.steps s", [("hole", "integer", None)],
@@ -78,6 +86,9 @@ def room():
                          "columns": {name: {"category": 1} for name in KINDS}},
         "public.steps": {"owner": "acme", "source": "market.steps",
                          "columns": {"n": {"category": 1}, "label": {"category": 1}}},
+        "public.orders": {"owner": "acme", "source": "market.orders", "columns": {
+            "order_id": {"category": 1}, "status": {"category": 1}, "history": {"category": 1}, "item": {"category": 1},
+            "mood": {"category": 2}}},
     }
     questions = {}
     for name, (sql, parameters, more) in QUESTIONS.items():
@@ -125,7 +136,8 @@ def build_plain(cluster):
         tables.append('CREATE TABLE %s.%s AS SELECT * FROM "pgveil_%s$%s".%s;' % (schema, name, ROOM, schema, name))
     script = ["ALTER SCHEMA ads RENAME TO old_ads; CREATE SCHEMA ads; CREATE SCHEMA questions;"] + tables
     script += [_plain_question(name) for name in QUESTIONS]
-    script.append("DROP TABLE public.ledger;")
+    script.append("DROP TABLE public.ledger; ALTER TYPE market.order_status SET SCHEMA public; "
+                  "ALTER DOMAIN market.item_code SET SCHEMA public; ALTER DOMAIN public.item_code DROP CONSTRAINT item_code_check;")
     script.append("COMMENT ON TABLE public.customers IS '%s'; COMMENT ON COLUMN public.customers.region IS '%s';"
                   "COMMENT ON VIEW questions.by_region IS '%s';" % (TITLES["public.customers"],
                   TITLES["public.customers.region"], TITLES["by_region"]))

@@ -40,7 +40,7 @@ faults_are_worded_as_postgresql_words_them(void **state)
     (void) state;
     for (size_t i = 0; i < PV_COUNT_OF(rows); i++) {
         struct pv_sql *sql = NULL;
-        struct pv_sql_error err = {"", "", 0};
+        struct pv_sql_error err = {0};
 
         assert_int_equal(pv_sql_parse(pv_slice_cstr(rows[i].text), &pv_sql_limits_default, &sql, &err), rows[i].status);
         assert_string_equal(err.sqlstate, rows[i].sqlstate);
@@ -171,7 +171,7 @@ trees_are_built_and_copied(void **state)
 static void
 thrown_errors_become_statuses(void **state)
 {
-    struct pv_sql_error err = {"", "", 0};
+    struct pv_sql_error err = {0};
     enum pv_status inner = PV_OK;
 
     (void) state;
@@ -287,7 +287,7 @@ templates_have_parameters(void **state)
     (void) state;
     for (size_t i = 0; i < PV_COUNT_OF(rows); i++) {
         struct pv_template made = {NULL, NULL, 0};
-        struct pv_sql_error err = {"", "", 0};
+        struct pv_sql_error err = {0};
         struct pv_buf buf = {0};
         enum pv_status status = (rows[i].filter ? pv_template_parse_filter : pv_template_parse)(
             pv_slice_cstr(rows[i].text), &pv_sql_limits_default, &made, &err);
@@ -324,7 +324,7 @@ template_positions_are_those_of_the_text(void **state)
     (void) state;
     for (size_t i = 0; i < PV_COUNT_OF(rows); i++) {
         struct pv_template made = {NULL, NULL, 0};
-        struct pv_sql_error err = {"", "", 0};
+        struct pv_sql_error err = {0};
         enum pv_status status = (rows[i].filter ? pv_template_parse_filter : pv_template_parse)(
             pv_slice_cstr(rows[i].text), &pv_sql_limits_default, &made, &err);
 
@@ -342,7 +342,7 @@ failing_allocations_are_told(void **state)
     (void) state;
     for (nth = 1; status == PV_NOMEM && nth < 100; nth++) {
         struct pv_template made = {NULL, NULL, 0};
-        struct pv_sql_error err = {"", "", 0};
+        struct pv_sql_error err = {0};
 
         pv_alloc_fail_at(nth);
         status = pv_template_parse(pv_slice_cstr("SELECT :a, :b, :a"), &pv_sql_limits_default, &made, &err);

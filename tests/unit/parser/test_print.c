@@ -20,7 +20,7 @@ static enum pv_status
 round_trip(const char *text, const char **what)
 {
     struct pv_sql *sql = NULL;
-    struct pv_sql_error err = {"", "", 0};
+    struct pv_sql_error err = {0};
     enum pv_status status = pv_sql_parse(pv_slice_cstr(text), &pv_sql_limits_default, &sql, &err);
 
     if (status != PV_OK) {

@@ -99,6 +99,98 @@ judge(const char *user, const struct row *rows, size_t count)
     judge_in(pv_policy_room(policy, pv_slice_cstr("retail")), user, rows, count);
 }
 
+/* A name that an enum of a data set may have is a call that only the database can tell to be one. */
+static void
+types_of_data_sets(void **state)
+{
+    static const struct row rows[] = {
+        {"SELECT 'paid'::order_status", NULL, "\"pgveil_retail$$catalog\".pgveil_type_order_status(CAST('paid' AS", NULL},
+        {"SELECT CAST('paid' AS public.order_status)", NULL, ".pgveil_type_order_status(", NULL},
+        {"SELECT '{paid}'::\"Order status\"[]", NULL, ".\"pgveil_type_Order status[]\"(", NULL},
+        {"SELECT 1 WHERE NULL::order_status IS NULL", NULL, ".pgveil_type_order_status(", NULL},
+        {"SET search_path = pg_catalog; SELECT 'paid'::integer", NULL, NULL, NULL},
+        {"SELECT 'x'::nosuch.order_status", "3F000", "type", "schema \"nosuch\" does not exist"},
+        {"SELECT 'x'::questions.order_status", "42704", "type", "type \"questions.order_status\" does not exist"},
+        {"SELECT 'x'::pg_catalog.order_status", "42704", "type", NULL},
+        {"SELECT 'x'::retail.public.order_status", "42704", "type", NULL},
+        {"SELECT 'x'::order_status(3)", "42704", "type", NULL},
+        {"SELECT 'x'::tsvector", "42704", "type", NULL},
+        {"SELECT 'x'::_order_status", "42704", "type", NULL},
+        {"SELECT * FROM json_to_record('{}') AS r(a order_status)", "42501", "function", NULL},
+        {"PREPARE p (order_status) AS SELECT $1", "42704", "type", NULL},
+        /* Over data an enum's input would tell of each row whether its value is a label. */
+        {"SELECT count(*) FROM customers WHERE region::order_status IS NOT NULL", "42704", "type", NULL},
+    };
+
+    (void) state;
+    judge("alice", rows, PV_COUNT_OF(rows));
+}
+
+struct placed {
+    const char *sql;
+    const char *at;     /* what begins at the server's position in what is forwarded */
+    const char *stands; /* what begins at the position in `sql`; NULL: nothing is found */
+    bool is_own;
+};
+
+static void
+places_of_what_is_forwarded(void **state)
+{
+    static const struct placed rows[] = {
+        {"SELECT  lower(1)", "pg_catalog.lower", "lower", true},
+        {"SELECT 1 + 'x'", "'x'", "'x'", false},
+        {"SELECT  now()::integer", "CAST", "::", true},
+        {"SELECT  now()::integer", "CAST", "now", false},
+        {"SELECT 'é',  now() AT TIME ZONE 1", "pg_catalog.timezone", "AT TIME", true},
+        {"SELECT current_user, current_user - 1", "- ", "- 1", false},
+        {"SELECT current_user", "'alice'", NULL, false},
+        {"SELECT 'x'::order_status", "\"pgveil_retail$$catalog\"", "order_status", true},
+        {"SELECT relname - 1 FROM pg_class", "relname", "relname", false},
+        {"SELECT 'pg_class'::regclass::text", "CAST", "'pg_class'", false},
+        {"SELECT 1", "SELECT", NULL, false},
+        {"SELECT 1", "", NULL, false},
+    };
+    static const char *const path[] = {"public"};
+
+    (void) state;
+    for (size_t i = 0; i < PV_COUNT_OF(rows); i++) {
+        struct pv_arena *arena = pv_arena_new(0);
+        struct pv_caller again = {.policy = policy, .user = "alice", .search_path = {path, 1}, .now_us = 1};
+        struct pv_place place = {0};
+        struct pv_decision *decisions = NULL;
+        size_t count = 0, position = 0;
+        const char *at;
+
+        again.room = pv_policy_room(policy, pv_slice_cstr("retail"));
+        again.member = pv_room_member(again.room, again.user);
+        assert_int_equal(pv_decide_query(arena, &again, pv_slice_cstr(rows[i].sql), &decisions, &count), PV_OK);
+        assert_true(decisions[0].is_allowed);
+        at = rows[i].at[0] == '\0' ? strchr(decisions[0].forwarded, '\0') : strstr(decisions[0].forwarded, rows[i].at);
+        if (at == NULL)
+            fail_msg("%s: %s is not in %s", rows[i].sql, rows[i].at, decisions[0].forwarded);
+        place.forwarded = decisions[0].forwarded;
+        place.offset = (uint32_t) (at - decisions[0].forwarded);
+        place.is_own = rows[i].is_own;
+        again.place = &place;
+        assert_int_equal(pv_decide_query(arena, &again, pv_slice_cstr(rows[i].sql), &decisions, &count), PV_OK);
+        if (rows[i].stands != NULL) {
+            const char *found = strstr(rows[i].sql, rows[i].stands);
+
+            for (const char *c = rows[i].sql; c < found; c++)
+                position += ((uint8_t) *c & 0xC0u) != 0x80u;
+            position++;
+        }
+        if (place.position != position)
+            fail_msg("%s: %s at %u, not %zu", rows[i].sql, rows[i].at, (unsigned) place.position, position);
+        /* Of what is forwarded otherwise by now nothing is said. */
+        place.forwarded = "SELECT 2";
+        place.position = 0;
+        assert_int_equal(pv_decide_query(arena, &again, pv_slice_cstr(rows[i].sql), &decisions, &count), PV_OK);
+        assert_int_equal(place.position, 0);
+        pv_arena_free(arena);
+    }
+}
+
 static void
 names_that_are_not_there(void **state)
 {
@@ -193,8 +285,7 @@ functions_and_types_off_the_list(void **state)
         {"SELECT 1 OPERATOR(evil.=) 1", "42501", "operator", "evil.="},
         {"SELECT 1 OPERATOR(pg_catalog.=) 1", NULL, "OPERATOR(pg_catalog.=)", NULL},
         {"SELECT '<a/>'::xml", "42704", "type", "type \"xml\" does not exist"},
-        {"SELECT 'x'::evil.t", "42704", "type", NULL},
-        {"SELECT 'customers'::customers", "42704", "type", NULL},
+        {"SELECT 'x'::evil.t", "3F000", "type", "schema \"evil\" does not exist"},
         {"SELECT (5::float8).pg_sleep", "42501", "clause", "Field selection"},
         {"SELECT 'crm.customers'::regclass", "42P01", "no_relation", NULL},
         {"SELECT 'customers'::regclass", NULL, "pgveil_retail$public", NULL},
@@ -209,7 +300,7 @@ functions_and_types_off_the_list(void **state)
         {"SELECT '{16385}'::regclass[]", "42704", "type", NULL},
         {"SELECT '{16385}'::_regtype", "42704", "type", NULL},
         /* What PostgreSQL makes of an integer beside a looked-up type is a name of anybody's. */
-        {"SELECT pg_typeof(1)", NULL, "catalog\".pgveil_typeof(pg_catalog.pg_typeof(1))", NULL},
+        {"SELECT pg_typeof(1)", NULL, "catalog\".pgveil_write_typeof(pg_catalog.pg_typeof(1))", NULL},
         {"SELECT pg_typeof(1)::text", NULL, "CAST(\"pgveil_retail$$catalog\".pgveil_write_typeof(", NULL},
         {"SELECT 'ads.impressions'::regclass", NULL, "pgveil_show_regclass(CAST(CAST('\"pgveil_retail$ads\".impressions' AS", NULL},
         {"SELECT pg_cancel_backend(5)", NULL, "pg_cancel_backend(5, CAST(ARRAY[pg_catalog.pg_backend_pid()] AS", NULL},
@@ -225,7 +316,8 @@ functions_and_types_off_the_list(void **state)
         {"SELECT coalesce(to_regtype('no'), 16385)", NULL, "AS pg_catalog.oid)", NULL},
         {"SELECT to_regrole('alice')", NULL, "AS pg_catalog.oid)", NULL},
         {"SELECT to_regnamespace('public')", NULL, "AS pg_catalog.oid)", NULL},
-        {"SELECT 'public'::regnamespace", NULL, "AS pg_catalog.oid)", NULL},
+        {"SELECT 'public'::regnamespace", NULL, "CAST('public' AS pg_catalog.\"name\")", NULL},
+        {"SELECT coalesce('public'::regnamespace, 1)", NULL, "AS pg_catalog.oid)", NULL},
         {"SELECT typinput FROM pg_type", NULL, "SELECT CAST(typinput AS pg_catalog.regproc)", NULL},
         {"SELECT t.typinput::text FROM pg_type t", NULL, "CAST(CAST(t.typinput AS pg_catalog.regproc) AS", NULL},
         {"SELECT coalesce(typinput, 16385) FROM pg_type", NULL, "SELECT COALESCE(typinput, 16385)", NULL},
@@ -659,6 +751,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_that_are_not_there),
+        cmocka_unit_test(types_of_data_sets),
+        cmocka_unit_test(places_of_what_is_forwarded),
         cmocka_unit_test(statements_that_are_no_questions),
         cmocka_unit_test(functions_and_types_off_the_list),
         cmocka_unit_test(what_needs_no_data),

@@ -1,0 +1,122 @@
+#include <string.h>
+
+#include "parser/rewrite.h"
+#include "parser/sqltext.h"
+#include "policy/decide_int.h"
+#include "policy/functions.h"
+#include "policy/views_int.h"
+
+/*
+ * Enums of a room's data sets, by the names that the catalogs show. Where the type itself stands the room's login may not
+ * look, so provisioning makes a function for each, and a cast becomes a call of it. Which there are only the database knows:
+ * one that is not there is an unknown function, which the session tells as an unknown type.
+ */
+
+/* Where the catalogs show types that stand in no schema of the room's; policy/catalog_relations.c says the same in SQL. */
+static const char *
+type_schema(const struct pv_room *room)
+{
+    const char *first = NULL, *schema;
+
+    for (size_t i = 0; (schema = pv_views_published_schema(room, i)) != NULL; i++) {
+        if (strcmp(schema, "public") == 0)
+            return schema;
+        if (first == NULL || strcmp(schema, first) < 0)
+            first = schema;
+    }
+    return first;
+}
+
+static bool
+is_on_path(const struct pv_names *path, const char *schema)
+{
+    for (size_t i = 0; i < path->count; i++)
+        if (strcmp(path->names[i], schema) == 0)
+            return true;
+    return false;
+}
+
+bool
+pv_is_own_type(const struct pv_trial *trial, const TypeName *type)
+{
+    const char *schema = NULL, *home;
+
+    if (trial == NULL || trial->caller == NULL || trial->caller->room == NULL || list_length(type->names) > 2 ||
+        type->typmods != NIL || type->setof || type->pct_type)
+        return false;
+    if (list_length(type->names) == 2)
+        schema = strVal(linitial(type->names));
+    else if (pv_type_is_system(strVal(llast(type->names))))
+        return false;
+    home = type_schema(trial->caller->room);
+    return schema == NULL ? is_on_path(&trial->caller->search_path, home) : strcmp(schema, home) == 0;
+}
+
+static bool
+is_plain_value(const Node *node)
+{
+    const ListCell *cell;
+
+    if (IsA(node, A_ArrayExpr)) {
+        foreach (cell, ((const A_ArrayExpr *) node)->elements)
+            if (!IsA(lfirst(cell), A_Const) && !IsA(lfirst(cell), ParamRef))
+                return false;
+        return true;
+    }
+    return IsA(node, A_Const) || IsA(node, ParamRef);
+}
+
+bool
+pv_own_type_is_allowed(const struct pv_trial *trial, const TypeCast *cast, enum pv_allow_mode mode)
+{
+    /* Over data the input of an enum would tell of each row whether its value is one of the labels. */
+    return pv_is_own_type(trial, cast->typeName) && (mode == PV_ALLOW_RELEASED || is_plain_value(cast->arg));
+}
+
+static void
+type_function(const char *type, bool is_array, char name[PV_VIEWS_NAME_SIZE])
+{
+    char text[2 * PV_VIEWS_NAME_SIZE];
+    size_t len = strlen(type);
+
+    /* PostgreSQL cuts a name in the same place. */
+    if (len >= PV_VIEWS_NAME_SIZE)
+        len = PV_VIEWS_NAME_SIZE - 1;
+    memcpy(text, type, len);
+    memcpy(text + len, is_array ? "[]" : "", is_array ? 3 : 1);
+    pv_views_cut_name(PV_VIEWS_TYPE_FUNCTION, text, name);
+}
+
+Node *
+pv_own_type_cast(struct pv_trial *trial, TypeCast *cast)
+{
+    char schema[PV_VIEWS_NAME_SIZE], name[PV_VIEWS_NAME_SIZE];
+    FuncCall *call;
+
+    pv_views_catalog_schema(trial->caller->room->name, schema);
+    type_function(strVal(llast(cast->typeName->names)), cast->typeName->arrayBounds != NIL, name);
+    call = pv_make_call(schema, name, list_make1(pv_make_type_cast(cast->arg, "text")));
+    call->location = cast->typeName->location;
+    return (Node *) call;
+}
+
+enum pv_status
+pv_views_type(struct pv_arena *arena, const struct pv_room *room, const char *type, bool is_array, const char *physical,
+              unsigned number, struct pv_made *made)
+{
+    char schema[PV_VIEWS_NAME_SIZE], name[PV_VIEWS_NAME_SIZE];
+    struct pv_buf sql = {0};
+
+    pv_views_catalog_schema(room->name, schema);
+    type_function(type, is_array, name);
+    *made = (struct pv_made) {.kind = PV_MADE_FUNCTION, .arguments = "text", .layer = PV_VIEWS_LAYER_TYPES + number,
+                              .is_readable = true};
+    made->schema = pv_arena_strdup(arena, schema);
+    made->name = pv_arena_strdup(arena, name);
+    if (made->schema == NULL || made->name == NULL)
+        return PV_NOMEM;
+    pv_buf_put_text(&sql, "CREATE FUNCTION ");
+    pv_sql_quote_qualified(&sql, schema, name);
+    pv_buf_printf(&sql, "(text) RETURNS %s LANGUAGE sql STABLE PARALLEL SAFE RETURN $1::%s", physical, physical);
+    return pv_made_finish(arena, made, &sql);
+}
