@@ -6,8 +6,9 @@
  *  3. A slow client stops the reading of its server and a slow server that of its client. When both are stopped and
  *     the client has more to say, it may be waiting for us to take that before it reads: then its server is
  *     read on, a step at a time, up to PV_LINK_HELD_BYTES_MAX, where 53400 ends the session.
- *  4. A server connection that a session still has at its end is closed with it; if a statement may be running there,
- *     it is cancelled first.
+ *  4. A server connection that a session still has at its end is closed with it, or made as new (DISCARD ALL) for
+ *     another one, when every reply has come and no transaction is open; if a statement may be running there, it is
+ *     cancelled first.
  */
 #include "proxy/base/log.h"
 #include "proxy/crypto/tls.h"
@@ -98,8 +99,10 @@ finish(struct pv_client *client)
         pv_server_cancel_start(pv_pooled_server(client->pooled), NULL, NULL, &cancel) != PV_OK)
         pv_log(PV_LOG_WARNING, "session %llu: its last statement could not be cancelled",
                (unsigned long long) client->hooks.id);
-    drop_server(client, client->cancel == NULL && !client->was_busy && pv_session_is_at_rest(client->session) ? PV_GIVE_IDLE
-                                                                                      : PV_GIVE_CLOSE);
+    drop_server(client, client->cancel == NULL && !client->was_busy && !client->is_conforming &&
+                                pv_session_is_at_rest(client->session)
+                            ? PV_GIVE_IDLE
+                            : PV_GIVE_CLOSE);
     pv_server_cancel_forget(client->cancel);
     if (client->is_pinned)
         (void) atomic_fetch_sub_explicit(&worker->counters.pool_pinned, 1, memory_order_relaxed);
@@ -370,8 +373,8 @@ take_server(struct pv_client *client, int64_t now_us)
     }
     if (!client->has_asked) {
         client->has_asked = true;
-        client->is_shared = config->pool_mode == PV_POOL_TRANSACTION &&
-                            (conformance == NULL || strcmp(conformance, client->room) != 0);
+        client->is_conforming = conformance != NULL && strcmp(conformance, client->room) == 0;
+        client->is_shared = config->pool_mode == PV_POOL_TRANSACTION && !client->is_conforming;
     }
     status = pv_pool_take(worker->pool, client->room, client->is_shared, &server_events, client, &pooled,
                           &client->wait);

@@ -24,7 +24,8 @@ struct pv_client {
     bool is_direct_tls;
     bool is_over_limit; /* accepted to be refused */
     /* What the engine asked for in the call at hand. */
-    bool is_shared;  /* of the server connections: told at the first one */
+    bool is_shared;     /* of the server connections: told at the first one */
+    bool is_conforming; /* as the upstream's own user, with no policy: its connection is nobody else's */
     bool has_asked;  /* for the first one */
     bool is_pinned;
     bool wants_tls, wants_server, wants_release, wants_cancel, wants_close, wants_refusal;

@@ -265,12 +265,26 @@ on_open(void *context, struct pv_server *server, const struct pv_server_facts *f
         pv_pooled_offer(pooled);
 }
 
+/*
+ * Who hears of a failed dial, which is still counted. Who shares waits on while somebody has a connection that will come
+ * back. Sessions of their own are as many as dials, or wait for one; a database that is full may have room for the next.
+ */
+static size_t
+failed_count(const struct pv_pool_group *group, const char *sqlstate)
+{
+    size_t others = group->dialing_count - 1;
+
+    if (group->is_shared)
+        return group->count == group->dialing_count ? group->wait_count : 0;
+    return strcmp(sqlstate, "53300") == 0 || group->wait_count <= others ? 1 : group->wait_count - others;
+}
+
 static void
 on_failed(void *context, const char *sqlstate, const char *words)
 {
     struct pv_pooled *pooled = context;
     struct pv_pool_group *group = pooled->group;
-    size_t count = !group->is_shared ? 1 : group->count == group->dialing_count ? group->wait_count : 0;
+    size_t count = failed_count(group, sqlstate);
 
     PV_COUNT(group->pool->counters, server_failures, 1);
     pooled->server = NULL;
@@ -423,6 +437,13 @@ pv_pool_forget(struct pv_pool_wait *wait)
     pv_free(wait);
 }
 
+/* Of sessions that have their own there may be any number; of what they leave no more is kept than others share. */
+static bool
+is_one_too_many(const struct pv_pool_group *group)
+{
+    return !group->is_shared && group->idle_count >= config_of(group->pool)->pool_size;
+}
+
 void
 pv_pool_give(struct pv_pooled *pooled, enum pv_give how)
 {
@@ -430,7 +451,7 @@ pv_pool_give(struct pv_pooled *pooled, enum pv_give how)
         return;
     pv_link_pause(pv_server_link(pooled->server), false);
     pooled->used_us = pooled->checked_us = pv_now_us();
-    if (how == PV_GIVE_CLOSE || !pooled->group->is_shared || pooled->group->is_stale ||
+    if (how == PV_GIVE_CLOSE || is_one_too_many(pooled->group) || pooled->group->is_stale ||
         pooled->group->pool->is_draining || pv_link_held(pv_server_link(pooled->server)) > 0)
         pv_pooled_close(pooled, true);
     else if (how == PV_GIVE_IDLE || pv_side_is_spoiled(pv_server_side(pooled->server)))

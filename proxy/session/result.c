@@ -364,6 +364,10 @@ on_parameter_status(struct pv_session *s, const struct pv_reply *reply)
         pv_session_fatal(s, "08P01", "the database session left its pinned settings");
         return;
     }
+    if (s->home != NULL && pv_side_report(s->home, reply->body) != PV_OK) {
+        pv_session_fail(s, PV_NOMEM);
+        return;
+    }
     if (pv_slice_is(status.name, "standard_conforming_strings"))
         s->is_backslashed = pv_slice_is(status.value, "off");
     for (size_t i = 0; i < PV_REPORTED_COUNT; i++) {

@@ -201,6 +201,7 @@ pv_session_server_lost(struct pv_session *s, int64_t now_us, const char *sqlstat
 {
     if (!pv_session_start_event(s, now_us))
         return;
+    s->home = NULL;
     if (!pv_lease_lost(s, sqlstate, words))
         pv_session_fatal(s, sqlstate, words);
     pv_session_finish_event(s);

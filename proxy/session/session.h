@@ -108,6 +108,7 @@ struct pv_server_facts {
     size_t parameter_count;
     struct pv_slice identity_key; /* for pv_identity_sql; wiped by the host when it likes */
     struct pv_side *side; /* side.h: the connection is shared; NULL: it is the session's own for life. Borrowed until released */
+    struct pv_side *home; /* the connection's, shared or not, which hears what the server reports. Likewise; NULL: none */
 };
 void pv_session_server_open(struct pv_session *session, int64_t now_us, const struct pv_server_facts *facts);
 /* sqlstate and words for the client when the connection could not be made or was lost. */

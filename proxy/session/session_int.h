@@ -308,6 +308,7 @@ struct pv_session {
     bool is_segment_open; /* extended messages since the last Sync */
     bool has_segment_run, is_segment_watched; /* an Execute among them; one that has a time or reads data */
     bool is_cancel_pending;
+    struct pv_side *home; /* of a server of one's own: the next session to have it is told what it reported; NULL: none */
     struct pv_request *cancel_due; /* sent behind a request of ours: cancelled when the server comes to it; NULL: none */
     char segment_sqlstate[6]; /* of the error that skips the segment; "" none */
     size_t server_row_left;   /* of a DataRow or CopyData that streams */

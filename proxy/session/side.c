@@ -376,6 +376,7 @@ pv_side_facts(struct pv_side *side, bool is_shared, struct pv_server_facts *fact
     }
     facts->identity_key = pv_slice_of(side->key, side->key_len);
     facts->side = is_shared ? side : NULL;
+    facts->home = side;
 }
 
 enum pv_status

@@ -621,6 +621,7 @@ pv_startup_server_open(struct pv_session *s, const struct pv_server_facts *facts
         pv_lease_open(s, facts);
         return;
     }
+    s->home = s->is_conformance ? NULL : facts->home;
     pv_buf_put_slice(&s->identity_key, facts->identity_key);
     if (facts->identity_key.len > 0) {
         status = pv_identity_sql(s->room, s->user, s->account->attributes, s->account->attribute_count, facts->pid,

@@ -504,7 +504,7 @@ stage_server_open(struct stage *stage)
     static const char *const names[] = {"server_version", "client_encoding", "is_superuser", "secret_guc"};
     static const char *const values[] = {"15.20", "UTF8", "on", "hidden"};
     static const uint8_t key[32] = {1};
-    struct pv_server_facts facts = {4711, names, values, 4, {key, sizeof(key)}, NULL};
+    struct pv_server_facts facts = {4711, names, values, 4, {key, sizeof(key)}, NULL, NULL};
 
     for (size_t i = 0; stage->is_shared && i < PV_COUNT_OF(stage->sides); i++) {
         facts.pid = 4711 + (uint32_t) i;
