@@ -169,9 +169,9 @@ pv_server_goodbye(struct pv_server *server)
 
     if (pv_msg_empty_write(&terminate, PV_CLIENT_TERMINATE) == PV_OK)
         pv_link_gather(server->link, pv_buf_slice(&terminate));
-    pv_buf_clear(&terminate);
     pv_link_finish(server->link, false);
     server->link = NULL;
+    pv_buf_clear(&terminate); /* borrowed until it was sent */
 }
 
 /* ---- Logged in ---- */

@@ -47,6 +47,7 @@ def test_idle_clients_cost_little_and_leave_nothing(veil):
         before = memory_kib(veil)
         clients = open_clients(veil, count)
         grown = memory_kib(veil) - before
+        print("%d idle clients: %d KiB, %.1f each" % (count, grown, grown / count))
         assert grown < count * 8 + 4096, grown
         assert min(ask(other) for _ in range(5)) < 1
         for client in clients[:: count // 50]:
@@ -89,6 +90,7 @@ def test_many_connects_a_second(veil):
     is_over.set()
     other.join(30)
     print("%d connects in %.1f s: %.0f a second" % (wanted, seconds, wanted / seconds))
+    print("%d statements of somebody else meanwhile, the slowest %.2f s" % (len(slow), max(slow or [0])))
     assert slow and max(slow) < 5
     with veil.connect(USER, ROOM) as conn:
         ask(conn)
@@ -121,6 +123,7 @@ def test_a_slow_reader_of_a_large_result(veil):
             if taken % 64 == 0:
                 high = max(high, memory_kib(veil) - before)
         conn.sock.close()
+    print("%d MiB to a slow reader: %d KiB held at most" % (taken // 1048576, high))
     assert taken > (BLOB_MIB - 1) * 1048576
     assert high < 8192, high
 
@@ -137,6 +140,8 @@ def test_an_expression_of_ten_thousand_terms(veil, sql, value):
     conn = veil.wire(USER, ROOM, timeout=60)
     began = time.monotonic()
     got = conn.ask(w.query(sql))
+    print("%s... of %d bytes: %s after %.2f s, %d KiB" % (sql[:12], len(sql), "refused with %s" % w.errors(got)[0] if w.errors(got)
+                                                         else "answered", time.monotonic() - began, memory_kib(veil) - before))
     assert time.monotonic() - began < 20
     assert w.rows(got) == [(value,)] or w.errors(got)[0] in ("54001", "54000"), w.errors(got) or w.rows(got)[0][0][:60]
     assert w.rows(conn.ask(w.query(BALANCE))) == [("35",)]
@@ -187,6 +192,7 @@ def test_a_thousand_statements_in_a_pipeline(veil):
     for n in range(1, 1001):
         assert w.rows(conn.until("Z")) == [(str(7 * n),)]
     conn.sock.close()
+    print("a thousand statements in a pipeline, and again as queries: %d KiB" % (memory_kib(veil) - before))
     assert memory_kib(veil) - before < 16384
 
 
