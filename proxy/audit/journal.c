@@ -76,11 +76,39 @@ pv_journal_put(struct pv_journal *journal, const struct pv_record *record, struc
     is_waking = status == PV_OK && (journal->queue.count == 1 || journal->queue.count == PV_JOURNAL_RELAXED_DEPTH ||
                                     (journal->options.is_relaxed && journal->is_urgent));
     (void) pthread_mutex_unlock(&journal->mutex);
-    if (is_waking)
+    if (is_waking && port != NULL && port->is_held)
+        port->is_kick_owed = true;
+    else if (is_waking)
         (void) pthread_cond_signal(&journal->wake);
     if (status != PV_OK)
         pv_entry_unref(entry);
     return status == PV_OK && is_failed ? PV_IO : status;
+}
+
+void
+pv_journal_port_hold(struct pv_journal_port *port)
+{
+    port->is_held = true;
+}
+
+bool
+pv_journal_kick(struct pv_journal *journal, struct pv_journal_port *port, bool is_last)
+{
+    bool is_done = false;
+
+    if (!port->is_kick_owed)
+        return false;
+    port->is_kick_owed = false;
+    /* Only where something is owed already: the writer found that there is load. */
+    if (!is_last && atomic_load(&journal->is_owing) && pthread_mutex_trylock(&journal->road) == 0) {
+        port->is_helping = true;
+        is_done = pv_journal_help(journal);
+        port->is_helping = false;
+        (void) pthread_mutex_unlock(&journal->road);
+    }
+    if (!is_done)
+        (void) pthread_cond_signal(&journal->wake);
+    return is_done;
 }
 
 /* ---- Opening and closing ---- */
@@ -160,6 +188,7 @@ destroy(struct pv_journal *journal)
     pv_lock_release(journal->lock_fd);
     (void) pthread_cond_destroy(&journal->wake);
     (void) pthread_mutex_destroy(&journal->mutex);
+    (void) pthread_mutex_destroy(&journal->road);
     pv_free(journal->path);
     pv_free(journal);
 }
@@ -217,6 +246,7 @@ pv_journal_open(const char *path, const struct pv_journal_options *options, stru
     pv_queue_init(&made->queue);
     pv_queue_init(&made->owed);
     (void) pthread_mutex_init(&made->mutex, NULL);
+    (void) pthread_mutex_init(&made->road, NULL);
     (void) pthread_condattr_init(&attributes);
     (void) pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     (void) pthread_cond_init(&made->wake, &attributes);

@@ -76,6 +76,18 @@ void pv_journal_port_free(struct pv_journal_port *port); /* NULL is fine */
 /* Up to `max` completions, oldest first; gives their number. Call until it is less than `max`. */
 size_t pv_journal_port_take(struct pv_journal_port *port, struct pv_journal_done *done, size_t max);
 
+/*
+ * For a thread that puts many records a turn: from now on its puts with this port wake nobody; it calls pv_journal_kick
+ * at the end of each turn, and the records of a turn are one batch.
+ */
+void pv_journal_port_hold(struct pv_journal_port *port);
+/*
+ * The port's own thread. Where the log is strict, under load, and the disk quick, this thread writes the batch itself,
+ * which saves waking another and being woken by it: true then, its completions wait in the port and nobody was
+ * notified of them. `is_last`: somebody else is to write, whatever there is.
+ */
+bool pv_journal_kick(struct pv_journal *journal, struct pv_journal_port *port, bool is_last);
+
 /* ---- What metrics read; any thread, no waiting. ---- */
 
 /* Upper bounds of the flush histogram's buckets, in microseconds; one more bucket holds the rest. */

@@ -5,8 +5,9 @@
  * 2. A ticket completes with PV_OK only after the transaction with its record was committed, or, strict under load,
  *    after its record is on disk beside the log, from where it comes into the log whatever happens.
  * 3. While is_failed, nothing enters the queue but what will be written later whatever its caller was told.
- * 4. `db`, `owed` and `synced` belong to the writer's thread once that runs.
- * 5. Lock order: the journal's, then a port's; neither is held over a call into SQLite or a notify.
+ * 4. Whoever holds `road` takes from the queue and writes: the writer's thread, or a port's thread that found it free.
+ *    `db`, `owed`, `synced` and all that is said to be the road's are touched under it alone, `db` by the writer alone.
+ * 5. Lock order: the road, the journal's, then a port's; the last two are never held over a call into SQLite or a notify.
  * 6. `owed` holds, in their order, the completed records that stand in the spill alone; whatever transaction comes next
  *    begins with them, so that the log has all records in the order of their puts.
  */
@@ -35,6 +36,8 @@
 #define PV_JOURNAL_LOAD_PAUSE_MS 20u
 #define PV_JOURNAL_OWED_MAX 256u
 #define PV_JOURNAL_QUIET_MS 20u
+/* A disk quicker than this may be waited for by a thread that serves others too. */
+#define PV_JOURNAL_HELP_US 400
 /* Queued records that end a relaxed pause early. */
 #define PV_JOURNAL_RELAXED_DEPTH 2048u
 
@@ -53,6 +56,16 @@ void pv_queue_prepend(struct pv_queue *queue, struct pv_queue *front);
 /* Tells the entry's port, once; where there is none, nobody. Gives the port one reference. */
 void pv_entry_complete(struct pv_entry *entry, enum pv_status status);
 
+struct pv_journal_port {
+    pthread_mutex_t mutex;
+    struct pv_entry *first;
+    struct pv_entry **last;
+    void (*notify)(void *context);
+    void *context;
+    bool is_held, is_kick_owed; /* its thread's own */
+    bool is_helping;            /* it holds the road and looks into the port itself */
+};
+
 struct pv_journal {
     char *path;
     struct pv_journal_options options;
@@ -66,14 +79,17 @@ struct pv_journal {
     struct pv_entry **pairs; /* begins of a batch by id, an open table; writer's own */
     size_t pair_size;
 
-    /* Strict under load; writer's own. */
+    /* Strict under load; the road's. */
+    pthread_mutex_t road;
     struct pv_spill *synced; /* made by the first load */
     struct pv_queue owed;
     int64_t owed_since_us;
     int64_t busy_since_us, newest_us; /* since when records have come without a pause; of the newest batch */
     uint64_t busy_count;              /* of those records */
     uint64_t spilled;                 /* the log has up to here */
+    int64_t sync_us;                  /* what a batch takes of late */
     bool is_spill_refused;            /* it could not be made; without it all goes on, dearer */
+    _Atomic bool is_owing;            /* there is something in `owed` */
 
     pthread_mutex_t mutex;
     pthread_cond_t wake;
@@ -81,13 +97,16 @@ struct pv_journal {
     uint64_t ticket;
     bool is_failed;
     bool is_urgent; /* somebody waits for what is queued: no relaxed pause */
-    bool is_closing;
+    bool is_due;    /* what is owed shall go into the log now */
+    _Atomic bool is_closing;
 
     _Atomic uint64_t records, batches, failures, dropped, flush_us_sum, depth;
     _Atomic uint64_t flush_buckets[PV_JOURNAL_BUCKET_COUNT];
     _Atomic bool is_failed_seen;
 };
 
+/* The road is held: takes what is queued and writes it beside the log. False: nothing was done, the writer shall. */
+bool pv_journal_help(struct pv_journal *journal);
 /* The writer's thread, of a journal that was set up. */
 void *pv_journal_write_all(void *journal);
 

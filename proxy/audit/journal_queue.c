@@ -1,14 +1,6 @@
 /* What waits to be written, and the ports where those wait who put it. */
 #include "proxy/audit/journal_int.h"
 
-struct pv_journal_port {
-    pthread_mutex_t mutex;
-    struct pv_entry *first;
-    struct pv_entry **last;
-    void (*notify)(void *context);
-    void *context;
-};
-
 void
 pv_queue_init(struct pv_queue *queue)
 {
@@ -103,7 +95,7 @@ pv_entry_complete(struct pv_entry *entry, enum pv_status status)
     *port->last = entry;
     port->last = &entry->port_next;
     (void) pthread_mutex_unlock(&port->mutex);
-    if (was_empty && port->notify != NULL)
+    if (was_empty && !port->is_helping && port->notify != NULL)
         port->notify(port->context);
 }
 

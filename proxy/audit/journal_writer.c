@@ -145,6 +145,7 @@ write_batch(struct pv_journal *journal, struct pv_queue *batch, const char **wha
     enum pv_status status = check_place(journal);
 
     pv_queue_prepend(batch, &journal->owed);
+    atomic_store(&journal->is_owing, false);
     *what = "the file is no longer there";
     if (status != PV_OK)
         return status;
@@ -223,19 +224,23 @@ spill_batch(struct pv_journal *journal, struct pv_queue *batch)
     enum pv_status status = check_place(journal);
     struct pv_entry *entry;
     size_t count = batch->count;
+    int64_t took_us;
 
     if (status == PV_OK)
         status = pv_spill_put_synced(journal->synced, batch->first);
     if (status != PV_OK)
         return status;
+    took_us = pv_monotonic_us() - began_us;
+    journal->sync_us += (took_us - journal->sync_us) / 8;
     if (journal->owed.count == 0)
         journal->owed_since_us = began_us;
+    atomic_store(&journal->is_owing, true);
     while ((entry = pv_queue_take(batch)) != NULL) {
         entry->is_kept = true;
         pv_entry_complete(entry, PV_OK);
         pv_queue_put(&journal->owed, entry);
     }
-    count_flush(journal, (uint64_t) (pv_monotonic_us() - began_us), count);
+    count_flush(journal, (uint64_t) took_us, count);
     return PV_OK;
 }
 
@@ -364,7 +369,8 @@ pause_until(struct pv_journal *journal, int64_t until_us, size_t depth)
 {
     struct timespec until = {.tv_sec = until_us / 1000000, .tv_nsec = (long) (until_us % 1000000) * 1000};
 
-    while (!journal->is_closing && journal->queue.count < depth && (!journal->is_urgent || journal->is_failed))
+    while (!journal->is_closing && !journal->is_due && journal->queue.count < depth &&
+           (!journal->is_urgent || journal->is_failed))
         if (pthread_cond_timedwait(&journal->wake, &journal->mutex, &until) == ETIMEDOUT)
             return;
 }
@@ -377,32 +383,46 @@ await_batch(struct pv_journal *journal, int64_t relaxed_until_us)
         pause_until(journal, pv_monotonic_us() + PV_JOURNAL_RETRY_MS * 1000, SIZE_MAX);
         return;
     }
-    if (journal->owed.count > 0) {
+    if (atomic_load(&journal->is_owing)) {
         pause_until(journal, pv_monotonic_us() + PV_JOURNAL_QUIET_MS * 1000, 1);
         return;
     }
-    while (!journal->is_closing && journal->queue.count == 0)
+    while (!journal->is_closing && !journal->is_due && journal->queue.count == 0)
         (void) pthread_cond_wait(&journal->wake, &journal->mutex);
     if (journal->options.is_relaxed)
         pause_until(journal, relaxed_until_us, PV_JOURNAL_RELAXED_DEPTH);
 }
 
-/* Takes the next batch, an empty one where it is quiet; false when there is nothing more to come. */
-static bool
-next_batch(struct pv_journal *journal, struct pv_queue *batch, int64_t relaxed_until_us)
+/* The road is held. */
+static void
+take_queue(struct pv_journal *journal, struct pv_queue *batch)
 {
     struct pv_entry *entry;
-    bool is_going;
 
     pv_queue_init(batch);
     (void) pthread_mutex_lock(&journal->mutex);
-    await_batch(journal, relaxed_until_us);
     journal->is_urgent = false;
-    is_going = !journal->is_closing || journal->queue.count > 0 || journal->owed.count > 0;
+    journal->is_due = false;
     while ((batch->count < PV_JOURNAL_BATCH_MAX || journal->is_failed) &&
            (entry = pv_queue_take(&journal->queue)) != NULL)
         pv_queue_put(batch, entry);
     atomic_store(&journal->depth, journal->queue.count);
+    (void) pthread_mutex_unlock(&journal->mutex);
+}
+
+/* Takes the road and the next batch, an empty one where it is quiet; false when there is nothing more to come. */
+static bool
+next_batch(struct pv_journal *journal, struct pv_queue *batch, int64_t relaxed_until_us)
+{
+    bool is_going;
+
+    (void) pthread_mutex_lock(&journal->mutex);
+    await_batch(journal, relaxed_until_us);
+    (void) pthread_mutex_unlock(&journal->mutex);
+    (void) pthread_mutex_lock(&journal->road);
+    take_queue(journal, batch);
+    (void) pthread_mutex_lock(&journal->mutex);
+    is_going = !journal->is_closing || batch->count > 0 || journal->owed.count > 0;
     (void) pthread_mutex_unlock(&journal->mutex);
     return is_going;
 }
@@ -426,9 +446,12 @@ write_next(struct pv_journal *journal, struct pv_queue *batch)
 {
     const char *what = "the file beside it cannot be written";
     enum pv_status status = PV_LIMIT;
-    bool is_quiet = batch->count == 0;
+    bool is_quiet = batch->count == 0 && (journal->options.is_hasty || journal->is_closing ||
+                                          pv_monotonic_us() - journal->newest_us >= PV_JOURNAL_QUIET_MS * 1000);
 
-    if (is_for_spill(journal, batch))
+    if (batch->count == 0)
+        status = PV_OK;
+    else if (is_for_spill(journal, batch))
         status = spill_batch(journal, batch);
     if (status == PV_LIMIT || (status == PV_OK && (is_quiet || is_owed_due(journal)))) {
         status = write_batch(journal, batch, &what);
@@ -441,29 +464,61 @@ write_next(struct pv_journal *journal, struct pv_queue *batch)
     enter_failed(journal, batch, status, what);
 }
 
+bool
+pv_journal_help(struct pv_journal *journal)
+{
+    struct pv_queue batch;
+    bool is_quick = journal->synced != NULL && journal->owed.count > 0 &&
+                    (journal->options.is_hasty || journal->sync_us <= PV_JOURNAL_HELP_US);
+    bool is_done;
+
+    /* When it is due the writer is to have the road. */
+    if (!is_quick || is_owed_due(journal) || atomic_load(&journal->is_failed_seen))
+        return false;
+    take_queue(journal, &batch);
+    is_done = batch.count == 0 || (is_for_spill(journal, &batch) && spill_batch(journal, &batch) == PV_OK);
+    if (is_done && !is_owed_due(journal))
+        return true;
+    (void) pthread_mutex_lock(&journal->mutex);
+    pv_queue_prepend(&journal->queue, &batch);
+    journal->is_due = true;
+    (void) pthread_mutex_unlock(&journal->mutex);
+    (void) pthread_cond_signal(&journal->wake);
+    return is_done;
+}
+
+/* The road is held. False: it was the last attempt. */
+static bool
+write_or_recover(struct pv_journal *journal, struct pv_queue *batch)
+{
+    bool is_last;
+
+    if (!atomic_load(&journal->is_failed_seen)) {
+        if (batch->count > 0 || journal->owed.count > 0)
+            write_next(journal, batch);
+        return true;
+    }
+    try_recover(journal, batch);
+    (void) pthread_mutex_lock(&journal->mutex);
+    is_last = journal->is_closing && journal->is_failed;
+    (void) pthread_mutex_unlock(&journal->mutex);
+    return !is_last;
+}
+
 void *
 pv_journal_write_all(void *context)
 {
     struct pv_journal *journal = context;
     struct pv_queue batch;
     int64_t relaxed_until_us = 0;
+    bool is_going = true;
 
-    while (next_batch(journal, &batch, relaxed_until_us)) {
-        bool is_last;
-
+    while (is_going) {
+        is_going = next_batch(journal, &batch, relaxed_until_us);
         if (journal->options.is_relaxed)
             relaxed_until_us = pv_monotonic_us() + PV_JOURNAL_RELAXED_MS * 1000;
-        if (!atomic_load(&journal->is_failed_seen)) {
-            if (batch.count > 0 || journal->owed.count > 0)
-                write_next(journal, &batch);
-            continue;
-        }
-        try_recover(journal, &batch);
-        (void) pthread_mutex_lock(&journal->mutex);
-        is_last = journal->is_closing && journal->is_failed;
-        (void) pthread_mutex_unlock(&journal->mutex);
-        if (is_last)
-            break;
+        is_going = is_going && write_or_recover(journal, &batch);
+        (void) pthread_mutex_unlock(&journal->road);
     }
     drop_rest(journal);
     return NULL;

@@ -1,5 +1,5 @@
 /*
- * A record in a file: length of the body, eight bytes of its SHA-256, body. The body: number, kind, count, and each
+ * A record in a file: length of the body, its check, body. The body: number, kind, count, and each
  * value as kind and content. Reading ends at the first thing that is not so, or not the next in number: the end, what a
  * power cut left, or an earlier turn's.
  *
@@ -38,7 +38,6 @@ struct pv_spill {
     int current;
     uint64_t number;
     struct pv_buf body;
-    struct pv_sha256_state *sha256;
     uint8_t *image; /* of STATE.spill2, aligned for it */
     bool is_direct; /* O_DIRECT and O_DSYNC; else each write is followed by a sync */
 };
@@ -141,9 +140,8 @@ pv_spill_open(const char *path, uint64_t number, bool is_synced, struct pv_spill
     if (made != NULL) {
         made->is_synced = is_synced;
         made->path = pv_strdup(path);
-        made->sha256 = pv_sha256_new();
         made->current = is_synced ? PV_SPILL_SYNCED : 0;
-        if (made->path == NULL || made->sha256 == NULL)
+        if (made->path == NULL)
             status = PV_NOMEM;
     }
     for (int i = 0; status == PV_OK && i < PV_SPILL_FILES; i++)
@@ -177,7 +175,6 @@ pv_spill_close(struct pv_spill *spill)
         pv_spill_remove(spill->path);
     pv_free(spill->path);
     pv_buf_clear(&spill->body);
-    pv_sha256_free(spill->sha256);
     if (spill->image != NULL)
         (void) munmap(spill->image, PV_SPILL_SYNCED_BYTES);
     pv_free(spill);
@@ -236,26 +233,18 @@ put_values(uint8_t *at, const struct pv_entry *entry)
 }
 
 /* `record` has room for `bytes`, which is what record_bytes says. */
-static enum pv_status
-put_record(struct pv_spill *spill, uint8_t *record, size_t bytes, const struct pv_entry *entry, uint64_t number)
+static void
+put_record(uint8_t *record, size_t bytes, const struct pv_entry *entry, uint64_t number)
 {
-    uint8_t digest[PV_SHA256_BYTES];
     uint8_t *body = record + PV_SPILL_HEAD_BYTES;
     uint8_t *at = put_u64(body, number);
-    enum pv_status status;
 
     *at++ = (uint8_t) entry->kind;
     *at++ = (uint8_t) entry->value_count;
     at = put_values(at, entry);
     pv_assert(at == record + bytes);
-    status = pv_sha256_update(spill->sha256, pv_slice_of(body, bytes - PV_SPILL_HEAD_BYTES));
-    if (status == PV_OK)
-        status = pv_sha256_finish(spill->sha256, digest);
-    if (status != PV_OK)
-        return status;
     (void) put_u32(record, (uint32_t) (bytes - PV_SPILL_HEAD_BYTES));
-    memcpy(record + 4, digest, PV_SPILL_CHECK_BYTES);
-    return PV_OK;
+    (void) put_u64(record + 4, pv_spill_check(pv_slice_of(body, bytes - PV_SPILL_HEAD_BYTES)));
 }
 
 /* Where the other file is empty, writing goes on in it, so that this one can begin anew in its turn. */
@@ -272,7 +261,7 @@ static enum pv_status
 put_through(struct pv_spill *spill, int at, size_t bytes, const struct pv_entry *entry)
 {
     uint8_t *record;
-    enum pv_status status;
+    enum pv_status status = PV_OK;
 
     pv_buf_truncate(&spill->body, 0);
     record = pv_buf_reserve(&spill->body, bytes);
@@ -280,8 +269,8 @@ put_through(struct pv_spill *spill, int at, size_t bytes, const struct pv_entry 
         pv_buf_clear(&spill->body);
         return PV_NOMEM;
     }
-    status = put_record(spill, record, bytes, entry, spill->number + 1);
-    if (status == PV_OK && pwrite(spill->fd[at], record, bytes, spill->size[at]) != (ssize_t) bytes) {
+    put_record(record, bytes, entry, spill->number + 1);
+    if (pwrite(spill->fd[at], record, bytes, spill->size[at]) != (ssize_t) bytes) {
         if (spill->map[at] == NULL || spill->size[at] >= (off_t) MAP_BYTES)
             (void) !ftruncate(spill->fd[at], spill->size[at]);
         status = PV_IO;
@@ -296,13 +285,13 @@ enum pv_status
 pv_spill_put(struct pv_spill *spill, struct pv_entry *entry)
 {
     size_t bytes = record_bytes(entry);
-    enum pv_status status;
+    enum pv_status status = PV_OK;
     int at;
 
     take_turns(spill);
     at = spill->current;
     if (spill->map[at] != NULL && (size_t) spill->size[at] + bytes <= MAP_BYTES)
-        status = put_record(spill, spill->map[at] + spill->size[at], bytes, entry, spill->number + 1);
+        put_record(spill->map[at] + spill->size[at], bytes, entry, spill->number + 1);
     else
         status = put_through(spill, at, bytes, entry);
     if (status != PV_OK)
@@ -334,7 +323,7 @@ pv_spill_put_synced(struct pv_spill *spill, struct pv_entry *first)
     size_t from = (size_t) spill->size[PV_SPILL_SYNCED];
     size_t to = from, end;
     uint64_t number = spill->number;
-    enum pv_status status = PV_OK;
+    enum pv_status status;
 
     for (const struct pv_entry *entry = first; entry != NULL; entry = entry->next) {
         to += record_bytes(entry);
@@ -342,16 +331,15 @@ pv_spill_put_synced(struct pv_spill *spill, struct pv_entry *first)
             return PV_LIMIT;
     }
     to = from;
-    for (struct pv_entry *entry = first; entry != NULL && status == PV_OK; entry = entry->next) {
+    for (struct pv_entry *entry = first; entry != NULL; entry = entry->next) {
         size_t bytes = record_bytes(entry);
 
-        status = put_record(spill, spill->image + to, bytes, entry, ++number);
+        put_record(spill->image + to, bytes, entry, ++number);
         to += bytes;
     }
     end = (to + PV_SPILL_BLOCK_BYTES - 1) / PV_SPILL_BLOCK_BYTES * PV_SPILL_BLOCK_BYTES;
     memset(spill->image + to, 0, end - to);
-    if (status == PV_OK)
-        status = sync_blocks(spill, from, end);
+    status = sync_blocks(spill, from, end);
     if (status != PV_OK) {
         /*
          * Some of it may be there. Those who wait are told that it is not, and what they will put in its place must not

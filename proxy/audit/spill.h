@@ -35,7 +35,7 @@ void pv_spill_close(struct pv_spill *spill); /* NULL is fine */
 enum pv_status pv_spill_put(struct pv_spill *spill, struct pv_entry *entry) PV_MUST_CHECK;
 /*
  * All entries of the list, each given its number; on disk when it returns PV_OK. PV_LIMIT: no room; nothing was
- * written. PV_IO, PV_NOMEM: nothing of it counts.
+ * written. PV_IO: nothing of it counts.
  */
 enum pv_status pv_spill_put_synced(struct pv_spill *spill, struct pv_entry *first) PV_MUST_CHECK;
 /* The newest number that was given, to a record or to one that could not be written. */
@@ -50,6 +50,8 @@ extern void (*pv_spill_at)(const void *data, size_t len, uint64_t offset);
 
 enum { PV_SPILL_FILES = 3, PV_SPILL_SYNCED = 2, PV_SPILL_HEAD_BYTES = 12, PV_SPILL_CHECK_BYTES = 8 };
 
+/* What tells a record that is there whole from one that is torn: no secret and no proof, that is the chain's. */
+uint64_t pv_spill_check(struct pv_slice body);
 /* STATE.spillN; freed with pv_free. */
 char *pv_spill_name(const char *path, int which) PV_MUST_CHECK;
 

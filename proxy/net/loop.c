@@ -19,6 +19,9 @@ struct pv_loop {
     pthread_mutex_t lock;
     struct pv_message *head, *tail;
     bool is_woken;
+    _Atomic bool is_stopped; /* asked to be; each turn of libevent's forgets what was said before it */
+    void (*after_turn)(void *context);
+    void *after_context;
 };
 
 struct pv_task {
@@ -143,9 +146,24 @@ pv_loop_free(struct pv_loop *loop)
 }
 
 void
+pv_loop_after_turn(struct pv_loop *loop, void (*run)(void *context), void *context)
+{
+    loop->after_turn = run;
+    loop->after_context = context;
+}
+
+void
 pv_loop_run(struct pv_loop *loop)
 {
-    (void) event_base_loop(loop->base, EVLOOP_NO_EXIT_ON_EMPTY);
+    if (loop->after_turn == NULL) {
+        (void) event_base_loop(loop->base, EVLOOP_NO_EXIT_ON_EMPTY);
+        return;
+    }
+    while (!atomic_load_explicit(&loop->is_stopped, memory_order_relaxed)) {
+        if (event_base_loop(loop->base, EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY) < 0)
+            return;
+        loop->after_turn(loop->after_context);
+    }
 }
 
 void
@@ -179,6 +197,7 @@ stop_now(struct pv_message *message)
 {
     struct stop_message *stop = (struct stop_message *) message;
 
+    atomic_store(&stop->loop->is_stopped, true);
     (void) event_base_loopbreak(stop->loop->base);
     pv_free(stop);
 }
@@ -190,6 +209,7 @@ pv_loop_stop(struct pv_loop *loop)
 
     if (stop == NULL) {
         /* Not woken then, but the flag is seen after the next event: timers bound how long that is. */
+        atomic_store(&loop->is_stopped, true);
         (void) event_base_loopbreak(loop->base);
         return;
     }

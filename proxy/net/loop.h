@@ -23,6 +23,8 @@ struct pv_loop *pv_loop_new(void) PV_MUST_CHECK; /* NULL: out of memory or descr
 void pv_loop_free(struct pv_loop *loop);
 /* Delivers what is queued on a loop that no thread runs. */
 void pv_loop_deliver(struct pv_loop *loop);
+/* Before it runs: called at the end of each turn, when all that was ready has been seen to. */
+void pv_loop_after_turn(struct pv_loop *loop, void (*run)(void *context), void *context);
 /* Runs until pv_loop_stop. */
 void pv_loop_run(struct pv_loop *loop);
 

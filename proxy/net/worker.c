@@ -91,14 +91,11 @@ pv_worker_remove(struct pv_worker *worker, struct pv_client *client)
 /* ---- The journal's completions ---- */
 
 static void
-on_journal(struct pv_message *message)
+take_completions(struct pv_worker *worker)
 {
-    struct pv_worker *worker =
-        (struct pv_worker *) (void *) ((char *) message - offsetof(struct pv_worker, port_message));
     struct pv_journal_done done[DONE_AT_ONCE];
     size_t count;
 
-    atomic_store(&worker->is_port_posted, false);
     do {
         count = pv_journal_port_take(worker->port, done, DONE_AT_ONCE);
         for (size_t i = 0; i < count; i++) {
@@ -108,6 +105,27 @@ on_journal(struct pv_message *message)
                 pv_client_recorded(client, &done[i]);
         }
     } while (count == DONE_AT_ONCE);
+}
+
+static void
+on_journal(struct pv_message *message)
+{
+    struct pv_worker *worker =
+        (struct pv_worker *) (void *) ((char *) message - offsetof(struct pv_worker, port_message));
+
+    atomic_store(&worker->is_port_posted, false);
+    take_completions(worker);
+}
+
+/* What the turn's statements put is one batch; what its completions set off may be the next, but not without end. */
+static void
+after_turn(void *context)
+{
+    enum { BATCHES_MAX = 4 };
+    struct pv_worker *worker = context;
+
+    for (int i = 0; pv_journal_kick(worker->net->options.journal, worker->port, i == BATCHES_MAX); i++)
+        take_completions(worker);
 }
 
 /* From the journal's thread. */
@@ -452,6 +470,8 @@ open_worker(struct pv_net *net, unsigned index)
     worker->port = pv_journal_port_new(notify, worker);
     if (worker->links == NULL || worker->port == NULL)
         return PV_NOMEM;
+    pv_journal_port_hold(worker->port);
+    pv_loop_after_turn(worker->loop, after_turn, worker);
     worker->servers.loop = worker->loop;
     worker->servers.links = worker->links;
     worker->servers.lookup = net->lookup;

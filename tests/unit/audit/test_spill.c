@@ -1,6 +1,7 @@
 #include "tests/unit/audit/audit_test.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -387,7 +388,17 @@ a_spill_that_cannot_be_written_fails_the_log(void **state)
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
     /* The file's first block can be written, the next cannot; what the first took outlasts that. */
     good += put_and_wait(journal, port, 10, 1);
-    assert_int_equal(put_and_wait(journal, port, 11, 3), 0);
+    for (uint64_t id = 11; id < 14; id++) {
+        struct pv_journal_done done[1];
+        enum pv_status status = put_begin(journal, id, port, NULL, &ticket);
+
+        /* The writer may have found out in between. */
+        if (status == PV_OK) {
+            assert_int_equal(await_done(port, done, 1), 1);
+            status = done[0].status;
+        }
+        assert_int_equal(status, PV_IO);
+    }
     assert_true(await_health(journal, true));
     assert_int_equal(put_begin(journal, 20, port, NULL, &ticket), PV_IO);
     limit.rlim_cur = limit.rlim_max;
@@ -417,6 +428,126 @@ without_a_spill_a_strict_log_goes_on(void **state)
     pv_journal_close(journal);
     pv_journal_port_free(port);
     assert_int_equal(rmdir(name), 0);
+    assert_sound(place);
+}
+
+/* ---- Threads that write their own batches ---- */
+
+struct kicker {
+    struct pv_journal *journal;
+    struct pv_journal_port *port;
+    _Atomic unsigned notified;
+    uint64_t first;
+    unsigned helped;
+};
+
+static void
+count_notified(void *context)
+{
+    (void) atomic_fetch_add(&((struct kicker *) context)->notified, 1);
+}
+
+/* Statements by three, as a loop's turns put them; begins and ends are awaited in the order of their puts. */
+static void *
+put_and_kick(void *context)
+{
+    enum { TURNS = 200, EACH = 3 };
+    struct kicker *kicker = context;
+    struct pv_journal_done done[2 * EACH];
+    uint64_t ticket = 0, last = 0;
+
+    for (unsigned turn = 0; turn < TURNS; turn++) {
+        size_t have = 0;
+
+        for (unsigned i = 0; i < EACH; i++) {
+            uint64_t id = kicker->first + turn * EACH + i;
+
+            if (put_begin(kicker->journal, id, kicker->port, NULL, &ticket) != PV_OK ||
+                put_end(kicker->journal, id, kicker->port, NULL, &ticket) != PV_OK)
+                return "put";
+        }
+        if (pv_journal_kick(kicker->journal, kicker->port, turn % 7 == 6)) {
+            kicker->helped++;
+            have = pv_journal_port_take(kicker->port, done, PV_COUNT_OF(done));
+        }
+        have += await_done(kicker->port, done + have, PV_COUNT_OF(done) - have);
+        if (have != PV_COUNT_OF(done))
+            return "a ticket did not complete";
+        for (size_t i = 0; i < have; i++) {
+            if (done[i].status != PV_OK || done[i].ticket <= last)
+                return "a ticket failed, or out of its turn";
+            last = done[i].ticket;
+        }
+    }
+    return NULL;
+}
+
+static void
+threads_write_their_own_batches(void **state)
+{
+    const struct place *place = *state;
+    struct pv_journal *journal = open_journal(place, hasty);
+    struct kicker kickers[3];
+    pthread_t threads[3];
+    unsigned helped = 0;
+
+    for (unsigned i = 0; i < 3; i++) {
+        kickers[i] = (struct kicker){.journal = journal, .first = 1 + 10000u * i};
+        kickers[i].port = pv_journal_port_new(count_notified, &kickers[i]);
+        assert_non_null(kickers[i].port);
+        pv_journal_port_hold(kickers[i].port);
+        assert_int_equal(pthread_create(&threads[i], NULL, put_and_kick, &kickers[i]), 0);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        void *what = NULL;
+
+        assert_int_equal(pthread_join(threads[i], &what), 0);
+        if (what != NULL)
+            fail_msg("%s", (const char *) what);
+        helped += kickers[i].helped;
+        /* Of what a thread wrote itself it was not notified. */
+        assert_true(kickers[i].notified <= 200 * 6);
+    }
+    assert_true(helped > 0);
+    assert_int_equal(read_number(place), 1800);
+    pv_journal_close(journal);
+    for (unsigned i = 0; i < 3; i++)
+        pv_journal_port_free(kickers[i].port);
+    assert_int_equal(spilled_bytes(place), 0);
+    assert_int_equal(raw_number(place, "SELECT count(*) FROM query_log WHERE outcome = 'completed' AND rows = 3"), 1800);
+    assert_sound(place);
+}
+
+static void
+alone_a_thread_is_not_notified_of_its_own_batches(void **state)
+{
+    const struct place *place = *state;
+    struct pv_journal *journal = open_journal(place, hasty);
+    struct kicker kicker = {.journal = journal};
+    struct pv_journal_done done[1];
+    uint64_t ticket;
+    unsigned helped = 0, before;
+
+    kicker.port = pv_journal_port_new(count_notified, &kicker);
+    pv_journal_port_hold(kicker.port);
+    assert_false(pv_journal_kick(journal, kicker.port, false));
+    for (uint64_t id = 1; id <= 50; id++) {
+        assert_int_equal(put_begin(journal, id, kicker.port, NULL, &ticket), PV_OK);
+        before = kicker.notified;
+        if (pv_journal_kick(journal, kicker.port, false)) {
+            helped++;
+            assert_int_equal(pv_journal_port_take(kicker.port, done, 1), 1);
+            assert_int_equal(kicker.notified, before);
+        } else {
+            assert_int_equal(await_done(kicker.port, done, 1), 1);
+        }
+        assert_int_equal(done[0].status, PV_OK);
+        assert_int_equal(done[0].ticket, ticket);
+    }
+    assert_true(helped > 0);
+    assert_int_equal(read_number(place), 50);
+    pv_journal_close(journal);
+    pv_journal_port_free(kicker.port);
     assert_sound(place);
 }
 
@@ -452,6 +583,7 @@ main(void)
         TEST(readers_see_what_was_told_durable),     TEST(takes_and_large_batches_go_into_the_log),
         TEST(a_log_that_fails_under_load_recovers),  TEST(a_spill_that_cannot_be_written_fails_the_log),
         TEST(without_a_spill_a_strict_log_goes_on),  TEST(a_torn_batch_takes_no_other_with_it),
+        TEST(threads_write_their_own_batches),       TEST(alone_a_thread_is_not_notified_of_its_own_batches),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
