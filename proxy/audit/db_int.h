@@ -20,7 +20,9 @@
 #define PV_DB_VERSION_OLDEST 2
 /* "pgvs": a sealed segment. */
 #define PV_SEGMENT_APPLICATION_ID 0x70677673
-#define PV_SEGMENT_VERSION 1
+#define PV_SEGMENT_VERSION 2
+/* Has no table `usage`. */
+#define PV_SEGMENT_VERSION_OLDEST 1
 
 struct pv_db_head {
     uint64_t seq; /* 0: nothing yet, hash zero */
@@ -114,19 +116,35 @@ enum pv_status pv_schema_compare(sqlite3 *sqlite, enum pv_schema_kind kind, char
 /* The views over query_log, granted_column and question that tell of usage. */
 struct pv_schema_view {
     const char *name, *select;
+    const char *quick; /* says the same by way of pv_tally, where that is there; NULL: `select` is quick */
 };
 #define PV_SCHEMA_VIEW_COUNT 5u
 extern const struct pv_schema_view pv_schema_views[PV_SCHEMA_VIEW_COUNT];
-/* The two views of the log, with `@.` before each table and `@:` where a collation may stand. */
+/* The views of the log that readers have, and the one that usage is counted from, with `@.` before each table and `@:` where a collation may stand. */
 struct pv_schema_log {
     const char *view;
+    const char *sealed;     /* the table of sealed records that it reads */
     const char *live;       /* SELECT without a WHERE */
     const char *columns;    /* the same of a table with the view's columns: SELECT without a FROM */
     const char *masked;     /* a SELECT without a FROM, over the view, that shows no literals */
     const char *seq, *room; /* in `live` */
 };
-#define PV_SCHEMA_LOG_COUNT 2u
+#define PV_SCHEMA_LOG_COUNT 3u
 extern const struct pv_schema_log pv_schema_logs[PV_SCHEMA_LOG_COUNT];
+
+/* What a segment's table `usage` sums up, a row a statement; `seq` before it. */
+extern const char pv_schema_segment_usage[];
+/* Fills a new segment's `usage`, after all else. */
+enum pv_status pv_schema_fill_usage(sqlite3 *sqlite) PV_MUST_CHECK;
+/* Whether it says what the segment's records say. */
+enum pv_status pv_schema_check_usage(sqlite3 *sqlite, bool *is_same) PV_MUST_CHECK;
+/* PRAGMA user_version. */
+enum pv_status pv_schema_version(sqlite3 *sqlite, int64_t *version) PV_MUST_CHECK;
+
+/* ---- tally.c ---- */
+
+/* The aggregate pv_tally, of which the views of usage are made. */
+enum pv_status pv_tally_add(sqlite3 *sqlite) PV_MUST_CHECK;
 
 /* ---- files.c ---- */
 

@@ -82,6 +82,7 @@ static const char *const functions[] = {
     "pow",
     "power",
     "printf",
+    "pv_tally",
     "quote",
     "rank",
     "replace",
@@ -110,7 +111,8 @@ static const char *const functions[] = {
 /* Tables whose columns may be read: the views, what lies under them, and JSON arrays taken apart. */
 static const char *const readable[] = {"query_log", "event_log",    "statement",      "statement_end",    "event",
                                        "json_each", "json_tree",    "granted_column", "question",         "daily_usage",
-                                       "denials",   "column_usage", "top_members",    "unused_questions", "segment"};
+                                       "denials",   "column_usage", "top_members",    "unused_questions", "segment",
+                                       "usage_rows"};
 
 /* Tables of which not even the number of rows is told. */
 static const char *const shadowed[] = {"statement", "statement_end", "event", "meta",    "secret",  "approval",
@@ -318,7 +320,7 @@ make_log_view(struct pv_log_reader *reader, const struct pv_schema_log *log)
     if (reader->segment_count > 0) {
         sqlite3_str_appendall(sql, " UNION ALL ");
         put_select(sql, log->columns, reader);
-        sqlite3_str_appendf(sql, " FROM %s_%s WHERE 1", reader->schema, log->view);
+        sqlite3_str_appendf(sql, " FROM %s_%s WHERE 1", reader->schema, log->sealed);
         put_rooms(sql, "room", reader);
     }
     if (reader->mask != NULL)
@@ -362,7 +364,7 @@ pv_reader_refresh(struct pv_log_reader *reader)
 
     if (status != PV_OK || (count > 0) == (reader->segment_count > 0))
         return status;
-    status = pv_db_exec(reader->sqlite, "DROP VIEW temp.query_log; DROP VIEW temp.event_log");
+    status = pv_db_exec(reader->sqlite, "DROP VIEW temp.query_log; DROP VIEW temp.event_log; DROP VIEW temp.usage_rows");
     return status == PV_OK ? make_log_views(reader) : status;
 }
 
@@ -446,9 +448,14 @@ set_up(struct pv_log_reader *reader, const char *path, const struct pv_log_reade
         status = make_view(reader, "granted_column", "SELECT room, column_name FROM @.granted_column");
     if (status == PV_OK)
         status = make_view(reader, "question", "SELECT room, question FROM @.question");
-    for (size_t i = 0; status == PV_OK && i < PV_SCHEMA_VIEW_COUNT; i++)
-        status = run_text(
-            reader, sqlite3_mprintf("CREATE TEMP VIEW %s AS %s", pv_schema_views[i].name, pv_schema_views[i].select));
+    if (status == PV_OK)
+        status = pv_tally_add(reader->sqlite);
+    for (size_t i = 0; status == PV_OK && i < PV_SCHEMA_VIEW_COUNT; i++) {
+        const struct pv_schema_view *view = &pv_schema_views[i];
+
+        status = run_text(reader, sqlite3_mprintf("CREATE TEMP VIEW %s AS %s", view->name,
+                                                  view->quick == NULL ? view->select : view->quick));
+    }
     /* SQLite declares these two on their first use, which the authorizer could not tell from a CREATE TABLE. */
     if (status == PV_OK)
         status = pv_db_exec(reader->sqlite, "SELECT 1 FROM json_each('[]'), json_tree('[]')");

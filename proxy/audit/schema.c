@@ -38,30 +38,63 @@
     " pv_mask_text(reason)) AS reason, pv_mask(query) AS query, pv_mask_parameters(parameters) AS parameters," \
     " pv_mask(forwarded) AS forwarded, datasets, columns, rows, suppressed, bytes, duration_us, outcome, sqlstate, service"
 
+/* What usage is counted from: no wide column, and none that is masked. Sealed records come added up already. */
+#define USAGE_OF(at, room, question, user, party, columns, decision, outcome, rows) \
+    "substr(" at ", 1, 10) AS day, " room " AS room, " question " AS question, " user " AS user, " party " AS party, " \
+    columns " AS columns, 1 AS statements, " decision " = 'allowed' AS allowed, " decision " = 'denied' AS denied, " \
+    decision " = 'allowed' AND " outcome " IS 'failed' AS failed, " rows " AS rows, " at " AS at"
+#define USAGE_LIVE \
+    "SELECT " USAGE_OF("s.at", "s.room", "s.question", "s.user", "s.party", "s.columns", "s.decision", \
+                       "coalesce(s.outcome, e.outcome)", "coalesce(s.rows, e.rows)") \
+    " FROM @.statement AS s LEFT JOIN @.statement_end AS e ON e.id = s.id AND s.outcome IS NULL"
+#define USAGE_COLUMNS "SELECT day, room, question, user, party, columns, statements, allowed, denied, failed, rows, at"
+
 const struct pv_schema_log pv_schema_logs[PV_SCHEMA_LOG_COUNT] = {
-    {"query_log", SELECT_QUERY_LOG("@.", "@:"), VIEW_COLUMNS, MASKED_COLUMNS, "s.seq", "s.room"},
-    {"event_log", SELECT_EVENT_LOG("@.", "@:"), EVENT_COLUMNS, "SELECT *", "seq", "room"},
+    {"query_log", "query_log", SELECT_QUERY_LOG("@.", "@:"), VIEW_COLUMNS, MASKED_COLUMNS, "s.seq", "s.room"},
+    {"event_log", "event_log", SELECT_EVENT_LOG("@.", "@:"), EVENT_COLUMNS, "SELECT *", "seq", "room"},
+    {"usage_rows", "usage", USAGE_LIVE, USAGE_COLUMNS, "SELECT *", "s.seq", "s.room"},
 };
+
+/* Of one element of pv_tally's array (tally.c), as it is numbered there. */
+#define TALLIED(place) "t.value ->> " #place
+#define TALLY_OF(keys, from) \
+    "(SELECT pv_tally(" keys ", statements, allowed, denied, failed, rows, at) FROM " from ")"
+#define TALLY(a, b, c, who, where) \
+    "json_each(" TALLY_OF(a ", " b ", " c ", NULL, NULL, NULL, " who, "usage_rows" where) ") AS t"
 
 const struct pv_schema_view pv_schema_views[PV_SCHEMA_VIEW_COUNT] = {
     {"daily_usage", "SELECT substr(at, 1, 10) AS day, room, question, count(*) AS statements,"
                     " count(*) FILTER (WHERE decision = 'allowed') AS allowed,"
                     " count(*) FILTER (WHERE decision = 'denied') AS denied,"
                     " count(*) FILTER (WHERE outcome = 'failed' AND decision = 'allowed') AS failed,"
-                    " count(DISTINCT user) AS users, sum(rows) AS rows FROM query_log GROUP BY 1, 2, 3"},
+                    " count(DISTINCT user) AS users, sum(rows) AS rows FROM query_log GROUP BY 1, 2, 3",
+     "SELECT " TALLIED(0) " AS day, " TALLIED(1) " AS room, " TALLIED(2) " AS question, " TALLIED(6) " AS statements, "
+     TALLIED(7) " AS allowed, " TALLIED(8) " AS denied, " TALLIED(9) " AS failed, " TALLIED(10) " AS users, "
+     TALLIED(11) " AS rows FROM " TALLY("day", "room", "question", "user", "") " ORDER BY 1, 2, 3"},
     {"denials", "SELECT seq, at, session, room, user, party, client, application, sqlstate, reason, query"
-                " FROM query_log WHERE decision = 'denied'"},
+                " FROM query_log WHERE decision = 'denied'", NULL},
     /* What the policy grants, read or not, and what was read under an earlier policy. */
     {"column_usage",
      "SELECT room, column_name, max(granted) AS granted, sum(reads) AS reads, max(last_at) AS last_at FROM ("
      "SELECT room, column_name, 1 AS granted, 0 AS reads, NULL AS last_at FROM granted_column UNION ALL "
      "SELECT q.room, j.value, 0, count(*), max(q.at) FROM query_log AS q, json_each(q.columns) AS j"
-     " WHERE q.decision = 'allowed' GROUP BY 1, 2) GROUP BY room, column_name"},
+     " WHERE q.decision = 'allowed' GROUP BY 1, 2) GROUP BY room, column_name",
+     "SELECT room, column_name, max(granted) AS granted, sum(reads) AS reads, max(last_at) AS last_at FROM ("
+     "SELECT room, column_name, 1 AS granted, 0 AS reads, NULL AS last_at FROM granted_column UNION ALL "
+     "SELECT " TALLIED(0) ", j.value, 0, " TALLIED(7) ", " TALLIED(12) " FROM "
+     TALLY("room", "columns", "NULL", "NULL", " WHERE allowed > 0") ", json_each(" TALLIED(1) ") AS j)"
+     " GROUP BY room, column_name"},
     {"top_members", "SELECT room, user, party, count(*) AS statements,"
                     " count(*) FILTER (WHERE decision = 'denied') AS denied, sum(rows) AS rows, max(at) AS last_at"
-                    " FROM query_log GROUP BY room, user, party"},
+                    " FROM query_log GROUP BY room, user, party",
+     "SELECT " TALLIED(0) " AS room, " TALLIED(1) " AS user, " TALLIED(2) " AS party, " TALLIED(6) " AS statements, "
+     TALLIED(8) " AS denied, " TALLIED(11) " AS rows, " TALLIED(12) " AS last_at FROM "
+     TALLY("room", "user", "party", "NULL", "") " ORDER BY 1, 2, 3"},
     {"unused_questions", "SELECT room, question FROM question AS g WHERE NOT EXISTS (SELECT 1 FROM query_log AS q"
-                         " WHERE q.room = g.room AND q.question = g.question AND q.decision = 'allowed')"},
+                         " WHERE q.room = g.room AND q.question = g.question AND q.decision = 'allowed')",
+     "SELECT room, question FROM question WHERE (room, question) NOT IN (SELECT " TALLIED(0) ", " TALLIED(1) " FROM "
+     TALLY("room", "question", "NULL", "NULL", " WHERE allowed > 0 AND question IS NOT NULL AND room IS NOT NULL")
+     ")"},
 };
 
 /* What a sealed segment holds may leave the live file. */
@@ -198,17 +231,95 @@ static const char segment_sql[] =
     " LEFT JOIN late_end AS l ON l.id = s.id AND s.outcome IS NULL;"
     "CREATE VIEW event_log AS " SELECT_EVENT_LOG("", "") ";";
 
+/*
+ * Version 2: who asked what of which columns on which day, added up once and for all. An allowed and a denied statement
+ * are of different groups, or `at` of what was read could be that of a denial.
+ */
+static const char segment_2_sql[] =
+    "CREATE TABLE usage (seq INTEGER PRIMARY KEY NOT NULL, day TEXT NOT NULL, room TEXT, question TEXT, user TEXT,"
+    " party TEXT, columns TEXT NOT NULL, statements INTEGER NOT NULL, allowed INTEGER NOT NULL,"
+    " denied INTEGER NOT NULL, failed INTEGER NOT NULL, rows INTEGER, at TEXT NOT NULL) STRICT;";
+
+const char pv_schema_segment_usage[] =
+    "SELECT seq, " USAGE_OF("at", "room", "question", "user", "party", "columns", "decision", "outcome", "rows")
+    " FROM query_log";
+
+#define USAGE_KEYS "day, room, question, user, party, columns, NULL"
+#define TALLIED_USAGE \
+    TALLIED(0) ", " TALLIED(1) ", " TALLIED(2) ", " TALLIED(3) ", " TALLIED(4) ", " TALLIED(5) ", " TALLIED(6) ", " \
+    TALLIED(7) ", " TALLIED(8) ", " TALLIED(9) ", " TALLIED(11) ", " TALLIED(12)
+
+/* `sql` has up to two places for the rows of the records. */
+static enum pv_status
+run_usage(sqlite3 *sqlite, const char *sql, sqlite3_stmt **row)
+{
+    char *text = sqlite3_mprintf(sql, pv_schema_segment_usage, pv_schema_segment_usage);
+    enum pv_status status = text == NULL ? PV_NOMEM : pv_tally_add(sqlite);
+
+    if (status == PV_OK)
+        status = pv_db_prepare(sqlite, text, row);
+    if (status == PV_OK)
+        status = pv_db_step(*row);
+    sqlite3_free(text);
+    return status;
+}
+
 enum pv_status
-pv_schema_make_segment(sqlite3 *sqlite)
+pv_schema_fill_usage(sqlite3 *sqlite)
+{
+    static const char *const decisions[] = {"allowed > 0", "allowed = 0"};
+    enum pv_status status = PV_OK;
+
+    for (size_t i = 0; status == PV_OK && i < PV_COUNT_OF(decisions); i++) {
+        char *sql = sqlite3_mprintf(
+            "INSERT INTO usage (day, room, question, user, party, columns, statements, allowed, denied, failed, rows, at)"
+            " SELECT " TALLIED_USAGE " FROM json_each(" TALLY_OF(USAGE_KEYS, "(%%s) WHERE %s") ") AS t",
+            decisions[i]);
+        sqlite3_stmt *row = NULL;
+
+        status = sql == NULL ? PV_NOMEM : run_usage(sqlite, sql, &row);
+        (void) sqlite3_finalize(row);
+        sqlite3_free(sql);
+        status = status == PV_NOTFOUND ? PV_OK : status;
+    }
+    return status;
+}
+
+enum pv_status
+pv_schema_check_usage(sqlite3 *sqlite, bool *is_same)
+{
+    static const char sql[] =
+        "SELECT " TALLY_OF(USAGE_KEYS, "(%s) WHERE allowed > 0") " IS " TALLY_OF(USAGE_KEYS, "usage WHERE allowed > 0")
+        " AND " TALLY_OF(USAGE_KEYS, "(%s) WHERE allowed = 0") " IS "
+        TALLY_OF(USAGE_KEYS, "usage WHERE allowed = 0");
+    sqlite3_stmt *row = NULL;
+    enum pv_status status = run_usage(sqlite, sql, &row);
+
+    if (status == PV_OK)
+        *is_same = sqlite3_column_int(row, 0) != 0;
+    (void) sqlite3_finalize(row);
+    return status;
+}
+
+static enum pv_status
+make_segment(sqlite3 *sqlite, int64_t version)
 {
     char sql[96];
     enum pv_status status = pv_db_exec(sqlite, segment_sql);
 
+    if (status == PV_OK && version > PV_SEGMENT_VERSION_OLDEST)
+        status = pv_db_exec(sqlite, segment_2_sql);
     if (status != PV_OK)
         return status;
     (void) snprintf(sql, sizeof(sql), "PRAGMA application_id = %d; PRAGMA user_version = %d", PV_SEGMENT_APPLICATION_ID,
-                    PV_SEGMENT_VERSION);
+                    (int) version);
     return pv_db_exec(sqlite, sql);
+}
+
+enum pv_status
+pv_schema_make_segment(sqlite3 *sqlite)
+{
+    return make_segment(sqlite, PV_SEGMENT_VERSION);
 }
 
 /* Views over the views, and what came with version 3. */
@@ -238,6 +349,12 @@ read_number(sqlite3 *sqlite, const char *sql, int64_t *number)
         *number = sqlite3_column_int64(statement, 0);
     (void) sqlite3_finalize(statement);
     return status;
+}
+
+enum pv_status
+pv_schema_version(sqlite3 *sqlite, int64_t *version)
+{
+    return read_number(sqlite, "PRAGMA user_version", version);
 }
 
 static enum pv_status
@@ -352,12 +469,15 @@ pv_schema_compare(sqlite3 *sqlite, enum pv_schema_kind kind, char *name, size_t 
 {
     sqlite3 *model = NULL;
     sqlite3_stmt *expected = NULL, *actual = NULL;
+    int64_t version = 0;
     enum pv_status status = pv_db_status(sqlite3_open(":memory:", &model));
 
     pv_assert(name_size > 0);
     name[0] = '\0';
     if (status == PV_OK)
-        status = kind == PV_SCHEMA_LIVE ? make(model) : pv_schema_make_segment(model);
+        status = kind == PV_SCHEMA_LIVE ? PV_OK : pv_schema_version(sqlite, &version);
+    if (status == PV_OK)
+        status = kind == PV_SCHEMA_LIVE ? make(model) : make_segment(model, version);
     if (status == PV_OK)
         status = pv_db_prepare(model, OBJECTS_SQL, &expected);
     if (status == PV_OK)

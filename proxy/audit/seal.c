@@ -24,6 +24,8 @@
 #define US_PER_MS INT64_C(1000)
 /* Fewer records are no segment by size: what else the file holds must not have them sealed one by one. */
 #define SEGMENT_RECORDS_MIN 1000
+/* What a segment adds up of its records is done in memory. */
+#define SEGMENT_RECORDS_MAX 2000000
 
 void (*pv_seal_at)(const char *step);
 
@@ -152,6 +154,8 @@ find_due(sqlite3 *sqlite, const struct pv_seal_options *options, unsigned *share
     /* A log that is far larger than a segment becomes several. */
     if (*share > 0 && options->segment_bytes > 0 && (uint64_t) bytes > 2 * options->segment_bytes)
         *share = (unsigned) (options->segment_bytes * 1000 / (uint64_t) bytes) + 1;
+    if (*share > 0 && records > SEGMENT_RECORDS_MAX && *share > SEGMENT_RECORDS_MAX * INT64_C(1000) / records)
+        *share = (unsigned) (SEGMENT_RECORDS_MAX * INT64_C(1000) / records) + 1;
     return PV_OK;
 }
 

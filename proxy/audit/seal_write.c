@@ -52,7 +52,7 @@ copy_records(sqlite3 *made, const char *live_path, const struct pv_segment *segm
                         (long long) segment->last_seq);
     status = sql == NULL ? PV_NOMEM : pv_db_exec(made, sql);
     sqlite3_free(sql);
-    return status;
+    return status == PV_OK ? pv_schema_fill_usage(made) : status;
 }
 
 /* What the copy itself says of its records. */

@@ -14,7 +14,7 @@
 #define OPEN_MAX 128u
 #define TERMS_MAX 8
 
-enum kind { KIND_QUERY, KIND_EVENT, KIND_COUNT };
+enum kind { KIND_QUERY, KIND_EVENT, KIND_USAGE, KIND_COUNT };
 
 struct column {
     const char *name, *type; /* type "": takes any */
@@ -56,6 +56,14 @@ static const struct column event_columns[] = {
     {"user", "TEXT", true},   {"client", "TEXT", false}, {"event", "TEXT", false},     {"detail", "TEXT", false},
 };
 
+/* Added up; seq is a number of such a row, and of no record. */
+static const struct column usage_columns[] = {
+    {"seq", "INTEGER", false},    {"day", "TEXT", false},        {"room", "TEXT", true},     {"question", "TEXT", false},
+    {"user", "TEXT", true},       {"party", "TEXT", false},      {"columns", "TEXT", false}, {"statements", "", false},
+    {"allowed", "", false},       {"denied", "", false},         {"failed", "", false},      {"rows", "", false},
+    {"at", "TEXT", false},
+};
+
 static const struct {
     const char *view;
     const struct column *columns;
@@ -63,6 +71,7 @@ static const struct {
 } kinds[KIND_COUNT] = {
     {"query_log", query_columns, (int) PV_COUNT_OF(query_columns)},
     {"event_log", event_columns, (int) PV_COUNT_OF(event_columns)},
+    {"usage", usage_columns, (int) PV_COUNT_OF(usage_columns)},
 };
 
 /* Shared by the tables of a connection; ends with the last of its two modules. */
@@ -159,6 +168,22 @@ find_segments(struct pv_sealed *sealed, sqlite3 *sqlite)
     return PV_OK;
 }
 
+/* A segment of the oldest version has not added up anything: there each statement is a row. */
+static enum pv_status
+add_usage(sqlite3 *sqlite)
+{
+    int64_t version = 0;
+    char *sql;
+    enum pv_status status = pv_schema_version(sqlite, &version);
+
+    if (status != PV_OK || version > PV_SEGMENT_VERSION_OLDEST)
+        return status;
+    sql = sqlite3_mprintf("CREATE TEMP VIEW usage AS %s", pv_schema_segment_usage);
+    status = sql == NULL ? PV_NOMEM : pv_db_exec(sqlite, sql);
+    sqlite3_free(sql);
+    return status;
+}
+
 static int
 open_segment(struct table *table, size_t index)
 {
@@ -171,6 +196,13 @@ open_segment(struct table *table, size_t index)
     path = pv_path_beside(sealed->path, sealed->segments[index].file);
     status = path == NULL ? PV_NOMEM : pv_db_open_sealed(path, &sealed->open[index]);
     pv_free(path);
+    if (status == PV_OK) {
+        status = add_usage(sealed->open[index]);
+        if (status != PV_OK) {
+            (void) sqlite3_close(sealed->open[index]);
+            sealed->open[index] = NULL;
+        }
+    }
     if (status != PV_OK) {
         sqlite3_free(table->base.zErrMsg);
         table->base.zErrMsg = sqlite3_mprintf("segment %lld of the query log cannot be read: %s%s",
@@ -198,8 +230,10 @@ table_connect(sqlite3 *sqlite, void *context, int argc, const char *const *argv,
     (void) words;
     if (table != NULL) {
         *table = (struct table){.sealed = sealed, .sqlite = sqlite};
-        if (argc > 0 && strstr(argv[0], kinds[KIND_EVENT].view) != NULL)
-            table->kind = KIND_EVENT;
+        for (int i = 0; argc > 0 && i < KIND_COUNT; i++)
+            if (strlen(argv[0]) > strlen(sealed->schema) &&
+                strcmp(argv[0] + strlen(sealed->schema) + 1, kinds[i].view) == 0)
+                table->kind = (enum kind) i;
     }
     sqlite3_str_appendall(sql, "CREATE TABLE x (");
     for (int i = 0; table != NULL && i < kinds[table->kind].count; i++)

@@ -339,6 +339,23 @@ find_original(struct check *check, uint64_t seq, const struct pv_value *values, 
     return status == PV_NOTFOUND ? PV_OK : status;
 }
 
+/* What it has added up is no part of the chain, and no more than the records say. */
+static enum pv_status
+check_usage(struct check *check, const struct pv_segment *segment, sqlite3 *sqlite)
+{
+    int64_t version = 0;
+    bool is_same = true;
+    enum pv_status status = is_fine(check) ? pv_schema_version(sqlite, &version) : PV_OK;
+
+    if (status == PV_OK && version > PV_SEGMENT_VERSION_OLDEST)
+        status = pv_schema_check_usage(sqlite, &is_same);
+    if (status == PV_OK && !is_same)
+        pv_chain_fault(&check->chain, PV_FAULT_CHANGED, segment->first_seq,
+                       "changed: what segment %" PRIu64 " adds up in its table usage is not what its records say",
+                       segment->number);
+    return status;
+}
+
 static enum pv_status
 check_late(struct check *check, const struct pv_segment *segment)
 {
@@ -367,10 +384,13 @@ check_late(struct check *check, const struct pv_segment *segment)
                            seq, segment->number);
     }
     (void) sqlite3_finalize(row);
+    /* It counts by these copies too. */
+    if (status == PV_NOTFOUND)
+        status = check_usage(check, segment, sqlite);
     (void) sqlite3_close(sqlite);
     sqlite3_free(sql);
     pv_free(path);
-    return status == PV_NOTFOUND ? PV_OK : status;
+    return status;
 }
 
 static enum pv_status
