@@ -74,7 +74,7 @@ pv_own_type_is_allowed(const struct pv_trial *trial, const TypeCast *cast, enum 
 }
 
 static void
-type_function(const char *type, bool is_array, char name[PV_VIEWS_NAME_SIZE])
+type_function(const char *head, const char *type, bool is_array, char name[PV_VIEWS_NAME_SIZE])
 {
     char text[2 * PV_VIEWS_NAME_SIZE];
     size_t len = strlen(type);
@@ -84,39 +84,68 @@ type_function(const char *type, bool is_array, char name[PV_VIEWS_NAME_SIZE])
         len = PV_VIEWS_NAME_SIZE - 1;
     memcpy(text, type, len);
     memcpy(text + len, is_array ? "[]" : "", is_array ? 3 : 1);
-    pv_views_cut_name(PV_VIEWS_TYPE_FUNCTION, text, name);
+    pv_views_cut_name(head, text, name);
+}
+
+/* A parameter of a Parse that nobody has given a type: PostgreSQL takes it from the cast, and tells the client. */
+static bool
+is_untyped(const struct pv_trial *trial, const Node *node)
+{
+    size_t number;
+
+    if (!IsA(node, ParamRef) || !trial->has_parameters || trial->prepared_types != NIL)
+        return false;
+    number = (size_t) ((const ParamRef *) node)->number;
+    return number > trial->declared_count || trial->declared_oids[number - 1] == 0;
 }
 
 Node *
 pv_own_type_cast(struct pv_trial *trial, TypeCast *cast)
 {
+    bool is_untyped_param = is_untyped(trial, cast->arg);
     char schema[PV_VIEWS_NAME_SIZE], name[PV_VIEWS_NAME_SIZE];
     FuncCall *call;
 
     pv_views_catalog_schema(trial->caller->room->name, schema);
-    type_function(strVal(llast(cast->typeName->names)), cast->typeName->arrayBounds != NIL, name);
-    call = pv_make_call(schema, name, list_make1(pv_make_type_cast(cast->arg, "text")));
+    type_function(is_untyped_param ? PV_VIEWS_TYPED_FUNCTION : PV_VIEWS_TYPE_FUNCTION,
+                  strVal(llast(cast->typeName->names)), cast->typeName->arrayBounds != NIL, name);
+    call = pv_make_call(schema, name,
+                        list_make1(is_untyped_param ? (Node *) cast->arg : pv_make_type_cast(cast->arg, "text")));
     call->location = cast->typeName->location;
     return (Node *) call;
 }
 
-enum pv_status
-pv_views_type(struct pv_arena *arena, const struct pv_room *room, const char *type, bool is_array, const char *physical,
-              unsigned number, struct pv_made *made)
+static enum pv_status
+make_function(struct pv_arena *arena, const struct pv_room *room, const char *name, const char *argument, const char *physical,
+              unsigned layer, struct pv_made *made)
 {
-    char schema[PV_VIEWS_NAME_SIZE], name[PV_VIEWS_NAME_SIZE];
+    char schema[PV_VIEWS_NAME_SIZE];
     struct pv_buf sql = {0};
 
     pv_views_catalog_schema(room->name, schema);
-    type_function(type, is_array, name);
-    *made = (struct pv_made) {.kind = PV_MADE_FUNCTION, .arguments = "text", .layer = PV_VIEWS_LAYER_TYPES + number,
-                              .is_readable = true};
+    *made = (struct pv_made) {.kind = PV_MADE_FUNCTION, .layer = layer, .is_readable = true};
     made->schema = pv_arena_strdup(arena, schema);
     made->name = pv_arena_strdup(arena, name);
-    if (made->schema == NULL || made->name == NULL)
+    made->arguments = pv_arena_strdup(arena, argument);
+    if (made->schema == NULL || made->name == NULL || made->arguments == NULL)
         return PV_NOMEM;
     pv_buf_put_text(&sql, "CREATE FUNCTION ");
     pv_sql_quote_qualified(&sql, schema, name);
-    pv_buf_printf(&sql, "(text) RETURNS %s LANGUAGE sql STABLE PARALLEL SAFE RETURN $1::%s", physical, physical);
+    pv_buf_printf(&sql, "(%s) RETURNS %s LANGUAGE sql STABLE PARALLEL SAFE RETURN $1::%s", argument, physical, physical);
     return pv_made_finish(arena, made, &sql);
+}
+
+enum pv_status
+pv_views_type(struct pv_arena *arena, const struct pv_room *room, const char *type, bool is_array, const char *physical,
+              unsigned number, struct pv_made made[PV_VIEWS_TYPE_COUNT])
+{
+    char name[PV_VIEWS_NAME_SIZE];
+    enum pv_status status;
+
+    type_function(PV_VIEWS_TYPE_FUNCTION, type, is_array, name);
+    status = make_function(arena, room, name, "text", physical, PV_VIEWS_LAYER_TYPES + number, &made[0]);
+    if (status != PV_OK)
+        return status;
+    type_function(PV_VIEWS_TYPED_FUNCTION, type, is_array, name);
+    return make_function(arena, room, name, physical, physical, PV_VIEWS_LAYER_TYPES + number + 1, &made[1]);
 }

@@ -77,6 +77,7 @@ bool pv_views_need_tame(const struct pv_room *room); /* has it analysis rules, a
  * Casts to a type that the room does not have call a function that is not there (policy/own_type.c).
  */
 #define PV_VIEWS_TYPE_FUNCTION "pgveil_type_"
+#define PV_VIEWS_TYPED_FUNCTION "pgveil_typed_" /* of the type itself: what a parameter without a type takes its type from */
 #define PV_VIEWS_LAYER_TYPES 2000u
 
 /*
@@ -173,9 +174,11 @@ enum pv_status pv_views_dataset(struct pv_arena *arena, const struct pv_room *ro
 enum pv_status pv_views_questions(struct pv_arena *arena, const struct pv_room *room, struct pv_made **made,
                                   size_t *count) PV_MUST_CHECK;
 
-/* The cast to an enum, or to an array of it; `physical` as the database writes the type. PV_NOMEM. */
+/* Both functions of an enum, or of an array of it; `physical` as the database writes the type. PV_NOMEM. */
+#define PV_VIEWS_TYPE_COUNT 2u
 enum pv_status pv_views_type(struct pv_arena *arena, const struct pv_room *room, const char *type, bool is_array,
-                             const char *physical, unsigned number, struct pv_made *made) PV_MUST_CHECK;
+                             const char *physical, unsigned number,
+                             struct pv_made made[PV_VIEWS_TYPE_COUNT]) PV_MUST_CHECK;
 
 /* The private schema's and the helper functions' objects, in the order of making. PV_NOMEM. */
 enum pv_status pv_views_private(struct pv_arena *arena, const struct pv_room *room,

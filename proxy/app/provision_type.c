@@ -96,10 +96,10 @@ pv_provision_types(struct pv_provision *p, struct pv_made **made, size_t *count)
         status = find_types(p, &p->room->datasets[i], &types);
     if (status != PV_OK)
         return status;
-    list = pv_arena_alloc(p->arena, (2 * types.count + 1) * sizeof(*list));
+    list = pv_arena_alloc(p->arena, (2 * PV_VIEWS_TYPE_COUNT * types.count + 1) * sizeof(*list));
     if (list == NULL)
         return pv_provision_fail(p, PV_NOMEM, "out of memory");
-    for (size_t i = 0; i < types.count; i++) {
+    for (size_t i = 0; i < types.count && status == PV_OK; i++) {
         struct pv_buf array = {0};
 
         pv_buf_printf(&array, "%s[]", types.physical[i]);
@@ -107,14 +107,14 @@ pv_provision_types(struct pv_provision *p, struct pv_made **made, size_t *count)
                                              : pv_views_type(p->arena, p->room, types.names[i], true, pv_buf_text(&array),
                                                              (unsigned) made_count, &list[made_count]);
         pv_buf_clear(&array);
-        made_count++;
+        made_count += PV_VIEWS_TYPE_COUNT;
         if (status == PV_OK)
             status = pv_views_type(p->arena, p->room, types.names[i], false, types.physical[i], (unsigned) made_count,
                                    &list[made_count]);
-        made_count++;
-        if (status != PV_OK)
-            return pv_provision_fail(p, status, "room %s: %s", p->room->name, pv_status_words(status));
+        made_count += PV_VIEWS_TYPE_COUNT;
     }
+    if (status != PV_OK)
+        return pv_provision_fail(p, status, "room %s: %s", p->room->name, pv_status_words(status));
     *made = list;
     *count = made_count;
     return PV_OK;

@@ -319,18 +319,21 @@ void
 pv_error_retell_type(struct pv_msg_notice *notice, char words[PV_RETOLD_SIZE])
 {
     struct pv_slice message = notice->fields[PV_NOTICE_MESSAGE];
-    const char *at, *end;
+    static const char *const heads[] = {"." PV_VIEWS_TYPE_FUNCTION, "." PV_VIEWS_TYPED_FUNCTION};
+    const char *at = NULL, *end;
     char text[256];
 
     if (!pv_slice_is(notice->fields[PV_NOTICE_SQLSTATE], "42883") || message.data == NULL || message.len >= sizeof(text))
         return;
     memcpy(text, message.data, message.len);
     text[message.len] = '\0';
-    at = strstr(text, "." PV_VIEWS_TYPE_FUNCTION);
+    for (size_t i = 0; i < PV_COUNT_OF(heads) && at == NULL; i++) {
+        at = strstr(text, heads[i]);
+        at = at == NULL ? NULL : at + strlen(heads[i]);
+    }
     end = strrchr(text, '(');
     if (strncmp(text, "function pgveil_", 16) != 0 || at == NULL || end == NULL || end < at)
         return;
-    at += strlen("." PV_VIEWS_TYPE_FUNCTION);
     (void) snprintf(words, PV_RETOLD_SIZE, "type \"%.*s\" does not exist", (int) (end - at), at);
     pv_msg_notice_set(notice, PV_NOTICE_SQLSTATE, "42704");
     pv_msg_notice_set(notice, PV_NOTICE_MESSAGE, words);
