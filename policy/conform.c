@@ -8,12 +8,14 @@
  */
 
 static enum pv_status
-go_printed(struct pv_trial *trial, const struct pv_buf *text)
+go_printed(struct pv_trial *trial, const Node *stmt, const struct pv_buf *text)
 {
     trial->decision->detail = "printed";
     trial->decision->forwarded =
         pv_arena_strndup(trial->arena, (const char *) pv_buf_slice(text).data, pv_buf_len(text));
-    return trial->decision->forwarded == NULL ? PV_NOMEM : PV_OK;
+    if (trial->decision->forwarded == NULL)
+        return PV_NOMEM;
+    return pv_find_place(trial, stmt, pv_buf_slice(text));
 }
 
 /* The server shows a statement's text in its catalogs: one that came alone goes with its blanks and its semicolon. */
@@ -65,7 +67,7 @@ pv_conform(struct pv_trial *trial, const Node *stmt)
     }
     status = pv_print_checked(stmt, &text, &what);
     if (status == PV_OK)
-        status = go_printed(trial, &text);
+        status = go_printed(trial, stmt, &text);
     else if (status == PV_INTERNAL)
         status = go_as_it_came(trial, "as it came: THE PRINTER CHANGED IT");
     else if (status != PV_NOMEM)

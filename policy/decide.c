@@ -55,12 +55,16 @@ refuse_text(struct pv_trial *trial, enum pv_status status, const struct pv_sql_e
     return PV_OK;
 }
 
-static enum pv_status
-find_place(struct pv_trial *trial, const Node *stmt, struct pv_slice printed)
+enum pv_status
+pv_find_place(struct pv_trial *trial, const Node *stmt, struct pv_slice printed)
 {
     int location = -1;
-    enum pv_status status = pv_place_find(stmt, printed, (int) trial->place->offset, trial->place->is_own,
-                                          pv_substituted_location, &location);
+    enum pv_status status;
+
+    if (trial->place == NULL || strcmp(trial->decision->forwarded, trial->place->forwarded) != 0)
+        return PV_OK;
+    status = pv_place_find(stmt, printed, (int) trial->place->offset, trial->place->is_own, pv_substituted_location,
+                           &location);
 
     if (status == PV_OK)
         trial->place->position = (uint32_t) pv_text_position(trial->text, location);
@@ -79,8 +83,8 @@ print_forwarded(struct pv_trial *trial, const Node *stmt)
             pv_arena_strndup(trial->arena, (const char *) pv_buf_slice(&text).data, pv_buf_len(&text));
         if (trial->decision->forwarded == NULL)
             status = PV_NOMEM;
-        else if (trial->place != NULL && strcmp(trial->decision->forwarded, trial->place->forwarded) == 0)
-            status = find_place(trial, stmt, pv_buf_slice(&text));
+        else
+            status = pv_find_place(trial, stmt, pv_buf_slice(&text));
     } else if (status == PV_DENIED) {
         status = pv_deny_question(trial, PV_REASON_CLAUSE, -1, "%s is not allowed.", what == NULL ? "This" : what);
     } else if (status != PV_NOMEM) {

@@ -35,6 +35,9 @@ void pv_deny_hint(struct pv_trial *trial, const char *format, ...) PV_PRINTF(2, 
 enum pv_status pv_deny_question(struct pv_trial *trial, enum pv_reason reason, int location, const char *format, ...)
     PV_PRINTF(4, 5);
 
+/* Answers trial->place, where there is one, of what was printed of the tree; else does nothing. */
+enum pv_status pv_find_place(struct pv_trial *trial, const Node *stmt, struct pv_slice printed) PV_MUST_CHECK;
+
 /* $n is used: room for it in the trial's parameters. number is 1-based; PV_DENIED when it is out of range. */
 enum pv_status pv_trial_param(struct pv_trial *trial, int number, int location) PV_MUST_CHECK;
 /* $n stands for a question's parameter. */

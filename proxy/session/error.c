@@ -356,6 +356,16 @@ copy_shown(struct pv_msg_notice *out, const struct pv_msg_notice *in, struct pv_
         pv_msg_notice_set(out, field, redacted_words);
 }
 
+/* The position in the client's own text, or none. */
+static void
+put_place(struct pv_session *s, struct pv_msg_notice *out, const struct pv_msg_notice *notice, const struct pv_request *r,
+          const struct pv_run *run, char position[16])
+{
+    memset(&out->fields[PV_NOTICE_POSITION], 0, sizeof(out->fields[PV_NOTICE_POSITION]));
+    if (pv_error_place(s, notice, r, run, position))
+        pv_msg_notice_set(out, PV_NOTICE_POSITION, position);
+}
+
 void
 pv_error_relay(struct pv_session *s, enum pv_server_tag tag, const struct pv_msg_notice *notice,
                const struct pv_request *r, const struct pv_run *run)
@@ -369,7 +379,10 @@ pv_error_relay(struct pv_session *s, enum pv_server_tag tag, const struct pv_msg
     if (r != NULL && run == NULL && r->named != NULL)
         is_redacted = r->named->facts.is_redacted;
     if (s->is_conformance) {
-        write_notice(s, tag, notice);
+        out = *notice;
+        if (r != NULL && tag == PV_SERVER_ERROR_RESPONSE && !r->is_verbatim)
+            put_place(s, &out, notice, r, run, position);
+        write_notice(s, tag, &out);
         return;
     }
     if (is_redacted && tag == PV_SERVER_NOTICE_RESPONSE)
@@ -397,8 +410,8 @@ pv_error_relay(struct pv_session *s, enum pv_server_tag tag, const struct pv_msg
     copy_shown(&out, notice, arena, PV_NOTICE_HINT);
     if (r != NULL && r->is_verbatim)
         out.fields[PV_NOTICE_POSITION] = notice->fields[PV_NOTICE_POSITION];
-    else if (r != NULL && tag == PV_SERVER_ERROR_RESPONSE && pv_error_place(s, notice, r, run, position))
-        pv_msg_notice_set(&out, PV_NOTICE_POSITION, position);
+    else if (r != NULL && tag == PV_SERVER_ERROR_RESPONSE)
+        put_place(s, &out, notice, r, run, position);
     write_notice(s, tag, &out);
     pv_arena_free(arena);
 }
