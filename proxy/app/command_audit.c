@@ -33,7 +33,8 @@ static const char usage[] =
     " alone\n"
     "       pgveil audit export --format jsonl|csv|records\n"
     "With --mask list, show, query and export show statements without their literals, and parameters by their types.\n"
-    "TIME is RFC 3339, as 2026-01-31T12:00:00Z, or a date. --limit 0 lists everything.\n";
+    "TIME is RFC 3339, as 2026-01-31T12:00:00Z, or a date, or how long ago, as 90s, 30min, 12h or 7d. --limit 0 lists "
+    "everything.\n";
 
 /* `what`: the word that is wrong, NULL where there is none. */
 int
@@ -76,6 +77,35 @@ parse_count(const char *text, uint64_t *count)
     return true;
 }
 
+/* The config's units of time, from the end of what is asked for backwards. */
+static bool
+parse_since(const char *text, int64_t *since_us)
+{
+    static const struct {
+        const char *unit;
+        int64_t us;
+    } units[] = {{"ms", 1000}, {"s", 1000000}, {"min", 60000000}, {"h", 3600000000}, {"d", 86400000000}};
+    size_t digits = strspn(text, "0123456789");
+    char number[20];
+    uint64_t count = 0;
+    int64_t now_us = pv_record_now_us();
+
+    if (pv_record_time_parse(text, since_us) == PV_OK)
+        return true;
+    if (digits == 0 || digits >= sizeof(number))
+        return false;
+    memcpy(number, text, digits);
+    number[digits] = '\0';
+    for (size_t i = 0; i < PV_COUNT_OF(units); i++) {
+        if (strcmp(text + digits, units[i].unit) != 0 || !parse_count(number, &count))
+            continue;
+        /* Before the first record of any log is as good as ever. */
+        *since_us = count > (uint64_t) (now_us / units[i].us) ? 0 : now_us - (int64_t) count * units[i].us;
+        return true;
+    }
+    return false;
+}
+
 /* False: said already what is wrong. */
 static bool
 take_option(int letter, const char *value, struct pv_audit_options *options)
@@ -95,9 +125,10 @@ take_option(int letter, const char *value, struct pv_audit_options *options)
         return false;
     case 's':
         options->filter.has_since = true;
-        if (pv_record_time_parse(value, &options->filter.since_us) == PV_OK)
+        if (parse_since(value, &options->filter.since_us))
             return true;
-        (void) pv_audit_misused("not a time", value);
+        (void) pv_audit_misused("--since is a time, as 2026-01-31T12:00:00Z or 2026-01-31, or how long ago, as 90s, 30min,"
+                                " 12h or 7d; not", value);
         return false;
     case 'l':
         if (parse_count(value, &options->filter.limit))

@@ -57,6 +57,7 @@ static const struct page pages[] = {
     {"audit", "pgveil audit [-c FILE] list|show|query|verify|head|seal|export ...", "read the query log",
      "  list                  the newest records first\n"
      "    --room R --user U --decision allowed|denied --since TIME --limit N --json\n"
+     "    TIME: 2026-01-31T12:00:00Z, 2026-01-31, or how long ago: 90s, 30min, 12h, 7d\n"
      "  show SEQ              one record whole\n"
      "  query SQL             read-only SQL over the view query_log\n"
      "  verify [--head FILE]  check the hash chain, and against a head that was kept elsewhere\n"

@@ -179,6 +179,39 @@ verifies_with_a_head(void **state)
     assert_non_null(strstr(run.out, "changed: record 3"));
 }
 
+/* A time, or how long ago; what is neither is named, with what would be one. */
+static void
+since_is_a_time_or_a_span(void **state)
+{
+    /* The sample's records are of 2024 or so: all of them lie within the last million days, none within the last minute. */
+    static const char *const all[] = {"2000-01-01", "2000-01-01T00:00:00Z", "1000000d", "99999999h", "9223372036854775807d",
+                                      "9000000000000ms"};
+    static const char *const none[] = {"2100-01-01", "0d", "60s", "1min", "0h", "500ms"};
+    static const char *const wrong[] = {"yesterday", "1", "h", "1m", "1w", "-1h", "1h30min", " 1h", "1 h", "1.5h", "",
+                                        "99999999999999999999d", "2026-02-30", "1H", "2026-01-31 x"};
+
+    for (size_t i = 0; i < PV_COUNT_OF(all); i++) {
+        struct run run = RUN(*state, "list", "--since", all[i]);
+
+        assert_int_equal(run.status, 0);
+        assert_non_null(strstr(run.out, "mallory"));
+    }
+    for (size_t i = 0; i < PV_COUNT_OF(none); i++) {
+        struct run run = RUN(*state, "list", "--since", none[i]);
+
+        assert_int_equal(run.status, 0);
+        assert_null(strstr(run.out, "mallory"));
+    }
+    for (size_t i = 0; i < PV_COUNT_OF(wrong); i++) {
+        struct run run = RUN(*state, "list", "--since", wrong[i]);
+        char words[64];
+
+        (void) snprintf(words, sizeof(words), "12h or 7d; not: %s\n", wrong[i]);
+        assert_int_equal(run.status, 2);
+        assert_true(run.out[0] == '\0' && strstr(run.err, words) != NULL);
+    }
+}
+
 static void
 misuse_exits_2(void **state)
 {
@@ -216,7 +249,7 @@ main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, log_make, place_remove)
     const struct CMUnitTest tests[] = {
         TEST(lists_a_table_and_json), TEST(shows_one),      TEST(queries), TEST(exports),
-        TEST(verifies_with_a_head),   TEST(misuse_exits_2),
+        TEST(verifies_with_a_head),   TEST(misuse_exits_2), TEST(since_is_a_time_or_a_span),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
