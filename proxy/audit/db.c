@@ -1,4 +1,5 @@
 #include "proxy/audit/db_int.h"
+#include "proxy/audit/gather_vfs.h"
 
 #include "proxy/base/limits.h"
 
@@ -242,7 +243,8 @@ pv_db_open(const char *path, const struct pv_db_options *options, struct pv_db *
     }
     /* Statistics that nobody asks for would put a lock around each allocation. Too late after a first use: no harm. */
     (void) sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
-    status = pv_db_status(sqlite3_open_v2(path, &made->sqlite, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL));
+    status = pv_db_status(sqlite3_open_v2(path, &made->sqlite, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
+                                          options->is_relaxed ? NULL : pv_gather_vfs()));
     if (status == PV_OK)
         status = set_up(made->sqlite, options, words, sizeof(words));
     if (status == PV_OK)

@@ -318,6 +318,9 @@ the_harness_loses_what_was_not_synced(void **state)
 static void
 a_full_disk_at_any_write_recovers(void **state)
 {
+    /* Each is a write at least. */
+    enum { FULL_STATEMENTS = 30 };
+
     for (int writes = 0; writes < 24; writes++) {
         void *inner = NULL;
         struct pv_journal_port *port = pv_journal_port_new(NULL, NULL);
@@ -329,7 +332,7 @@ a_full_disk_at_any_write_recovers(void **state)
         assert_int_equal(place_make(&inner), 0);
         journal = open_journal(inner, (struct pv_journal_options){.is_serving = true});
         fv.fail_after = writes;
-        for (uint64_t id = 1; id <= 20; id++) {
+        for (uint64_t id = 1; id <= FULL_STATEMENTS; id++) {
             enum pv_status status = put_begin(journal, id, port, NULL, &ticket);
 
             if (status == PV_OK && await_done(port, done, 1) == 1)
@@ -342,17 +345,34 @@ a_full_disk_at_any_write_recovers(void **state)
         assert_true(await_health(journal, true));
         fv.fail_after = -1;
         assert_true(await_health(journal, false));
-        assert_int_equal(put_begin(journal, 21, port, NULL, &ticket), PV_OK);
+        assert_int_equal(put_begin(journal, FULL_STATEMENTS + 1, port, NULL, &ticket), PV_OK);
         assert_int_equal(await_done(port, done, 1), 1);
         assert_int_equal(done[0].status, PV_OK);
         pv_journal_close(journal);
         pv_journal_port_free(port);
         assert_sound(inner);
-        assert_int_equal(raw_number(inner, "SELECT count(*) FROM statement"), (int64_t) (21 - refused));
+        assert_int_equal(raw_number(inner, "SELECT count(*) FROM statement"), (int64_t) (FULL_STATEMENTS + 1 - refused));
         assert_int_equal(raw_number(inner, "SELECT count(*) FROM event WHERE event = 'log_recovered'"), 1);
         assert_int_equal(place_remove(&inner), 0);
     }
     (void) state;
+}
+
+/* What a transaction writes to the write-ahead log leaves as one write; a few more when that begins anew. */
+static void
+a_strict_transaction_is_one_write(void **state)
+{
+    size_t writes = 0, syncs = 0;
+
+    live_once(*state, false, false, false);
+    for (size_t i = first_mark(); i < fv.count; i++) {
+        if (strstr(fv.paths[fv.ops[i].file], "-wal") == NULL)
+            continue;
+        writes += fv.ops[i].kind == FV_WRITE;
+        syncs += fv.ops[i].kind == FV_SYNC;
+    }
+    assert_true(syncs >= STATEMENTS / 3);
+    assert_in_range(writes, 1, syncs);
 }
 
 int
@@ -364,6 +384,7 @@ main(void)
         cmocka_unit_test_setup_teardown(relaxed_log_verifies_after_every_cut, place_make, place_remove),
         cmocka_unit_test_setup_teardown(sealing_outlives_every_cut, place_make, place_remove),
         cmocka_unit_test_setup_teardown(the_harness_loses_what_was_not_synced, place_make, place_remove),
+        cmocka_unit_test_setup_teardown(a_strict_transaction_is_one_write, place_make, place_remove),
         cmocka_unit_test(a_full_disk_at_any_write_recovers),
     };
     int failed;
