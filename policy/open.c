@@ -382,7 +382,7 @@ classify_plain(struct pv_rule_trial *rule, struct pv_level *level, enum pv_level
     aggregates = pv_level_aggregates(level);
     if (level->stmt->limitOffset != NULL && (seen[PV_LEVEL_RAW] || seen[PV_LEVEL_RELEASED]))
         return pv_rule_deny_clause(rule, "OFFSET is not allowed.");
-    if (seen[PV_LEVEL_RAW] && (seen[PV_LEVEL_RELEASED] || seen[PV_LEVEL_CONSTANT]))
+    if (seen[PV_LEVEL_RAW] && seen[PV_LEVEL_CONSTANT])
         return pv_rule_deny_clause(rule, "Rows of data sets can be joined with rows of data sets only, "
                                  "not with values, functions or aggregated results.");
     if (!seen[PV_LEVEL_RAW]) {
@@ -391,7 +391,10 @@ classify_plain(struct pv_rule_trial *rule, struct pv_level *level, enum pv_level
     }
     if (level->stmt->windowClause != NIL)
         return pv_rule_deny_clause(rule, "Window functions are not allowed.");
-    status = pv_rule_joins(rule, level);
+    if (seen[PV_LEVEL_RELEASED])
+        status = pv_rule_results(rule, level);
+    if (status == PV_OK)
+        status = pv_rule_joins(rule, level);
     if (status != PV_OK)
         return status;
     *class = aggregates ? PV_LEVEL_RELEASED : PV_LEVEL_RAW;

@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "parser/rewrite.h"
 #include "parser/walk.h"
 #include "policy/functions.h"
 #include "policy/rule_int.h"
@@ -37,29 +38,67 @@ is_integer(const Node *node, int value)
            constant->val.ival.ival == value;
 }
 
-/*
- * agg(CASE WHEN c THEN x END) is agg(x) FILTER (WHERE c): aggregates of one column pass NULLs over, a sum zeros too.
- * sum(1) is count(*).
- */
-static void
-filter_case(FuncCall *call)
+/* 0.0 or 1.0, as some tools have it: the digit, then a point and zeros. */
+static bool
+is_decimal(const Node *node, char digit)
 {
-    CaseExpr *choice = list_length(call->args) == 1 ? linitial(call->args) : NULL;
-    const A_Const *otherwise;
-    CaseWhen *branch;
+    const A_Const *constant = (const A_Const *) node;
+    const char *text;
 
-    if (choice == NULL || !IsA(choice, CaseExpr) || choice->arg != NULL || list_length(choice->args) != 1 ||
-        call->agg_filter != NULL)
-        return;
-    otherwise = (const A_Const *) choice->defresult;
-    if (otherwise != NULL && !(IsA(otherwise, A_Const) && otherwise->isnull) &&
-        !(is_integer((const Node *) otherwise, 0) && strcmp(strVal(llast(call->funcname)), "sum") == 0 && !call->agg_distinct))
-        return;
-    branch = linitial(choice->args);
-    call->agg_filter = (Node *) branch->expr;
-    linitial(call->args) = branch->result;
+    if (!IsA(node, A_Const) || constant->isnull || constant->val.node.type != T_Float)
+        return false;
+    text = constant->val.fval.fval;
+    return text[0] == digit && text[1] == '.' && strspn(text + 2, "0") == strlen(text + 2);
 }
 
+static Node *
+make_decimal(const char *text)
+{
+    A_Const *constant = makeNode(A_Const);
+
+    constant->val.fval.type = T_Float;
+    constant->val.fval.fval = pstrdup(text);
+    constant->location = -1;
+    return (Node *) constant;
+}
+
+struct spelling {
+    FuncCall *call;
+    bool is_sum;
+    bool is_decimal; /* the sum is numeric by the zero that CASE gives, whatever its column is */
+};
+
+/*
+ * agg(CASE WHEN c THEN x END) is agg(x) FILTER (WHERE c): aggregates of one column pass NULLs over, a sum zeros too.
+ * CASE a WHEN b is CASE WHEN a = b. Throws.
+ */
+static void
+filter_case(void *context)
+{
+    struct spelling *spelling = context;
+    FuncCall *call = spelling->call;
+    CaseExpr *choice = list_length(call->args) == 1 ? linitial(call->args) : NULL;
+    const Node *otherwise;
+    CaseWhen *branch;
+
+    if (choice == NULL || !IsA(choice, CaseExpr) || list_length(choice->args) != 1 || call->agg_filter != NULL)
+        return;
+    otherwise = (const Node *) choice->defresult;
+    spelling->is_decimal = otherwise != NULL && is_decimal(otherwise, '0');
+    if (otherwise != NULL && !(IsA(otherwise, A_Const) && ((const A_Const *) otherwise)->isnull) &&
+        !(spelling->is_sum && (is_integer(otherwise, 0) || spelling->is_decimal))) {
+        spelling->is_decimal = false;
+        return;
+    }
+    branch = linitial(choice->args);
+    call->agg_filter = choice->arg == NULL ? (Node *) branch->expr
+                                           : pv_make_operator("=", (Node *) choice->arg, (Node *) branch->expr);
+    linitial(call->args) = branch->result;
+    if (spelling->is_decimal && is_integer(linitial(call->args), 1))
+        linitial(call->args) = make_decimal("1.0");
+}
+
+/* sum(1) is count(*). Throws. */
 static void
 count_ones(void *context)
 {
@@ -68,10 +107,33 @@ count_ones(void *context)
     call->funcname = list_make2(makeString(pstrdup("pg_catalog")), makeString(pstrdup("count")));
 }
 
+/* sum(x) with the zero's type: sum(coalesce(x, 0.0)). Throws. */
+static void
+widen_sum(void *context)
+{
+    FuncCall *call = context;
+    CoalesceExpr *wide = makeNode(CoalesceExpr);
+
+    wide->args = list_make2(linitial(call->args), make_decimal("0.0"));
+    wide->location = -1;
+    linitial(call->args) = wide;
+}
+
+static enum pv_status
+spell(struct pv_rule_trial *rule, void (*edit)(void *context), void *context)
+{
+    MemoryContext before = pv_sql_enter(rule->trial->sql);
+    enum pv_status status = pv_sql_guard(edit, context, NULL);
+
+    pv_sql_leave(before);
+    return status;
+}
+
 static enum pv_status
 check_aggregate(struct pv_rule_trial *rule, FuncCall *call)
 {
     const char *name = aggregate_name(call);
+    struct spelling spelling = {call, name != NULL && strcmp(name, "sum") == 0, false};
     enum pv_status status = PV_OK;
     ListCell *cell;
 
@@ -83,16 +145,18 @@ check_aggregate(struct pv_rule_trial *rule, FuncCall *call)
                                 strVal(llast(call->funcname)));
     if (call->agg_order != NIL || call->agg_within_group || call->func_variadic)
         return pv_rule_deny_clause(rule, "ORDER BY, WITHIN GROUP and VARIADIC are not allowed in an aggregate over data.");
-    filter_case(call);
-    if (strcmp(name, "sum") == 0 && list_length(call->args) == 1 && is_integer(linitial(call->args), 1)) {
-        MemoryContext before = pv_sql_enter(rule->trial->sql);
+    status = spell(rule, filter_case, &spelling);
+    if (status == PV_OK && strcmp(name, "sum") == 0 && list_length(call->args) == 1) {
+        bool is_one = is_integer(linitial(call->args), 1);
 
-        status = pv_sql_guard(count_ones, call, NULL);
-        pv_sql_leave(before);
-        if (status != PV_OK)
-            return status;
-        name = "count";
+        if (is_one)
+            status = spell(rule, count_ones, call);
+        /* sum(1.0) stays, for its type, and tells what a count does. */
+        if (is_one || is_decimal(linitial(call->args), '1'))
+            name = "count";
     }
+    if (status != PV_OK)
+        return status;
     if (!call->agg_star && list_length(call->args) != 1)
         return pv_deny_question(rule->trial, PV_REASON_RULE, call->location, "Aggregate \"%s\" takes one column.", name);
     foreach (cell, call->args) {
@@ -104,6 +168,8 @@ check_aggregate(struct pv_rule_trial *rule, FuncCall *call)
     }
     if (status == PV_OK && call->agg_filter != NULL)
         status = pv_rule_value(rule, call->agg_filter, PV_USE_CONDITION, NULL);
+    if (status == PV_OK && spelling.is_decimal && !pv_rule_is_constant(linitial(call->args)))
+        status = spell(rule, widen_sum, call);
     return status;
 }
 

@@ -106,6 +106,9 @@ bool pv_rule_cast_is_number(const TypeCast *cast);
 /* The field of a date that a cast makes an integer, rounded or not; NULL: another cast. */
 FuncCall *pv_rule_cast_of_field(TypeCast *cast);
 
+/* rule_series.c: the results in FROM beside rows only say which groups' rows are kept. */
+enum pv_status pv_rule_results(struct pv_rule_trial *rule, struct pv_level *level) PV_MUST_CHECK;
+bool pv_rule_is_result(const struct pv_rule_trial *rule, const struct pv_rte *rte);
 /* The column of an entry of FROM that is no join, which a column comes from. */
 struct pv_column_at pv_rule_leaf(struct pv_column_at column);
 /* rule_join.c: joins and WHERE of a level that draws rows. */

@@ -73,8 +73,12 @@ check_join_column(struct joining *joining, struct pv_column_at column, int locat
 static enum pv_status
 join_pair(struct joining *joining, struct pv_column_at left, struct pv_column_at right, int location)
 {
-    enum pv_status status = check_join_column(joining, left, location);
+    enum pv_status status;
 
+    if (pv_rule_is_result(joining->rule, leaf_of(left)) || pv_rule_is_result(joining->rule, leaf_of(right)))
+        return pv_deny_question(joining->rule->trial, PV_REASON_RULE, location,
+                                "Rows meet a result by ON column = group, not by USING or NATURAL.");
+    status = check_join_column(joining, left, location);
     if (status == PV_OK)
         status = check_join_column(joining, right, location);
     if (status == PV_OK)
@@ -89,7 +93,7 @@ plain_reference(const struct joining *joining, const Node *node)
         IsA(node, ColumnRef) ? pv_resolution_reference(joining->rule->resolution, (const ColumnRef *) node) : NULL;
 
     return reference == NULL || reference->is_output || reference->column.index == PV_WHOLE_ROW ||
-                   reference->owner != joining->level
+                   reference->owner != joining->level || pv_rule_is_result(joining->rule, leaf_of(reference->column))
                ? NULL
                : reference;
 }
@@ -122,9 +126,48 @@ is_or_of_joins(const struct joining *joining, const Node *node)
     return true;
 }
 
+/* column = group of a result (rule_series.c has seen to it); the other side meets literals. */
+static bool
+is_of_result(const struct joining *joining, const Node *node, const struct pv_rte **result, Node **other)
+{
+    const A_Expr *expr = (const A_Expr *) node;
+
+    if (!IsA(node, A_Expr) || expr->kind != AEXPR_OP || expr->lexpr == NULL || strcmp(pv_rule_operator(expr), "=") != 0)
+        return false;
+    for (int side = 0; side < 2; side++) {
+        Node *column = side == 0 ? expr->lexpr : expr->rexpr;
+        const struct pv_reference *reference =
+            IsA(column, ColumnRef) ? pv_resolution_reference(joining->rule->resolution, (ColumnRef *) column) : NULL;
+
+        if (reference == NULL || reference->is_output || reference->owner != joining->level)
+            continue;
+        *result = leaf_of(reference->column);
+        *other = side == 0 ? expr->rexpr : expr->lexpr;
+        if (pv_rule_is_result(joining->rule, *result))
+            return true;
+    }
+    return false;
+}
+
+/* It is joined to the rows, whichever: it keeps some of them and gives none. */
+static void
+connect_result(struct joining *joining, const struct pv_rte *result)
+{
+    for (size_t i = 0; i < joining->level->rte_count; i++) {
+        const struct pv_rte *rte = joining->level->rtes[i];
+
+        if (rte->kind != PV_RTE_JOIN && !pv_rule_is_result(joining->rule, rte)) {
+            connect(joining, result, rte);
+            return;
+        }
+    }
+}
+
 static enum pv_status
 check_condition(struct joining *joining, Node *node)
 {
+    const struct pv_rte *result = NULL;
+    Node *other = NULL;
     const struct pv_reference *left, *right;
     const BoolExpr *all = (const BoolExpr *) node;
     enum pv_status status = PV_OK;
@@ -141,6 +184,10 @@ check_condition(struct joining *joining, Node *node)
                 return status;
         }
         return PV_OK;
+    }
+    if (is_of_result(joining, node, &result, &other)) {
+        connect_result(joining, result);
+        return pv_rule_value(joining->rule, other, PV_USE_CONDITION, NULL);
     }
     if (is_equi_join(joining, node, &left, &right))
         return join_pair(joining, left->column, right->column, ((A_Expr *) node)->location);
