@@ -328,14 +328,14 @@ has_host(const struct pv_upstream *upstream, const struct pv_upstream_host *host
     return false;
 }
 
-/* The same database on the same hosts, in whatever order they are tried. */
+/* The same database, on the hosts of before in whatever order, or on more: whichever this session is on, it may stay. */
 static bool
-is_same_upstream(const struct pv_upstream *a, const struct pv_upstream *b)
+is_same_upstream(const struct pv_upstream *now, const struct pv_upstream *before)
 {
-    bool is_same = a->host_count == b->host_count && strcmp(a->dbname, b->dbname) == 0;
+    bool is_same = strcmp(now->dbname, before->dbname) == 0;
 
-    for (size_t i = 0; is_same && i < a->host_count; i++)
-        is_same = has_host(b, &a->hosts[i]);
+    for (size_t i = 0; is_same && i < before->host_count; i++)
+        is_same = has_host(now, &before->hosts[i]);
     return is_same;
 }
 

@@ -184,6 +184,32 @@ def test_balanced_hosts_all_serve(veils, primary, standby):
     assert veil.stop() == 0
 
 
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_hosts_change_with_a_reload(veils, primary, standby, mode):
+    """Who is there stays when servers are added; when one is taken away its sessions end, as for another database."""
+    veil = veils([primary], mode=mode)
+    standby.caught_up(primary)
+    veil.start()
+    main = veil.config["upstreams"]["main"]
+    conn = veil.connect("alice", veil.room)
+    main.update(host=["127.0.0.1", "127.0.0.1"], port=[standby.port, primary.port], target_session_attrs="standby")
+    veil.write_config()
+    veil.hup()
+    veil.wait_stderr("generation 2 is in force", seconds=20)
+    assert ask_new(veil) == "on"
+    labels(conn)
+    assert standby_state(conn) == ("off" if mode == "session" else "on")
+    main.update(host="127.0.0.1", port=standby.port)
+    veil.write_config()
+    veil.hup()
+    veil.wait_stderr("generation 3 is in force", seconds=20)
+    assert ask_new(veil) == "on"
+    with pytest.raises(psycopg.Error):
+        labels(conn)
+    assert conn.closed
+    assert veil.stop() == 0
+
+
 def test_provision_goes_to_the_primary(veils, primary, standby):
     """Whatever rooms ask of a server, roles and views are made where that is possible."""
     veil = veils([standby, primary], "standby", base=provision(primary))

@@ -220,18 +220,47 @@ def test_no_leak_over_many_statements(veil, tmp_path):
     assert grown < 4096, grown
 
 
+def wrap(monkeypatch, folder, prefix):
+    """Installations made from here on serve under that command."""
+    import tests.lib.pgveil as lib
+    wrapper = folder / "pgveil"
+    wrapper.write_text("#!/bin/sh\n[ \"$1\" = serve ] || exec %s \"$@\"\nexec %s %s \"$@\"\n" % (lib.BINARY, prefix, lib.BINARY))
+    wrapper.chmod(0o755)
+    monkeypatch.setattr(lib, "BINARY", str(wrapper))
+
+
+def test_few_open_files(make_veil, tmp_path, monkeypatch):
+    """The soft limit is raised; what the hard one allows is said; who comes when there are none left waits, nobody is harmed."""
+    wrap(monkeypatch, tmp_path, "prlimit --nofile=128:256")
+    veil = make_veil()
+    with open("/proc/%d/limits" % veil.process.pid) as source:
+        assert re.search(r"Max open files\s+256\s+256\s", source.read())
+    veil.wait_stderr("limits.clients is 6000, but 256 open files allow about 96 clients")
+    with veil.connect(USER, ROOM) as other:
+        ask(other)
+        clients = [socket.create_connection(("127.0.0.1", veil.port), 10) for _ in range(400)]
+        veil.wait_stderr("cannot accept connections for now: Too many open files", seconds=30)
+        assert min(ask(other) for _ in range(5)) < 5
+        for client in clients:
+            client.close()
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                with veil.connect(USER, ROOM, connect_timeout=5) as late:
+                    ask(late)
+                break
+            except psycopg.Error:
+                assert time.monotonic() < deadline
+        ask(other)
+
+
 # It takes minutes.
 if FULL:
     def test_no_leak_under_valgrind(make_veil, tmp_path, monkeypatch):
         """Thousands of statements and a few logins; valgrind finds no block that nobody points to at the end."""
-        import tests.lib.pgveil as lib
-        wrapper = tmp_path / "pgveil"
         report = tmp_path / "report"
-        wrapper.write_text("#!/bin/sh\n[ \"$1\" = serve ] || exec %s \"$@\"\nexec valgrind -q --leak-check=full"
-                           " --errors-for-leak-kinds=definite --show-leak-kinds=definite --error-exitcode=99"
-                           " --log-file=%s %s \"$@\"\n" % (lib.BINARY, report, lib.BINARY))
-        wrapper.chmod(0o755)
-        monkeypatch.setattr(lib, "BINARY", str(wrapper))
+        wrap(monkeypatch, tmp_path, "valgrind -q --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=99"
+             " --show-leak-kinds=definite --log-file=%s" % report)
         veil = make_veil()
         for _ in range(20):
             with veil.connect(USER, ROOM) as conn:
