@@ -56,8 +56,8 @@ class Relay:
 class End:
     """Where a client connects: through pgveil, or straight to the plain database."""
 
-    def __init__(self, port, is_veiled, user="alice"):
-        self.host, self.port, self.user, self.password, self.dbname = "127.0.0.1", port, user, market.USERS[user]["password"], market.ROOM
+    def __init__(self, port, is_veiled, user="alice", dbname=market.ROOM):
+        self.host, self.port, self.user, self.password, self.dbname = "127.0.0.1", port, user, market.USERS[user]["password"], dbname
         self.is_veiled = is_veiled
 
     @property
@@ -79,6 +79,7 @@ def build():
     market.load(cluster)
     veil = Pgveil([], market.USERS, data.upstream(cluster))
     veil.write_room(market.room())
+    veil.write_room(data.demo_room())  # for the recipes of docs/tools.md
     veil.provision()
     market.build_plain(cluster)
     veil.start()

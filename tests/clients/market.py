@@ -9,7 +9,8 @@ from tests.lib import data
 
 ROOM = "market"
 PASSWORD = "alice " + secrets.token_hex(4)
-USERS = {"alice": {"password": PASSWORD}, "bob": {"password": "bob"}}
+USERS = {"alice": {"password": PASSWORD, "attributes": data.USERS["alice"]["attributes"]}, "bob": {"password": "bob"},
+         "bi_service": data.USERS["bi_service"]}
 
 SOURCE = """
 CREATE SCHEMA market;

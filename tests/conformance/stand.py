@@ -9,7 +9,7 @@ from tests.lib.pgveil import Pgveil
 
 USER, PASSWORD, DATABASE = "postgres", "postgres", "regression"
 # As pg_regress makes its database.
-DATABASE_SQL = "ALTER ROLE postgres PASSWORD '%s'; CREATE DATABASE %s TEMPLATE template0;" % (PASSWORD, DATABASE) + "".join(
+DATABASE_SQL = "CREATE DATABASE %s TEMPLATE template0;" % DATABASE + "".join(
     "ALTER DATABASE %s SET %s TO '%s';" % (DATABASE, name, value) for name, value in (
         ("lc_messages", "C"), ("lc_monetary", "C"), ("lc_numeric", "C"), ("lc_time", "C"), ("bytea_output", "hex"),
         ("timezone_abbreviations", "Default")))
@@ -17,6 +17,7 @@ DATABASE_SQL = "ALTER ROLE postgres PASSWORD '%s'; CREATE DATABASE %s TEMPLATE t
 
 def _cluster():
     cluster = Cluster({"log_statement": "none", "shared_buffers": "128MB", "max_prepared_transactions": 5, "wal_level": "logical"})
+    cluster.psql("ALTER ROLE postgres PASSWORD '%s'" % PASSWORD, "postgres")
     cluster.psql(DATABASE_SQL, "postgres")
     return cluster
 
@@ -48,10 +49,11 @@ class Stand:
         self.veil.start("--conformance", DATABASE)
         self.direct, self.through = End("direct", self.clusters[0].port), End("through", self.veil.port)
 
-    def psql(self, sql, dbname=DATABASE):
-        """At both servers, past the proxy."""
+    def renew(self):
+        """An empty database at both servers: a suite trips over tables that another has left."""
         for cluster in self.clusters:
-            cluster.psql(sql, dbname)
+            cluster.psql("DROP DATABASE %s WITH (FORCE)" % DATABASE, "postgres")
+            cluster.psql(DATABASE_SQL, "postgres")
 
     def stop(self):
         """(exit status, what it said)"""

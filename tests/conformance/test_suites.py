@@ -81,6 +81,7 @@ def shown(case, direct, through):
 @pytest.mark.parametrize("name", SUITES)
 def test_suite(name, stand, shared, tmp_path):
     known = exceptions()[name]
+    stand.renew()
     direct, through = both(SUITES[name], stand, shared, tmp_path)
     passing = [case for case, result in direct.items() if result not in ("fail", "skip")]
     wrong = {case: (direct[case], through.get(case)) for case in passing if through.get(case) != direct[case]}
