@@ -25,11 +25,11 @@ struct substitution {
 };
 
 /*
- * Marks on what gives looked-up types, in its location, which carries no other meaning once a statement is judged: that it
- * was seen to, or what its value is for, each in a range of its own that holds the location.
+ * Marks on what gives looked-up types, in its location, which carries no other meaning once a statement is judged: that
+ * it was seen to, or what its value is for, each in a range of its own that holds the location.
  */
 #define USE_RANGE (INT_MAX / 4)
-#define USE_MARK(use) (-(int) (use) * USE_RANGE)
+#define USE_MARK(use) (-(int) (use) *USE_RANGE)
 
 static bool
 is_seen_to(int location)
@@ -99,8 +99,7 @@ edit_relation(struct substitution *sub, RangeVar *var)
         return (Node *) var; /* a WITH query's name */
     if (rte->relation->kind == PV_RELATION_QUESTION) {
         SelectStmt *query = NULL;
-        enum pv_status status =
-            pv_ask_by_name(sub->trial, rte->relation->owner, NIL, var->location, &query);
+        enum pv_status status = pv_ask_by_name(sub->trial, rte->relation->owner, NIL, var->location, &query);
 
         if (status != PV_OK) {
             refuse(sub, status);
@@ -144,7 +143,8 @@ edit_range_function(struct substitution *sub, RangeFunction *range)
         refuse(sub, status);
         return (Node *) range;
     }
-    return pv_make_subselect(query, range->alias != NULL ? range->alias : pv_make_alias(strVal(llast(call->funcname)), NIL));
+    return pv_make_subselect(query,
+                             range->alias != NULL ? range->alias : pv_make_alias(strVal(llast(call->funcname)), NIL));
 }
 
 static bool
@@ -164,7 +164,8 @@ edit_tableoid(struct substitution *sub, ColumnRef *ref, const struct pv_rte *rte
     Node *oid;
 
     if (!pv_catalog_is_table(rte->relation)) {
-        refuse(sub, pv_deny(sub->trial, PV_REASON_NO_COLUMN, "42703", ref->location, "column \"tableoid\" does not exist"));
+        refuse(sub,
+               pv_deny(sub->trial, PV_REASON_NO_COLUMN, "42703", ref->location, "column \"tableoid\" does not exist"));
         return (Node *) ref;
     }
     is_row->arg = (Expr *) pv_make_column(rte->alias, rte->columns[0]);
@@ -305,8 +306,8 @@ edit_function(struct substitution *sub, FuncCall *call)
         /* allow.c lets only questions through to here. */
         if (sub->trial != NULL)
             refuse(sub, pv_deny_question(sub->trial, PV_REASON_NOT_A_QUESTION, call->location,
-                                         "Question \"%s\" stands in FROM, as SELECT ... FROM questions.%s(...).",
-                                         name, name));
+                                         "Question \"%s\" stands in FROM, as SELECT ... FROM questions.%s(...).", name,
+                                         name));
         return (Node *) call;
     }
     if (sub->trial != NULL)
@@ -491,6 +492,74 @@ is_text_cast(const TypeCast *cast)
                                                   strcmp(name, "bpchar") == 0 || strcmp(name, "name") == 0);
 }
 
+/* ARRAY(SELECT one) under a cast to text: its elements are written out, and nothing is put beside them. */
+static void
+mark_written_array(const TypeCast *cast)
+{
+    const SubLink *link = (const SubLink *) cast->arg;
+    const SelectStmt *select;
+    ResTarget *target;
+
+    if (!IsA(link, SubLink) || link->subLinkType != ARRAY_SUBLINK || !is_text_cast(cast))
+        return;
+    select = (const SelectStmt *) link->subselect;
+    if (!IsA(select, SelectStmt) || select->op != SETOP_NONE || list_length(select->targetList) != 1)
+        return;
+    target = linitial(select->targetList);
+    mark_use(&target->location, PV_LOOKUP_WRITTEN);
+}
+
+/* The type that looks names up and that a target is cast to; NULL: none. A constant may stay what it is, and not be
+ * text. */
+static const char *
+cast_type(const SelectStmt *select, int at)
+{
+    const TypeCast *cast;
+
+    if (select->op != SETOP_NONE || at >= list_length(select->targetList))
+        return NULL;
+    cast = (const TypeCast *) ((const ResTarget *) list_nth(select->targetList, at))->val;
+    return IsA(cast, TypeCast) && !IsA(cast->arg, A_Const) && cast->typeName->arrayBounds == NIL &&
+                   pv_type_is_lookup(strVal(llast(cast->typeName->names)))
+               ? strVal(llast(cast->typeName->names))
+               : NULL;
+}
+
+/* Is the column such a cast in every arm of a set operation, to the same type? With `mark` they are outputs. */
+static bool
+every_arm_casts(const SelectStmt *select, int at, const char *type, bool mark)
+{
+    const char *found;
+    ResTarget *target;
+
+    for (; select->op != SETOP_NONE; select = select->larg)
+        if (!every_arm_casts(select->rarg, at, type, mark))
+            return false;
+    found = cast_type(select, at);
+    if (found == NULL || strcmp(found, type) != 0)
+        return false;
+    target = list_nth(select->targetList, at);
+    if (mark)
+        target->location = seen_to(target->location);
+    return true;
+}
+
+/* psql's \dFp is a union of such casts. What mixes with anything else flows into another type. */
+static void
+mark_arms(const SelectStmt *top)
+{
+    const SelectStmt *first = top;
+
+    while (first->op != SETOP_NONE)
+        first = first->larg;
+    for (int at = 0; top->op != SETOP_NONE && at < list_length(first->targetList); at++) {
+        const char *type = cast_type(first, at);
+
+        if (type != NULL && every_arm_casts(top, at, type, false))
+            (void) every_arm_casts(top, at, type, true);
+    }
+}
+
 /* Where a looked-up type may stay: an output of the statement itself, under a cast, beside a comparison. */
 static enum pv_walk
 visit_kept(void *context, Node *node, const struct pv_walk_at *at)
@@ -503,6 +572,8 @@ visit_kept(void *context, Node *node, const struct pv_walk_at *at)
     if (IsA(node, ResTarget) && at->parent != NULL && IsA(top, SelectStmt) && top->op == SETOP_NONE &&
         (at->parent == (const Node *) top || at->parent == (const Node *) top->targetList))
         ((ResTarget *) node)->location = seen_to(((ResTarget *) node)->location);
+    if (IsA(node, TypeCast))
+        mark_written_array((const TypeCast *) node);
     location = at->parent == NULL ? NULL : lookup_location(sub, node);
     if (location == NULL)
         return PV_WALK_ON;
@@ -514,7 +585,11 @@ visit_kept(void *context, Node *node, const struct pv_walk_at *at)
         else if (!IsA(node, ColumnRef) || !pv_type_is_lookup(strVal(llast(cast->typeName->names))))
             use = PV_LOOKUP_KEPT;
     } else if (IsA(at->parent, ResTarget)) {
-        use = is_seen_to(((ResTarget *) at->parent)->location) ? PV_LOOKUP_SHOWN : PV_LOOKUP_FLOWS;
+        int mark = ((ResTarget *) at->parent)->location;
+
+        use = is_seen_to(mark)                      ? PV_LOOKUP_SHOWN
+              : mark <= USE_MARK(PV_LOOKUP_WRITTEN) ? PV_LOOKUP_WRITTEN
+                                                    : PV_LOOKUP_FLOWS;
     } else if (IsA(at->parent, A_Expr) && ((A_Expr *) at->parent)->kind == AEXPR_OP && !IsA(node, ColumnRef)) {
         const char *name = strVal(llast(((A_Expr *) at->parent)->name));
 
@@ -595,6 +670,8 @@ run(void *context)
     name_targets(sub->resolution);
     if (sub->trial != NULL) {
         pv_views_catalog_schema(sub->room->name, sub->catalog_schema);
+        if (IsA(*sub->root, SelectStmt))
+            mark_arms((const SelectStmt *) *sub->root);
         if (pv_tree_walk(*sub->root, &pv_sql_limits_default, visit_kept, sub, NULL) != PV_OK)
             refuse(sub, PV_NOMEM);
     }
