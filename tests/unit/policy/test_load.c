@@ -539,7 +539,7 @@ config_faults_have_their_place(void **state)
          "\"host\" must be a name, an address or the absolute path of a folder, not \"\""},
         {"\"host\": \"127.0.0.1\"", "\"host\": [\"a\", \1\"b c\"]",
          "\"host\" must be a name, an address or the absolute path of a folder, not \"b c\""},
-        {"\"host\": \"127.0.0.1\"", "\"host\": [\"a\", \1" "7]", "\"host\" must be a string, not a number"},
+        {"\"host\": \"127.0.0.1\"", "\"host\": [\"a\", \1" "7]", "\"host\" must be a string, not an integer"},
         {"\"host\": \"127.0.0.1\"", "\"host\": \1\"a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a\"", "\"host\" holds more than 16"},
         {"\"port\": 5433", "\"target_session_attrs\": \1\"master\"",
          "\"target_session_attrs\" must be \"any\", \"read-write\", \"read-only\", \"primary\", \"standby\" or "
