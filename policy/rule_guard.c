@@ -263,11 +263,19 @@ is_risky(const struct guard *guard, const List *operands, bool is_comparison)
  * boxes overflow, and so does a numeric that becomes a float. PostgreSQL says so before it reads a row, for calls that
  * it writes out as nothing.
  */
+static Node *
+leaf_column(struct pv_column_at leaf)
+{
+    return pv_make_column(leaf.rte->alias, leaf.rte->columns[leaf.index]);
+}
+
+/* By its alias: what is plain in ON may be ambiguous in WHERE. */
 static void
-say_compares(struct guard *guard, struct pv_column_at column, Node *value)
+say_compares(struct guard *guard, struct pv_column_at column)
 {
     struct met *met;
 
+    column = pv_rule_leaf(column);
     for (met = guard->met; met != NULL; met = met->next)
         if (met->column.rte == column.rte && met->column.index == column.index)
             return;
@@ -275,7 +283,7 @@ say_compares(struct guard *guard, struct pv_column_at column, Node *value)
     *met = (struct met){guard->met, column};
     guard->met = met;
     guard->meetings =
-        lappend(guard->meetings, pv_make_call(guard->schema, PV_VIEWS_COMPARES, list_make1(copyObject(value))));
+        lappend(guard->meetings, pv_make_call(guard->schema, PV_VIEWS_COMPARES, list_make1(leaf_column(column))));
 }
 
 static enum pv_walk
@@ -289,7 +297,7 @@ visit_compared(void *context, Node *node, const struct pv_walk_at *at)
     if (is_ours(guard, node))
         return PV_WALK_SKIP;
     if (reference != NULL && !reference->is_output && reference->column.index != PV_WHOLE_ROW)
-        say_compares(guard, reference->column, node);
+        say_compares(guard, reference->column);
     return PV_WALK_ON;
 }
 
@@ -307,34 +315,29 @@ say_all_compare(struct guard *guard, const List *operands)
 }
 
 static void
-say_joins(struct guard *guard, struct pv_column_at column, Node *left, Node *right)
+say_joins(struct guard *guard, struct pv_column_at left, struct pv_column_at right)
 {
+    left = pv_rule_leaf(left);
+    right = pv_rule_leaf(right);
+    if (left.rte == NULL || right.rte == NULL)
+        return;
     guard->meetings = lappend(guard->meetings, pv_make_call(guard->schema, PV_VIEWS_JOINS,
-                                                            list_make2(copyObject(left), copyObject(right))));
-    say_compares(guard, column, left);
+                                                            list_make2(leaf_column(left), leaf_column(right))));
+    say_compares(guard, left);
 }
 
 /* JOIN ... USING, NATURAL JOIN */
 static void
 guard_merged(struct guard *guard, const struct pv_level *level)
 {
-    for (size_t i = 0; i < level->rte_count; i++) {
-        const struct pv_rte *rte = level->rtes[i];
-
-        for (size_t k = 0; rte->kind == PV_RTE_JOIN && k < rte->column_count; k++) {
-            struct pv_column_at left = pv_rule_leaf(rte->join_columns[k].left);
-            struct pv_column_at right = pv_rule_leaf(rte->join_columns[k].right);
-
-            if (left.rte != NULL && right.rte != NULL)
-                say_joins(guard, left, pv_make_column(left.rte->alias, left.rte->columns[left.index]),
-                          pv_make_column(right.rte->alias, right.rte->columns[right.index]));
-        }
-    }
+    for (size_t i = 0; i < level->rte_count; i++)
+        for (size_t k = 0; level->rtes[i]->kind == PV_RTE_JOIN && k < level->rtes[i]->column_count; k++)
+            say_joins(guard, level->rtes[i]->join_columns[k].left, level->rtes[i]->join_columns[k].right);
 }
 
 /* The columns of a join condition are joined as they are. */
 static bool
-is_join(const struct guard *guard, const A_Expr *expr)
+is_join(const struct guard *guard, const A_Expr *expr, struct pv_column_at *left_at, struct pv_column_at *right_at)
 {
     const struct pv_reference *left, *right;
 
@@ -343,22 +346,25 @@ is_join(const struct guard *guard, const A_Expr *expr)
         return false;
     left = pv_resolution_reference(guard->rule->resolution, (ColumnRef *) expr->lexpr);
     right = pv_resolution_reference(guard->rule->resolution, (ColumnRef *) expr->rexpr);
-    return left != NULL && right != NULL && !left->is_output && !right->is_output &&
-           left->column.rte != right->column.rte;
+    if (left == NULL || right == NULL || left->is_output || right->is_output || left->column.rte == right->column.rte)
+        return false;
+    *left_at = left->column;
+    *right_at = right->column;
+    return true;
 }
 
 static void
 guard_comparison(struct guard *guard, A_Expr *expr)
 {
     List *operands = list_make1(expr->lexpr);
+    struct pv_column_at left, right;
 
     if (expr->rexpr != NULL && IsA(expr->rexpr, List))
         operands = list_concat(operands, (List *) expr->rexpr);
     else
         operands = lappend(operands, expr->rexpr);
-    if (is_join(guard, expr)) {
-        say_joins(guard, pv_resolution_reference(guard->rule->resolution, (ColumnRef *) expr->lexpr)->column, expr->lexpr,
-                  expr->rexpr);
+    if (is_join(guard, expr, &left, &right)) {
+        say_joins(guard, left, right);
         return;
     }
     if (!is_risky(guard, operands, expr->kind != AEXPR_NULLIF) && say_all_compare(guard, operands))

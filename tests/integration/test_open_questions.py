@@ -97,6 +97,9 @@ ACCEPTED = [
     ("WITH a AS (SELECT id AS k, region FROM people), b(k) AS (SELECT id FROM visits) SELECT region, count(*) FROM a JOIN b "
      "USING (k) GROUP BY region",
      "SELECT region, count(*) FROM %s GROUP BY 1 HAVING %s AND %s" % (JOINED, PASSES, SEEN)),
+    # a name that is plain in ON and not in WHERE
+    ("SELECT count(*) FROM people p JOIN (SELECT id AS vid FROM visits) v ON id = vid JOIN peers s ON s.id = p.id AND s.region = 'North'",
+     "SELECT count(*) FROM %s JOIN lab.people s ON s.id = p.id AND s.region = 'North'" % JOINED),
     ("SELECT region, count(*) FILTER (WHERE age > 70) FROM people GROUP BY 1",
      "SELECT region, CASE WHEN count(DISTINCT id) FILTER (WHERE age > 70) >= 10 THEN count(*) FILTER (WHERE age > 70) END "
      "FROM lab.people p GROUP BY 1 HAVING " + PASSES),
