@@ -115,14 +115,18 @@ share_key(struct pv_trial *trial, bool is_dataset, const char *subject)
 static enum pv_status
 demand_runs(struct pv_trial *trial, bool is_dataset, const char *subject, const struct pv_budget *budgets, size_t count)
 {
-    const char *key = pv_arena_printf(trial->arena, "%s/%s/%s", is_dataset ? "dataset" : "question",
-                                      trial->caller->room->name, subject);
-    const char *own_key = share_key(trial, is_dataset, subject);
-    /* The judgement may be kept for other sessions of the user, and outlive the caller's. */
-    const char *user = pv_arena_strdup(trial->arena, trial->caller->user);
-    enum pv_status status = key == NULL || own_key == NULL || user == NULL ? PV_NOMEM : PV_OK;
+    const char *key, *own_key, *user;
+    enum pv_status status;
 
-    for (int per = PV_PER_LIFETIME; per >= PV_PER_DAY && status == PV_OK && count > 0; per--) {
+    if (count == 0)
+        return PV_OK;
+    key = pv_arena_printf(trial->arena, "%s/%s/%s", is_dataset ? "dataset" : "question", trial->caller->room->name,
+                          subject);
+    own_key = share_key(trial, is_dataset, subject);
+    /* The judgement may be kept for other sessions of the user, and outlive the caller's. */
+    user = pv_arena_strdup(trial->arena, trial->caller->user);
+    status = key == NULL || own_key == NULL || user == NULL ? PV_NOMEM : PV_OK;
+    for (int per = PV_PER_LIFETIME; per >= PV_PER_DAY && status == PV_OK; per--) {
         struct pv_budget_demand all = {key, (enum pv_budget_period) per, 1, UINT64_MAX, is_dataset, subject, NULL};
         struct pv_budget_demand own = all;
 

@@ -151,16 +151,19 @@ char *
 pv_arena_vprintf(struct pv_arena *arena, const char *format, va_list args)
 {
     va_list again;
+    char small[256]; /* what is formatted is mostly short: then once is enough */
     int len;
     char *text;
 
     va_copy(again, args);
-    len = vsnprintf(NULL, 0, format, again);
+    len = vsnprintf(small, sizeof(small), format, again);
     va_end(again);
     if (len < 0)
         return NULL;
     text = pv_arena_alloc(arena, (size_t) len + 1);
-    if (text != NULL)
+    if (text != NULL && (size_t) len < sizeof(small))
+        memcpy(text, small, (size_t) len + 1);
+    else if (text != NULL)
         (void) vsnprintf(text, (size_t) len + 1, format, args);
     return text;
 }
