@@ -1,13 +1,11 @@
-#include <limits.h>
 #include <string.h>
 
 #include "parser/rewrite.h"
 #include "parser/walk.h"
 #include "policy/catalog.h"
-#include "policy/decide_int.h"
 #include "policy/functions.h"
 #include "policy/settings.h"
-#include "policy/views.h"
+#include "policy/substitute_int.h"
 
 /*
  * The edit from what the caller wrote to what the database runs: relations become views by their physical
@@ -15,65 +13,8 @@
  * name become their queries. One pass over a tree that the allow-lists have passed.
  */
 
-struct substitution {
-    struct pv_trial *trial; /* NULL at load: a question's own text */
-    const struct pv_room *room;
-    const struct pv_resolution *resolution;
-    Node **root;
-    char catalog_schema[PV_VIEWS_NAME_SIZE]; /* our own functions are called by it; no caller can name it */
-    enum pv_status status;
-};
-
-/*
- * Marks on what gives looked-up types, in its location, which carries no other meaning once a statement is judged: that
- * it was seen to, or what its value is for, each in a range of its own that holds the location.
- */
-#define USE_RANGE (INT_MAX / 4)
-#define USE_MARK(use) (-(int) (use) *USE_RANGE)
-
-static bool
-is_seen_to(int location)
-{
-    return location <= -2 && location > -USE_RANGE;
-}
-
-static int
-seen_to(int location)
-{
-    if (is_seen_to(location))
-        return location;
-    return location >= 0 && location < USE_RANGE - 3 ? -2 - location : 1 - USE_RANGE;
-}
-
-int
-pv_substituted_location(int location)
-{
-    if (is_seen_to(location))
-        return location == 1 - USE_RANGE ? -1 : -2 - location;
-    return location <= -USE_RANGE ? -location % USE_RANGE : location;
-}
-
 static void
-mark_use(int *location, enum pv_lookup_use use)
-{
-    int plain = *location < 0 ? 0 : *location;
-
-    if (use != PV_LOOKUP_FLOWS && plain < USE_RANGE)
-        *location = USE_MARK(use) - plain;
-}
-
-static enum pv_lookup_use
-take_use(int *location)
-{
-    int use = *location > USE_MARK(PV_LOOKUP_KEPT) ? PV_LOOKUP_FLOWS : -*location / USE_RANGE;
-
-    if (use != PV_LOOKUP_FLOWS)
-        *location = USE_MARK(use) - *location;
-    return (enum pv_lookup_use) use;
-}
-
-static void
-refuse(struct substitution *sub, enum pv_status status)
+refuse(struct pv_substitution *sub, enum pv_status status)
 {
     if (sub->status == PV_OK)
         sub->status = status;
@@ -89,7 +30,7 @@ rte_of(const struct pv_resolution *resolution, const Node *node)
 }
 
 static Node *
-edit_relation(struct substitution *sub, RangeVar *var)
+edit_relation(struct pv_substitution *sub, RangeVar *var)
 {
     const struct pv_rte *rte = rte_of(sub->resolution, (Node *) var);
     char schema[PV_VIEWS_NAME_SIZE];
@@ -123,7 +64,7 @@ edit_relation(struct substitution *sub, RangeVar *var)
 }
 
 static Node *
-edit_range_function(struct substitution *sub, RangeFunction *range)
+edit_range_function(struct pv_substitution *sub, RangeFunction *range)
 {
     const struct pv_rte *rte = rte_of(sub->resolution, (Node *) range);
     FuncCall *call;
@@ -158,7 +99,7 @@ is_tableoid(const ColumnRef *ref)
  * outer join made up has none, and none of these has a row whose first column is NULL.
  */
 static Node *
-edit_tableoid(struct substitution *sub, ColumnRef *ref, const struct pv_rte *rte)
+edit_tableoid(struct pv_substitution *sub, ColumnRef *ref, const struct pv_rte *rte)
 {
     NullTest *is_row = makeNode(NullTest);
     Node *oid;
@@ -172,13 +113,13 @@ edit_tableoid(struct substitution *sub, ColumnRef *ref, const struct pv_rte *rte
     is_row->nulltesttype = IS_NOT_NULL;
     is_row->location = -1;
     oid = pv_make_type_cast(pv_make_string(psprintf("pg_catalog.%s", rte->relation->name)), "regclass");
-    ((TypeCast *) oid)->location = seen_to(-1);
+    ((TypeCast *) oid)->location = pv_use_seen(-1);
     return pv_make_case((Node *) is_row, pv_make_type_cast(oid, "oid"), pv_make_type_cast(pv_make_null(), "oid"));
 }
 
 /* schema.relation.column and longer: the relation is known by its alias alone now. */
 static Node *
-edit_column(struct substitution *sub, ColumnRef *ref)
+edit_column(struct pv_substitution *sub, ColumnRef *ref)
 {
     const struct pv_reference *reference;
     int count = list_length(ref->fields);
@@ -230,7 +171,7 @@ pv_make_call_on_path(struct pv_trial *trial, const char *name, List *args)
 }
 
 static Node *
-current_schema(struct substitution *sub)
+current_schema(struct pv_substitution *sub)
 {
     const struct pv_names *path = &sub->trial->caller->search_path;
 
@@ -252,7 +193,7 @@ first_text(const FuncCall *call)
 
 /* From the settings that the room shows, as the client set them. */
 static Node *
-shown_setting(struct substitution *sub, const FuncCall *call)
+shown_setting(struct pv_substitution *sub, const FuncCall *call)
 {
     Node *path = pv_make_type_cast(pv_make_string(pv_path_text(sub->trial)), "text");
 
@@ -260,7 +201,7 @@ shown_setting(struct substitution *sub, const FuncCall *call)
 }
 
 static Node *
-edit_setting(struct substitution *sub, FuncCall *call)
+edit_setting(struct pv_substitution *sub, FuncCall *call)
 {
     const char *name = first_text(call);
     const struct pv_setting *setting = pv_setting_find(name);
@@ -293,7 +234,7 @@ is_true(const Node *node)
 }
 
 static Node *
-edit_function(struct substitution *sub, FuncCall *call)
+edit_function(struct pv_substitution *sub, FuncCall *call)
 {
     const char *schema = list_length(call->funcname) > 1 ? strVal(linitial(call->funcname)) : NULL;
     const char *name = strVal(llast(call->funcname));
@@ -348,7 +289,7 @@ edit_function(struct substitution *sub, FuncCall *call)
         case PV_FN_WINDOW:
         case PV_FN_SET:
         case PV_FN_CATALOG:
-            if (sub->trial->caller->backend_pid != 0 && !is_seen_to(call->location) &&
+            if (sub->trial->caller->backend_pid != 0 && !pv_use_is_seen(call->location) &&
                 strcmp(name, "pg_backend_pid") == 0)
                 return pv_own_pid(sub->trial);
             break;
@@ -361,7 +302,7 @@ edit_function(struct substitution *sub, FuncCall *call)
 }
 
 static Node *
-edit_value_function(struct substitution *sub, SQLValueFunction *function)
+edit_value_function(struct pv_substitution *sub, SQLValueFunction *function)
 {
     switch (function->op) {
     case SVFOP_CURRENT_ROLE:
@@ -388,7 +329,7 @@ edit_value_function(struct substitution *sub, SQLValueFunction *function)
 }
 
 static Node *
-edit_cast(struct substitution *sub, TypeCast *cast)
+edit_cast(struct pv_substitution *sub, TypeCast *cast)
 {
     Node *edited = (Node *) cast;
     enum pv_lookup_use use;
@@ -396,33 +337,14 @@ edit_cast(struct substitution *sub, TypeCast *cast)
 
     if (pv_is_own_type(sub->trial, cast->typeName))
         return pv_own_type_cast(sub->trial, cast);
-    if (is_seen_to(cast->location) || !pv_type_is_lookup(strVal(llast(cast->typeName->names))))
+    if (pv_use_is_seen(cast->location) || !pv_type_is_lookup(strVal(llast(cast->typeName->names))))
         return edited;
-    use = take_use(&cast->location);
+    use = pv_use_take(&cast->location);
     status = pv_edit_lookup_cast(sub->trial, cast, use, &edited);
-    cast->location = seen_to(cast->location);
+    cast->location = pv_use_seen(cast->location);
     if (status != PV_OK)
         refuse(sub, status);
     return edited;
-}
-
-/* A column that the room's view gives as an OID and PostgreSQL's own catalog as a regproc. */
-static bool
-is_regproc_column(const struct substitution *sub, const ColumnRef *ref)
-{
-    const struct pv_reference *reference = pv_resolution_reference(sub->resolution, ref);
-    const struct pv_rte *rte = reference == NULL || reference->is_output ? NULL : reference->column.rte;
-    uint32_t index = rte == NULL ? 0 : reference->column.index;
-
-    return rte != NULL && rte->relation != NULL && index < rte->relation->column_count &&
-           pv_catalog_column_is_regproc(rte->relation, rte->relation->columns[index]);
-}
-
-static bool
-is_lookup_call(const Node *node)
-{
-    return IsA(node, FuncCall) && !is_seen_to(((const FuncCall *) node)->location) &&
-           pv_function_gives_lookup(strVal(llast(((const FuncCall *) node)->funcname)));
 }
 
 /* These two would show the room's schema and login by their physical names. */
@@ -437,14 +359,14 @@ is_physical(const char *name)
  * again below what is put around it.
  */
 static Node *
-edit_lookup_call(struct substitution *sub, FuncCall *call)
+edit_lookup_call(struct pv_substitution *sub, FuncCall *call)
 {
     const char *name = strVal(llast(call->funcname));
-    enum pv_lookup_use use = take_use(&call->location);
+    enum pv_lookup_use use = pv_use_take(&call->location);
     bool is_typeof = strcmp(name, "pg_typeof") == 0, is_type = is_typeof || strcmp(name, "to_regtype") == 0;
     Node *found = (Node *) call;
 
-    call->location = seen_to(call->location);
+    call->location = pv_use_seen(call->location);
     if (use == PV_LOOKUP_FLOWS || is_physical(name))
         return pv_make_type_cast(found, "oid");
     /* Where the type stands in no schema of the room's, its own output would say where it does. */
@@ -460,143 +382,14 @@ edit_lookup_call(struct substitution *sub, FuncCall *call)
 
 /* A column that was a regproc is one again where it can only be shown. */
 static Node *
-edit_kept_column(struct substitution *sub, ColumnRef *ref)
+edit_kept_column(struct pv_substitution *sub, ColumnRef *ref)
 {
     TypeCast *cast;
 
-    (void) take_use(&ref->location);
+    (void) pv_use_take(&ref->location);
     cast = (TypeCast *) pv_make_type_cast(edit_column(sub, ref), "regproc");
-    cast->location = seen_to(ref->location);
+    cast->location = pv_use_seen(ref->location);
     return (Node *) cast;
-}
-
-/* The location of a node whose value may keep a type that looks names up. */
-static int *
-lookup_location(struct substitution *sub, Node *node)
-{
-    if (IsA(node, TypeCast) && pv_type_is_lookup(strVal(llast(((TypeCast *) node)->typeName->names))))
-        return &((TypeCast *) node)->location;
-    if (is_lookup_call(node))
-        return &((FuncCall *) node)->location;
-    if (IsA(node, ColumnRef) && is_regproc_column(sub, (ColumnRef *) node))
-        return &((ColumnRef *) node)->location;
-    return NULL;
-}
-
-static bool
-is_text_cast(const TypeCast *cast)
-{
-    const char *name = strVal(llast(cast->typeName->names));
-
-    return cast->typeName->arrayBounds == NIL && (strcmp(name, "text") == 0 || strcmp(name, "varchar") == 0 ||
-                                                  strcmp(name, "bpchar") == 0 || strcmp(name, "name") == 0);
-}
-
-/* ARRAY(SELECT one) under a cast to text: its elements are written out, and nothing is put beside them. */
-static void
-mark_written_array(const TypeCast *cast)
-{
-    const SubLink *link = (const SubLink *) cast->arg;
-    const SelectStmt *select;
-    ResTarget *target;
-
-    if (!IsA(link, SubLink) || link->subLinkType != ARRAY_SUBLINK || !is_text_cast(cast))
-        return;
-    select = (const SelectStmt *) link->subselect;
-    if (!IsA(select, SelectStmt) || select->op != SETOP_NONE || list_length(select->targetList) != 1)
-        return;
-    target = linitial(select->targetList);
-    mark_use(&target->location, PV_LOOKUP_WRITTEN);
-}
-
-/* The type that looks names up and that a target is cast to; NULL: none. A constant may stay what it is, and not be
- * text. */
-static const char *
-cast_type(const SelectStmt *select, int at)
-{
-    const TypeCast *cast;
-
-    if (select->op != SETOP_NONE || at >= list_length(select->targetList))
-        return NULL;
-    cast = (const TypeCast *) ((const ResTarget *) list_nth(select->targetList, at))->val;
-    return IsA(cast, TypeCast) && !IsA(cast->arg, A_Const) && cast->typeName->arrayBounds == NIL &&
-                   pv_type_is_lookup(strVal(llast(cast->typeName->names)))
-               ? strVal(llast(cast->typeName->names))
-               : NULL;
-}
-
-/* Is the column such a cast in every arm of a set operation, to the same type? With `mark` they are outputs. */
-static bool
-every_arm_casts(const SelectStmt *select, int at, const char *type, bool mark)
-{
-    const char *found;
-    ResTarget *target;
-
-    for (; select->op != SETOP_NONE; select = select->larg)
-        if (!every_arm_casts(select->rarg, at, type, mark))
-            return false;
-    found = cast_type(select, at);
-    if (found == NULL || strcmp(found, type) != 0)
-        return false;
-    target = list_nth(select->targetList, at);
-    if (mark)
-        target->location = seen_to(target->location);
-    return true;
-}
-
-/* psql's \dFp is a union of such casts. What mixes with anything else flows into another type. */
-static void
-mark_arms(const SelectStmt *top)
-{
-    const SelectStmt *first = top;
-
-    while (first->op != SETOP_NONE)
-        first = first->larg;
-    for (int at = 0; top->op != SETOP_NONE && at < list_length(first->targetList); at++) {
-        const char *type = cast_type(first, at);
-
-        if (type != NULL && every_arm_casts(top, at, type, false))
-            (void) every_arm_casts(top, at, type, true);
-    }
-}
-
-/* Where a looked-up type may stay: an output of the statement itself, under a cast, beside a comparison. */
-static enum pv_walk
-visit_kept(void *context, Node *node, const struct pv_walk_at *at)
-{
-    struct substitution *sub = context;
-    const SelectStmt *top = (const SelectStmt *) *sub->root;
-    enum pv_lookup_use use = PV_LOOKUP_FLOWS;
-    int *location;
-
-    if (IsA(node, ResTarget) && at->parent != NULL && IsA(top, SelectStmt) && top->op == SETOP_NONE &&
-        (at->parent == (const Node *) top || at->parent == (const Node *) top->targetList))
-        ((ResTarget *) node)->location = seen_to(((ResTarget *) node)->location);
-    if (IsA(node, TypeCast))
-        mark_written_array((const TypeCast *) node);
-    location = at->parent == NULL ? NULL : lookup_location(sub, node);
-    if (location == NULL)
-        return PV_WALK_ON;
-    if (IsA(at->parent, TypeCast)) {
-        const TypeCast *cast = (const TypeCast *) at->parent;
-
-        if (is_text_cast(cast) || pv_is_own_type(sub->trial, cast->typeName))
-            use = PV_LOOKUP_WRITTEN;
-        else if (!IsA(node, ColumnRef) || !pv_type_is_lookup(strVal(llast(cast->typeName->names))))
-            use = PV_LOOKUP_KEPT;
-    } else if (IsA(at->parent, ResTarget)) {
-        int mark = ((ResTarget *) at->parent)->location;
-
-        use = is_seen_to(mark)                      ? PV_LOOKUP_SHOWN
-              : mark <= USE_MARK(PV_LOOKUP_WRITTEN) ? PV_LOOKUP_WRITTEN
-                                                    : PV_LOOKUP_FLOWS;
-    } else if (IsA(at->parent, A_Expr) && ((A_Expr *) at->parent)->kind == AEXPR_OP && !IsA(node, ColumnRef)) {
-        const char *name = strVal(llast(((A_Expr *) at->parent)->name));
-
-        use = strcmp(name, "=") == 0 || strcmp(name, "<>") == 0 ? PV_LOOKUP_KEPT : PV_LOOKUP_FLOWS;
-    }
-    mark_use(location, use);
-    return PV_WALK_ON;
 }
 
 /* A substituted expression must not change the name of an output that has no alias. */
@@ -623,7 +416,7 @@ name_targets(const struct pv_resolution *resolution)
 static Node *
 edit(void *context, Node *node, bool *is_entered)
 {
-    struct substitution *sub = context;
+    struct pv_substitution *sub = context;
     Node *edited;
 
     switch ((int) nodeTag(node)) {
@@ -636,7 +429,7 @@ edit(void *context, Node *node, bool *is_entered)
         *is_entered = edited == node && sub->status == PV_OK;
         return edited;
     case T_ColumnRef:
-        if (((ColumnRef *) node)->location > USE_MARK(PV_LOOKUP_KEPT)) {
+        if (!pv_use_is_marked(((ColumnRef *) node)->location)) {
             edited = edit_column(sub, (ColumnRef *) node);
             *is_entered = false;
             return edited;
@@ -645,7 +438,7 @@ edit(void *context, Node *node, bool *is_entered)
         return edit_kept_column(sub, (ColumnRef *) node);
     case T_FuncCall:
         /* One that is cast here is come to again, below the cast. */
-        if (sub->trial != NULL && is_lookup_call(node)) {
+        if (sub->trial != NULL && pv_use_is_call(node)) {
             edited = edit_lookup_call(sub, (FuncCall *) node);
             if (edited != node)
                 return edited;
@@ -665,14 +458,12 @@ edit(void *context, Node *node, bool *is_entered)
 static void
 run(void *context)
 {
-    struct substitution *sub = context;
+    struct pv_substitution *sub = context;
 
     name_targets(sub->resolution);
     if (sub->trial != NULL) {
         pv_views_catalog_schema(sub->room->name, sub->catalog_schema);
-        if (IsA(*sub->root, SelectStmt))
-            mark_arms((const SelectStmt *) *sub->root);
-        if (pv_tree_walk(*sub->root, &pv_sql_limits_default, visit_kept, sub, NULL) != PV_OK)
+        if (pv_use_mark(sub) != PV_OK)
             refuse(sub, PV_NOMEM);
     }
     pv_tree_mutate(sub->root, edit, sub);
@@ -681,7 +472,7 @@ run(void *context)
 enum pv_status
 pv_substitute(struct pv_trial *trial, const struct pv_resolution *resolution, Node **select)
 {
-    struct substitution sub = {
+    struct pv_substitution sub = {
         .trial = trial, .room = trial->caller->room, .resolution = resolution, .root = select, .status = PV_OK};
     MemoryContext before = pv_sql_enter(trial->sql);
     enum pv_status status = pv_sql_guard(run, &sub, NULL);
@@ -693,7 +484,7 @@ pv_substitute(struct pv_trial *trial, const struct pv_resolution *resolution, No
 void
 pv_substitute_data(const struct pv_room *room, const struct pv_resolution *resolution, Node **select)
 {
-    struct substitution sub = {.room = room, .resolution = resolution, .root = select, .status = PV_OK};
+    struct pv_substitution sub = {.room = room, .resolution = resolution, .root = select, .status = PV_OK};
 
     run(&sub);
 }
