@@ -150,13 +150,37 @@ arena_fails_in_turn_and_zeroes(void **state)
     }
 }
 
+/* Texts around the size that is formatted in place, and far above it. */
+static void
+arena_formats_texts_of_any_length(void **state)
+{
+    static const int lengths[] = {0, 1, 254, 255, 256, 257, 5000};
+    struct pv_arena *arena = pv_arena_new(64);
+
+    (void) state;
+    assert_non_null(arena);
+    for (size_t i = 0; i < PV_COUNT_OF(lengths); i++) {
+        const char *text = pv_arena_printf(arena, "%0*d%s", lengths[i], 0, lengths[i] == 0 ? "" : "!");
+
+        assert_non_null(text);
+        assert_int_equal(strlen(text), lengths[i] == 0 ? 1 : lengths[i] + 1);
+        assert_int_equal(text[0], '0');
+        assert_int_equal(text[strlen(text) - 1], lengths[i] == 0 ? '0' : '!');
+    }
+    pv_arena_free(arena);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(utf8_accepts_and_refuses),     cmocka_unit_test(reader_refuses_every_proper_prefix),
-        cmocka_unit_test(reader_wants_a_nul),           cmocka_unit_test(buffer_round_trips),
-        cmocka_unit_test(buffer_says_when_memory_ran_out), cmocka_unit_test(arena_fails_in_turn_and_zeroes),
+        cmocka_unit_test(utf8_accepts_and_refuses),
+        cmocka_unit_test(reader_refuses_every_proper_prefix),
+        cmocka_unit_test(reader_wants_a_nul),
+        cmocka_unit_test(buffer_round_trips),
+        cmocka_unit_test(buffer_says_when_memory_ran_out),
+        cmocka_unit_test(arena_fails_in_turn_and_zeroes),
+        cmocka_unit_test(arena_formats_texts_of_any_length),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
