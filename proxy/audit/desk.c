@@ -146,7 +146,8 @@ pv_ask_fail_step(struct pv_ask *ask, struct pv_log_reader *reader)
         pv_ask_fail(ask, "57014", "canceling statement due to statement timeout",
                     "A statement over the query log has 5 seconds; narrow it by seq or at.");
     else if (rc == SQLITE_ERROR || rc == SQLITE_MISMATCH)
-        pv_ask_fail(ask, "22P02", pv_arena_strdup(ask->arena, sqlite3_errmsg(reader->sqlite)), NULL);
+        pv_ask_fail(ask, strstr(sqlite3_errmsg(reader->sqlite), "for type timestamp") != NULL ? "22007" : "22P02",
+                    pv_arena_strdup(ask->arena, sqlite3_errmsg(reader->sqlite)), NULL);
     else if (rc == SQLITE_NOMEM)
         pv_ask_fail_status(ask, PV_NOMEM);
     else if (rc == SQLITE_TOOBIG)

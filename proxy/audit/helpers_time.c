@@ -188,8 +188,11 @@ add_months(int64_t at_us, int64_t months)
     int64_t total = (int64_t) parts.tm_year * 12 + parts.tm_mon + months;
     int year, most;
 
-    if (total < 70 * 12 || total > 8099 * 12)
-        return at_us;
+    /* Beyond the times that a log can hold: before all of them, or behind. */
+    if (total < 70 * 12)
+        return 0;
+    if (total > 8099 * 12)
+        return INT64_C(253402300799999999);
     year = (int) (total / 12) + 1900;
     parts.tm_year = year - 1900;
     parts.tm_mon = (int) (total % 12);

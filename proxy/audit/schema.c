@@ -34,7 +34,7 @@
  */
 #define MASKED_COLUMNS \
     "SELECT seq, at, session, room, user, party, client, application, protocol, question, question_type, decision," \
-    " iif(decision = 'denied' AND coalesce(sqlstate, '') NOT IN ('42601', '22021', '22P02'), reason," \
+    " iif(decision = 'denied' AND coalesce(sqlstate, '') NOT IN ('42601', '22021', '22P02', '22007'), reason," \
     " pv_mask_text(reason)) AS reason, pv_mask(query) AS query, pv_mask_parameters(parameters) AS parameters," \
     " pv_mask(forwarded) AS forwarded, datasets, columns, rows, suppressed, bytes, duration_us, outcome, sqlstate, service"
 
