@@ -127,6 +127,12 @@ test-docker:
 .PHONY: bench-log
 bench-log: $(BUILD)/pgveil $(BUILD)/bench/fill_log
 	@$(PYTHON) tests/bench/log.py $(BUILD)/bench/fill_log $(BUILD)/pgveil $(COUNT)
+# What a durable log costs at 1, 8, 32 and 256 sessions; some minutes.
+.PHONY: bench-durability
+bench-durability:
+	@tests/setup build test bench
+	@$(MAKE) -s --no-print-directory $(JOBS) all
+	@$(PYTHON) tests/bench/durability.py $(ROUNDS)
 $(BUILD)/bench/fill_log: tests/bench/fill_log.c $(call upto_obj,proxy/audit)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)

@@ -543,6 +543,8 @@ pv_command_serve(const char *config_path, int argc, char **argv)
     if (!parse_options(&serve, argc, argv))
         return 2;
     (void) signal(SIGPIPE, SIG_IGN);
+    /* A limit on the size of files is a full disk like any other. */
+    (void) signal(SIGXFSZ, SIG_IGN);
     (void) signal(SIGUSR2, SIG_IGN);
     pv_serve_raise_descriptors();
     /* Bursts of records come and go; giving their pages back each time costs more than keeping a few MiB. */

@@ -175,8 +175,8 @@ pv_api_log(struct pv_call *call)
 
     if (!read_filter(call, &filter) || !pv_call_pick_rooms(call, &rooms))
         return;
-    if (!pv_console_event(call->console, "console_read", call->user, call->client,
-                          json_pack("{s:s,s:O}", "what", "log", "filter", call->parameters))) {
+    if (!pv_console_event_kept(call->console, "console_read", call->user, call->client,
+                               json_pack("{s:s,s:O}", "what", "log", "filter", call->parameters))) {
         pv_call_error(call, 503, "the query log cannot be written, so it is not shown");
         return;
     }
@@ -205,8 +205,8 @@ pv_api_record(struct pv_call *call)
 
     if (!read_number(call, "seq", INT64_MAX, &seq))
         return;
-    if (!pv_console_event(call->console, "console_read", call->user, call->client,
-                          json_pack("{s:s,s:I}", "what", "record", "seq", (json_int_t) seq))) {
+    if (!pv_console_event_kept(call->console, "console_read", call->user, call->client,
+                               json_pack("{s:s,s:I}", "what", "record", "seq", (json_int_t) seq))) {
         pv_call_error(call, 503, "the query log cannot be written, so it is not shown");
         return;
     }

@@ -159,24 +159,41 @@ pv_call_new(struct pv_console *console, struct evhttp_request *request)
     return call;
 }
 
-bool
-pv_console_event(struct pv_console *console, const char *event, const char *user, const char *client, json_t *detail)
+static bool
+put_event(struct pv_console *console, struct pv_event *happened, json_t *detail, bool is_waiting)
 {
     struct pv_buf text = {0};
-    struct pv_event happened = {.room = PV_CONSOLE_ROOM, .user = user, .client = client, .event = event};
-    const struct pv_record record = {.kind = PV_RECORD_EVENT, .event = &happened};
+    const struct pv_record record = {.kind = PV_RECORD_EVENT, .event = happened};
     uint64_t ticket;
     enum pv_status status = PV_NOMEM;
 
     if (detail != NULL && pv_console_dump(detail, &text) && pv_buf_text(&text) != NULL) {
-        happened.detail = pv_buf_text(&text);
-        status = pv_journal_put(console->journal, &record, NULL, NULL, &ticket);
+        happened->detail = pv_buf_text(&text);
+        status = is_waiting ? pv_witness_put(console, &record)
+                            : pv_journal_put(console->journal, &record, NULL, NULL, &ticket);
     }
     if (status != PV_OK)
-        pv_log(PV_LOG_WARNING, "console: event %s: %s", event, pv_status_words(status));
+        pv_log(PV_LOG_WARNING, "console: event %s: %s", happened->event, pv_status_words(status));
     json_decref(detail);
     pv_buf_clear(&text);
     return status == PV_OK;
+}
+
+bool
+pv_console_event(struct pv_console *console, const char *event, const char *user, const char *client, json_t *detail)
+{
+    struct pv_event happened = {.room = PV_CONSOLE_ROOM, .user = user, .client = client, .event = event};
+
+    return put_event(console, &happened, detail, false);
+}
+
+bool
+pv_console_event_kept(struct pv_console *console, const char *event, const char *user, const char *client,
+                      json_t *detail)
+{
+    struct pv_event happened = {.room = PV_CONSOLE_ROOM, .user = user, .client = client, .event = event};
+
+    return put_event(console, &happened, detail, true);
 }
 
 /* ---- Routes ---- */
@@ -338,6 +355,8 @@ on_request(struct evhttp_request *request, void *context)
 static bool
 open_parts(struct pv_console *console)
 {
+    if (console->port_of_journal == NULL)
+        return false;
     console->loop = pv_loop_new();
     console->http = console->loop == NULL ? NULL : evhttp_new(pv_loop_base(console->loop));
     console->logins = pv_logins_new();
@@ -365,6 +384,7 @@ pv_console_open(const struct pv_console_options *options, struct pv_console **co
     if (made == NULL)
         return PV_NOMEM;
     (void) pthread_mutex_init(&made->lock, NULL);
+    pv_witness_open(made);
     made->world = pv_world_ref(options->world);
     made->net = options->net;
     made->journal = options->journal;
@@ -462,6 +482,7 @@ pv_console_free(struct pv_console *console)
     pv_world_unref(console->world);
     pv_free(console->host);
     pv_free(console->state_path);
+    pv_witness_close(console);
     (void) pthread_mutex_destroy(&console->lock);
     pv_free(console);
 }

@@ -66,6 +66,9 @@ struct pv_console {
     struct pv_slice mock_secret;
     pthread_mutex_t lock;   /* of what follows */
     struct pv_world *world; /* in force */
+    struct pv_journal_port *port_of_journal; /* these three are witness.c's */
+    pthread_mutex_t witness_lock;
+    pthread_cond_t witnessed;
 };
 
 /* One request of the API on its way. */
@@ -107,6 +110,16 @@ bool pv_call_take_rooms(struct pv_call *call, const char *user);
 /* An event of the query log, under PV_CONSOLE_ROOM. Takes the reference to `detail`. False: the log refuses. */
 bool pv_console_event(struct pv_console *console, const char *event, const char *user, const char *client,
                       json_t *detail);
+/* The same, and not before it is on disk where the log is strict: for threads of the crew. */
+bool pv_console_event_kept(struct pv_console *console, const char *event, const char *user, const char *client,
+                           json_t *detail);
+
+/* ---- witness.c ---- */
+/* Out of memory: `port_of_journal` is NULL. */
+void pv_witness_open(struct pv_console *console);
+void pv_witness_close(struct pv_console *console); /* after the journal has closed */
+/* Puts a record and waits for it; a thread of the crew. PV_IO: it is not written. */
+enum pv_status pv_witness_put(struct pv_console *console, const struct pv_record *record) PV_MUST_CHECK;
 
 /* ---- guard.c ---- */
 enum pv_status pv_guard_open(struct pv_loop *loop, struct evhttp *http, const char *host, uint16_t port,

@@ -17,6 +17,7 @@ struct attempt {
     const char *user;
     char *password;
     const char *reason; /* why not, for the log; NULL: in */
+    bool is_recorded;   /* that it is in */
 };
 
 static const char *const login_names[] = {"user", "password"};
@@ -83,6 +84,10 @@ check(struct pv_call *call)
         attempt->reason = "the user must bring a client certificate, which this page does not take";
     else if (call->room_count == 0)
         attempt->reason = "not an auditor of any room";
+    /* No record, no login. */
+    attempt->is_recorded = attempt->reason == NULL &&
+                           pv_console_event_kept(call->console, "login", attempt->user, call->client,
+                                                 json_pack("{s:s}", "application", "pgveil console"));
 }
 
 /* ---- The end of it, on the console's thread ---- */
@@ -94,9 +99,7 @@ let_in(struct pv_call *call, const struct attempt *attempt)
     const struct pv_user *user = pv_policy_user(pv_call_policy(call), pv_slice_cstr(attempt->user));
     char token[PV_LOGIN_TOKEN_SIZE];
 
-    /* No record, no login. */
-    if (!pv_console_event(console, "login", attempt->user, call->client,
-                          json_pack("{s:s}", "application", "pgveil console"))) {
+    if (!attempt->is_recorded) {
         pv_call_error(call, 503, "the query log cannot be written, so nobody is let in");
         return;
     }

@@ -2,7 +2,7 @@
 What a durable log costs: `pgbench -S` through pgveil at 1, 8, 32 and 256 sessions, the log relaxed, strict, and strict
 written behind, beside PostgreSQL itself. Statements a second and CPU of the proxy's threads as bench.py takes them, and
 how many records one write to the disk carried. Rounds are interleaved; medians. Prints a Markdown table.
-    durability.py [SECONDS for each, 4] [ROUNDS, 3]
+    durability.py [ROUNDS, 3] [SCALE: so many times as long, 1]
 """
 import os
 import re
@@ -16,10 +16,10 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspa
 from tests.bench import bench  # noqa: E402
 from tests.lib.cluster import BIN, Cluster, free_port  # noqa: E402
 
-SECONDS = sys.argv[1] if len(sys.argv) > 1 else "4"
-ROUNDS = int(sys.argv[2]) if len(sys.argv) > 2 else 3
-# With 256 the logins alone may take as long: these run until each has had so many transactions.
-SESSIONS = {1: ["-T", SECONDS], 8: ["-T", SECONDS], 32: ["-T", SECONDS], 256: ["-t", "40"]}
+ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+SCALE = int(sys.argv[2]) if len(sys.argv) > 2 else 1
+# Transactions of each session, not seconds, which on a busy machine the logins alone may take.
+SESSIONS = {1: 600, 8: 200, 32: 80, 256: 40}
 
 
 def written(target):
@@ -36,7 +36,7 @@ def measure(target, sessions):
     args = ["-M", "extended", "-c", str(sessions), "-j", "1"]
     few, _, few_cpu, _ = bench.run_pgbench(target, args + ["-t", "1"])
     before = written(target)
-    count, tps, cpu, _ = bench.run_pgbench(target, args + SESSIONS[sessions])
+    count, tps, cpu, _ = bench.run_pgbench(target, args + ["-t", str(SESSIONS[sessions] * SCALE)])
     records, flushes = (now - then for now, then in zip(written(target), before))
     return {"tps": tps, "cpu": max(0.0, cpu - few_cpu) / (count - few), "batch": records / flushes if flushes else 0}
 

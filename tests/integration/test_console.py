@@ -3,8 +3,11 @@ The page for auditors, asked as a program asks it: who comes in, what each sees,
 state file itself, read beside pgveil. How the page looks and works in a browser: test_page.py.
 """
 import concurrent.futures
+import glob
 import json
+import resource
 import socket
+import sqlite3
 import time
 import urllib.parse
 
@@ -651,3 +654,54 @@ def test_an_address_that_is_taken(house, cluster):
         assert done.returncode == 2 and "console: cannot listen on 127.0.0.1:%d" % house.console_port in done.stderr
     finally:
         second.close()
+
+
+# ---- A log that takes no record
+
+
+@pytest.mark.parametrize("how", ["full", "locked"])
+def test_without_its_record_nothing_is_shown_and_nobody_let_in(own_veil, how):
+    """A disk without room (a limit on files that the kernel holds the process to), and a file that another one holds."""
+    port = free_port()
+    veil = own_veil(config={"console": "127.0.0.1:%d" % port})
+    with open(glob.glob(veil.path("rooms", "room_*.json"))[0]) as source:
+        room = json.load(source)
+    room["members"]["olga"] = {"party": next(iter(room["parties"])), "roles": ["auditor"]}
+    veil.write_room(room)
+    veil.provision()
+    veil.start()
+    with veil.connect("alice", veil.room) as conn:
+        conn.execute("SELECT * FROM questions.first(n => 1)")
+    veil.last_log("query LIKE '%first(n%'")
+    page, late = Console(port), Console(port)
+    page.login("olga", veil.users["olga"]["password"])
+    seq = page.get("log")["rows"][0]["seq"]
+    before = len(veil.event_rows("event = 'console_read'"))
+    holder = None
+    if how == "locked":
+        holder = sqlite3.connect(veil.path("state", "pgveil.db"), isolation_level=None, timeout=10)
+        holder.execute("BEGIN EXCLUSIVE")
+    else:
+        resource.prlimit(veil.process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    for _ in range(2):
+        assert page.ask("GET", "/api/log")[0] == 503
+        status, headers, body = page.ask("GET", "/api/record?seq=%d" % seq)
+        assert status == 503 and "first(n" not in body.decode() and "Content-Security-Policy" in headers
+        assert late.ask("POST", "/api/login", {"user": "olga", "password": veil.users["olga"]["password"]})[0] == 503
+        assert late.cookie is None
+    # Who is there sees what needs no record; the proxy stays up.
+    assert page.ask("GET", "/api/me")[0] == 200
+    if holder is not None:
+        holder.execute("ROLLBACK")
+        holder.close()
+    else:
+        resource.prlimit(veil.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    deadline = time.monotonic() + 60
+    while page.ask("GET", "/api/log")[0] != 200:
+        assert time.monotonic() < deadline, veil.stderr()[-2000:]
+        time.sleep(0.2)
+    assert late.login("olga", veil.users["olga"]["password"])
+    assert len(veil.event_rows("event = 'console_read'")) > before
+    assert veil.stop() == 0
+    assert veil.run("audit", "verify").returncode == 0
+    veil.provision("--drop")
