@@ -120,6 +120,13 @@ types_of_data_sets(void **state)
         {"PREPARE p (order_status) AS SELECT $1", "42704", "type", NULL},
         /* Over data an enum's input would tell of each row whether its value is a label. */
         {"SELECT count(*) FROM customers WHERE region::order_status IS NOT NULL", "42704", "type", NULL},
+        /* A constant is a literal there, under whatever cast. */
+        {"SELECT region, count(DISTINCT customer_id) FROM customers WHERE region = 'x'::order_status GROUP BY region", NULL,
+         ".pgveil_type_order_status(", NULL},
+        {"SELECT region, count(DISTINCT customer_id) FROM customers WHERE email = 'x'::order_status GROUP BY region", "42501",
+         "rule", NULL},
+        {"SELECT region, count(DISTINCT customer_id) FROM customers WHERE customer_id = '1'::order_status GROUP BY region",
+         "42501", "rule", NULL},
     };
 
     (void) state;
