@@ -44,8 +44,9 @@ static struct {
     char *paths[FV_FILES];
     int path_count;
     int is_recording;
-    int fail_after; /* writes until one fails with SQLITE_FULL; negative: never */
-} fv = {.mutex = PTHREAD_MUTEX_INITIALIZER, .fail_after = -1};
+    int fail_after; /* writes until all fail with fail_code; negative: never */
+    int fail_code;
+} fv = {.mutex = PTHREAD_MUTEX_INITIALIZER, .fail_after = -1, .fail_code = SQLITE_FULL};
 
 struct fv_file {
     sqlite3_file base;
@@ -122,7 +123,7 @@ fv_write(sqlite3_file *file, const void *data, int len, sqlite3_int64 offset)
 
     if (own->index >= 0) {
         if (fv.fail_after == 0)
-            return SQLITE_FULL;
+            return fv.fail_code;
         if (fv.fail_after > 0)
             fv.fail_after--;
         fv_add((struct fv_op){.kind = FV_WRITE, .file = own->index, .offset = offset, .len = (size_t) len}, data);

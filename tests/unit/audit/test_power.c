@@ -314,9 +314,8 @@ the_harness_loses_what_was_not_synced(void **state)
     assert_int_equal(place_remove(&inner), 0);
 }
 
-/* A disk that fills up under the log's own writes, at each of the first of them. */
 static void
-a_full_disk_at_any_write_recovers(void **state)
+failing_writes_recover(int code)
 {
     /* Each is a write at least. */
     enum { FULL_STATEMENTS = 30 };
@@ -331,6 +330,7 @@ a_full_disk_at_any_write_recovers(void **state)
 
         assert_int_equal(place_make(&inner), 0);
         journal = open_journal(inner, (struct pv_journal_options){.is_serving = true});
+        fv.fail_code = code;
         fv.fail_after = writes;
         for (uint64_t id = 1; id <= FULL_STATEMENTS; id++) {
             enum pv_status status = put_begin(journal, id, port, NULL, &ticket);
@@ -355,7 +355,29 @@ a_full_disk_at_any_write_recovers(void **state)
         assert_int_equal(raw_number(inner, "SELECT count(*) FROM event WHERE event = 'log_recovered'"), 1);
         assert_int_equal(place_remove(&inner), 0);
     }
+}
+
+/* A disk that fills up under the log's own writes, at each of the first of them. */
+static void
+a_full_disk_at_any_write_recovers(void **state)
+{
     (void) state;
+    failing_writes_recover(SQLITE_FULL);
+}
+
+/* What SQLite makes of EROFS and EIO, as when a file system turns read-only under the files that are open on it. */
+static void
+a_disk_that_turns_read_only_at_any_write_recovers(void **state)
+{
+    (void) state;
+    failing_writes_recover(SQLITE_IOERR_WRITE);
+}
+
+static void
+a_file_that_turns_read_only_at_any_write_recovers(void **state)
+{
+    (void) state;
+    failing_writes_recover(SQLITE_READONLY);
 }
 
 /* What a transaction writes to the write-ahead log leaves as one write; a few more when that begins anew. */
@@ -386,6 +408,8 @@ main(void)
         cmocka_unit_test_setup_teardown(the_harness_loses_what_was_not_synced, place_make, place_remove),
         cmocka_unit_test_setup_teardown(a_strict_transaction_is_one_write, place_make, place_remove),
         cmocka_unit_test(a_full_disk_at_any_write_recovers),
+        cmocka_unit_test(a_disk_that_turns_read_only_at_any_write_recovers),
+        cmocka_unit_test(a_file_that_turns_read_only_at_any_write_recovers),
     };
     int failed;
 
