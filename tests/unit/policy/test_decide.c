@@ -423,6 +423,10 @@ fixed_questions(void **state)
          "(customer_id) WHERE i.seen_on >= now() GROUP BY c.region",
          NULL, "pg_catalog.now()", NULL}, /* no constant, so not that question, but the open one takes it */
         {"SELECT * FROM questions.reach(since => '2024-06-01')", NULL, ">=) 25", NULL},
+        /* A whole statement that is a question needs no fence against the caller; one around it, or another name, does. */
+        {"SELECT email FROM customers WHERE region = 'North' OR lower(region) = 'North' ORDER BY 1", NULL, "SELECT email AS email FROM", NULL},
+        {"SELECT email AS e FROM customers WHERE region = 'North' OR lower(region) = 'North' ORDER BY 1", NULL, "SELECT q.c1 AS e FROM (", NULL},
+        {"SELECT * FROM questions.twice('North')", NULL, "AS q (c1) OFFSET 0", NULL},
         {"SELECT * FROM questions.reach('2024-06-01')", NULL, "<=) 1000", NULL},
         {"SELECT max(reached) FROM questions.reach('2024-06-01') q WHERE q.region <> 'x' LIMIT 1 OFFSET 1", NULL, NULL,
          NULL},
