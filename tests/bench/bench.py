@@ -69,6 +69,7 @@ CREATE TABLE public.people (id integer PRIMARY KEY, email text, born date, postc
 INSERT INTO public.people SELECT n, 'p' || n || '@example.com', date '1950-01-01' + mod(n, 20000), 'PC' || mod(n, 9973),
     mod(n, 100000) FROM generate_series(1, %(masked_rows)d) AS n;
 CREATE VIEW public.people_plain AS SELECT * FROM public.people;
+CREATE VIEW public.accounts_view WITH (security_barrier) AS SELECT aid, bid, abalance FROM public.pgbench_accounts;
 CREATE TABLE public.stream (id integer PRIMARY KEY, a bigint, b text, c date);
 INSERT INTO public.stream SELECT n, n * 7919::bigint, 'row number ' || n, date '2020-01-01' + mod(n, 1000)
 FROM generate_series(1, %(rows)d) AS n;
@@ -127,6 +128,8 @@ class Target:
     def __init__(self, name, port, user, password, dbname, process=None, pid=None):
         self.name, self.port, self.process = name, port, process
         self.pid = pid if pid is not None else (process.pid if process is not None else None)
+        self.script = None  # what it is asked, where that is not what pgbench -S sends
+        self.is_whole_only = False  # for the part that has all cores
         self.env = dict(os.environ, PGHOST="127.0.0.1", PGPORT=str(port), PGUSER=user, PGPASSWORD=password,
                         PGDATABASE=dbname, PGSSLMODE="disable", PGGSSENCMODE="disable")
 
@@ -222,25 +225,36 @@ backend out
     return Target("haproxy tcp", port, "bench_user", PASSWORD, "bench", process)
 
 
+def view_through(target, folder):
+    """The same proxy, asked what pgveil makes of the statement: what the view costs the database, without pgveil."""
+    found = Target(target.name + ", the view", target.port, "bench_user", PASSWORD, "bench", target.process)
+    found.is_whole_only = True
+    found.script = in_folder(folder, "view.sql", "\\set aid random(1, 1000000)\n"
+                             "SELECT abalance AS abalance FROM public.accounts_view AS pgbench_accounts "
+                             "WHERE (aid = CAST(':aid' AS pg_catalog.int4));\n", 0o644)
+    return found
+
+
 # "behind" is strict with audit.write_behind: under load, on disk beside the log first.
 WORDS = {"relaxed": "relaxed", "strict": "strict", "behind": "strict, written behind"}
 
 
-def pgveil(cluster, durability, cert, more=None, is_pooled=False):
+def pgveil(cluster, durability, cert, more=None, is_pooled=False, workers=1):
     upstream = {"host": "127.0.0.1", "port": cluster.port, "dbname": "bench", "user": "pgveil",
                 "password": UPSTREAM_PASSWORD, "sslmode": "disable"}
     audit = {"durability": "strict", "write_behind": "100ms"} if durability == "behind" else {"durability": durability}
-    config = {"workers": 1, "audit": audit, "tls": {"cert": cert[0], "key": cert[1]}}
+    config = {"workers": workers, "audit": audit, "tls": {"cert": cert[0], "key": cert[1]}}
     config["pool"] = {"mode": "transaction" if is_pooled else "session"}
     config.update(more or {})
-    name = durability + ("_pooled" if is_pooled else "")
+    name = durability + ("_pooled" if is_pooled else "") + ("_%d" % workers if workers > 1 else "")
     veil = Pgveil([room(name)], {USER: {"password": PASSWORD}}, upstream, config)
     veil.provision()
     veil.start()
     pin(veil.process.pid, PROXY_CORES)
-    target = Target("pgveil %s%s" % (WORDS[durability], ", pooled" if is_pooled else ""), veil.port, USER, PASSWORD, name,
-                    pid=veil.process.pid)
-    target.veil = veil
+    target = Target("pgveil %s%s%s" % (WORDS[durability], ", pooled" if is_pooled else "",
+                                       ", %d workers" % workers if workers > 1 else ""),
+                    veil.port, USER, PASSWORD, name, pid=veil.process.pid)
+    target.veil, target.is_whole_only = veil, workers > 1
     return target
 
 
@@ -302,6 +316,56 @@ def storm(target):
     return {"tps": count / seconds, "cpu_us": cpu / count}
 
 
+def children(pid):
+    found = subprocess.run(["ps", "--no-headers", "-o", "pid", "--ppid", str(pid)], capture_output=True, text=True).stdout
+    return [int(one) for one in found.split()]
+
+
+def spread(pid, cores):
+    """A process and those that it started onto these cores."""
+    for one in [pid] + children(pid):
+        try:
+            pin(one, cores)
+        except (ProcessLookupError, FileNotFoundError):
+            pass  # a backend that has just gone
+
+
+def database_us(cluster):
+    """CPU of the postmaster, of those of its backends that are gone and of those that live, in microseconds."""
+    time.sleep(0.2)  # those that are going
+    ticks = 0
+    for one in [cluster.process.pid] + children(cluster.process.pid):
+        try:
+            with open("/proc/%d/stat" % one) as source:
+                fields = source.read().rpartition(")")[2].split()
+        except FileNotFoundError:
+            continue
+        ticks += sum(map(int, fields[11:15 if one == cluster.process.pid else 13]))
+    return ticks * 1e6 / os.sysconf("SC_CLK_TCK")
+
+
+def unpinned(cluster, clients):
+    """What the whole machine gives: everything on all cores. The database's CPU shows what the statement itself costs."""
+    def measure(target):
+        ours = [cluster.process.pid, os.getpid()] + ([target.pid] if target.pid else [])
+        homes = [OTHER_CORES, OTHER_CORES, PROXY_CORES]
+        args = ["-c", str(clients), "-j", "1"]
+        for pid in ours:
+            spread(pid, CORES)
+        try:
+            few, _, few_cpu, _ = run_pgbench(target, args + ["-t", "1"], target.script)
+            start = database_us(cluster)
+            few, _, few_cpu, _ = run_pgbench(target, args + ["-t", "1"], target.script)
+            middle = database_us(cluster)
+            count, tps, cpu, _ = run_pgbench(target, args + ["-T", "20" if LONG else "3"], target.script)
+            used = database_us(cluster) - middle - (middle - start)
+            return {"tps": tps, "cpu_us": max(0.0, cpu - few_cpu) / (count - few), "database_us": max(0.0, used) / (count - few)}
+        finally:
+            for pid, home in zip(ours, homes):
+                spread(pid, home)
+    return measure
+
+
 def latency(target):
     """Percentiles at a fixed rate: of the time from when a transaction was due to its end."""
     with tempfile.TemporaryDirectory(prefix="pgveil-bench-") as folder:
@@ -349,7 +413,7 @@ def idle_memory(count, sslmode="disable"):
     return measure
 
 
-def parts(folder):
+def parts(folder, cluster):
     report = in_folder(folder, "report.sql", "\\set x random(1, 1000000000)\n" + REPORT + ";\n", 0o644)
     first = in_folder(folder, "first.sql", "\\set x random(1, 1000000000)\n"
                       "SELECT abalance AS a:x FROM pgbench_accounts WHERE aid = 17;\n", 0o644)
@@ -362,6 +426,7 @@ def parts(folder):
         found.append(("pgbench -S, %s, %d client%s" % (mode, clients, "" if clients == 1 else "s"),
                       statements(mode, clients), "all"))
     found += [
+        ("throughput: pgbench -S, simple, 32 clients, everything on all cores", unpinned(cluster, 32), "whole"),
         ("pgbench -S, simple, 8 clients, TLS to the client", statements("simple", 8, None, over_tls), "tls"),
         ("pgbench -S, extended, 8 clients, TLS to the client", statements("extended", 8, None, over_tls), "tls"),
         ("first sight: pgbench's statement, each text new, 1 client", statements("simple", 1, first), "all"),
@@ -382,6 +447,8 @@ def parts(folder):
 
 
 def applies(target, to):
+    if target.is_whole_only or to == "whole":
+        return to == "whole" and (target.is_whole_only or not target.name.startswith("pgveil"))
     if to == "memory-tls":
         return "strict" not in target.name and applies(target, "tls")
     if to == "tls":
@@ -439,6 +506,8 @@ def write_part(out, name, targets, results):
     kind = next((kind for kind in HEADS for rows in results.values() if kind in rows[0]), "cpu_us")
     base_name, base = base_of(results, kind)
     heads = list(HEADS[kind])
+    if any("database_us" in rows[0] for rows in results.values()):
+        heads.append("database CPU, us each")
     if kind != "p50" and base:
         heads.append("%s against %s" % ("KiB" if kind == "kib" else "CPU", base_name))
     out += ["| target | %s |" % " | ".join(heads), "| --- |%s" % (" ---: |" * len(heads))]
@@ -455,8 +524,10 @@ def write_part(out, name, targets, results):
             cells = ["%d" % median(rows, "clients"), show(cost)]
         else:
             cells = [show(median(rows, "tps")), show(cost) if target.pid is not None else "-"]
+        if "database_us" in rows[0]:
+            cells.append(show(median(rows, "database_us")))
         if len(cells) < len(heads):
-            cells.append(show(cost / base) if target.pid is not None else "-")
+            cells.append(show(cost / base) if target.pid is not None and base else "-")
         out.append("| %s | %s |" % (target.name, " | ".join(cells)))
     out.append("")
 
@@ -534,15 +605,17 @@ def main():
     versions = [version(os.path.join(BIN, "postgres"), "--version")]
     if shutil.which("pgbouncer"):
         targets += [pgbouncer(cluster, folder, mode, cert) for mode in ("session", "transaction")]
+        targets.append(view_through(targets[-1], folder))
         versions.append(version("pgbouncer", "--version"))
     if shutil.which("haproxy"):
         targets.append(haproxy(cluster, folder))
         versions.append(version("haproxy", "-v").split(" https")[0])
     targets += [pgveil(cluster, durability, cert, None, is_pooled) for is_pooled in (False, True)
                 for durability in WORDS]
+    targets += [pgveil(cluster, "relaxed", cert, None, is_pooled, 2) for is_pooled in (False, True)]
     for target in targets:
         wait_open(target)
-    measured = {"order": parts(folder)}
+    measured = {"order": parts(folder, cluster)}
     # A whole round before the next: what does not fit into the time any more is a later round.
     for round_at in range(ROUNDS):
         for name, measure, to in measured["order"]:
