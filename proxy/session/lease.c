@@ -223,8 +223,7 @@ pv_lease_policy(struct pv_session *s)
 static bool
 is_pinned(const struct pv_session *s)
 {
-    size_t idle_timeout = pv_tracked_find("idle_session_timeout");
-    const char *value = pv_values_at(s->values, idle_timeout);
+    const char *value = pv_values_known(s->values, PV_TRACKED_IDLE_TIMEOUT);
 
     return s->statements.bound_count > 0 || s->portals.count > 0 || s->is_pinned_by_settings ||
            (value != NULL && strcmp(value, "0") != 0);
@@ -256,19 +255,20 @@ push_harvest(struct pv_session *s)
 static bool
 push_calming(struct pv_session *s)
 {
-    size_t at = pv_tracked_find("statement_timeout"), len;
-    const char *value = pv_values_at(s->side->values, at);
+    const char *value = pv_values_known(s->side->values, PV_TRACKED_STATEMENT_TIMEOUT);
+    size_t len = value == NULL ? 0 : strlen(value);
     struct pv_values *without;
     struct pv_request *r;
 
-    len = value == NULL ? 0 : strlen(value);
     if (len < 2 || strcmp(value + len - 2, "ms") != 0 || s->side->is_spoiled)
         return false;
     without = pv_values_new();
     r = without == NULL ? NULL : pv_request_new(s, PV_REQUEST_QUERY);
     for (size_t i = 0; r != NULL && i < without->count; i++) {
-        const char *kept = i == at ? NULL : pv_values_at(s->side->values, i);
+        const char *kept = pv_values_at(s->side->values, i);
 
+        if (kept == value)
+            kept = NULL;
         without->values[i] = kept == NULL ? NULL : pv_strdup(kept);
         if (kept != NULL && without->values[i] == NULL)
             r->bytes.failed = true;

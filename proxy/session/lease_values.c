@@ -63,10 +63,10 @@ put_separator(struct pv_buf *sql)
 void
 pv_lease_put_harvest(struct pv_buf *sql)
 {
-    char name[PV_NAME_BYTES_MAX + 16];
+    const char *name;
 
     put_separator(sql);
-    for (size_t i = 0; pv_tracked_name(i, name); i++) {
+    for (size_t i = 0; (name = pv_tracked_name(i)) != NULL; i++) {
         pv_buf_put_text(sql, i == 0 ? "SELECT pg_catalog.current_setting(" : ", pg_catalog.current_setting(");
         pv_sql_quote_literal(sql, name);
         pv_buf_put_text(sql, ", true)");
@@ -92,9 +92,9 @@ pv_lease_put_change(struct pv_buf *sql, const char *name, const char *value)
 static void
 put_changes(struct pv_buf *sql, const struct pv_values *from, const struct pv_values *to)
 {
-    char name[PV_NAME_BYTES_MAX + 16];
+    const char *name;
 
-    for (size_t i = 0; pv_tracked_name(i, name); i++) {
+    for (size_t i = 0; (name = pv_tracked_name(i)) != NULL; i++) {
         const char *have = pv_values_at(from, i), *want = pv_values_at(to, i);
 
         if (have != want && (have == NULL || want == NULL || strcmp(have, want) != 0))
@@ -195,12 +195,12 @@ read_row(struct pv_slice body)
     struct pv_msg_value columns[PV_TRACKED_MAX];
     struct pv_values *values = pv_values_new();
     size_t count = 0;
-    char name[PV_NAME_BYTES_MAX + 16];
+    const char *name;
 
     if (values == NULL || pv_msg_data_row_read(body, columns, PV_TRACKED_MAX, &count) != PV_OK ||
         count != values->count)
         goto failed;
-    for (size_t i = 0; pv_tracked_name(i, name); i++) {
+    for (size_t i = 0; (name = pv_tracked_name(i)) != NULL; i++) {
         if (columns[i].is_null || (columns[i].bytes.len == 0 && strncmp(name, "pgveil.", 7) == 0))
             continue;
         values->values[i] = pv_strndup((const char *) columns[i].bytes.data, columns[i].bytes.len);

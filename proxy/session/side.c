@@ -7,6 +7,7 @@
 
 #include "policy/settings.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -64,42 +65,62 @@ is_tracked(const struct pv_setting *setting)
            (setting->class == PV_SETTING_FORWARD && strcmp(setting->name, "transaction_isolation") != 0);
 }
 
-bool
-pv_tracked_name(size_t i, char name[PV_NAME_BYTES_MAX + 16])
+/* Their names, put together once: every transaction's end asks for one. */
+static struct {
+    char names[PV_TRACKED_MAX][PV_NAME_BYTES_MAX + 16];
+    size_t count, at[PV_TRACKED_KNOWN_COUNT];
+} tracked;
+
+static void
+find_tracked(void)
 {
+    static const char *const known[PV_TRACKED_KNOWN_COUNT] = {
+        [PV_TRACKED_IDLE_TIMEOUT] = "idle_session_timeout", [PV_TRACKED_STATEMENT_TIMEOUT] = "statement_timeout"};
+
     for (size_t at = 0; at < pv_setting_count(); at++) {
         const struct pv_setting *setting = pv_setting_at(at);
 
-        if (!is_tracked(setting) || i-- > 0)
+        if (!is_tracked(setting))
             continue;
+        pv_assert(tracked.count < PV_TRACKED_MAX);
         /* What is heard without effect is kept under a name of ours (policy/utility.c). */
-        (void) snprintf(name, PV_NAME_BYTES_MAX + 16, "%s%s", setting->class == PV_SETTING_IGNORED ? "pgveil." : "",
-                        setting->name);
-        return true;
+        (void) snprintf(tracked.names[tracked.count++], sizeof(tracked.names[0]), "%s%s",
+                        setting->class == PV_SETTING_IGNORED ? "pgveil." : "", setting->name);
     }
-    return false;
+    for (size_t i = 0; i < PV_TRACKED_KNOWN_COUNT; i++)
+        while (tracked.at[i] < tracked.count && strcmp(tracked.names[tracked.at[i]], known[i]) != 0)
+            tracked.at[i]++;
+}
+
+static void
+know_tracked(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    (void) pthread_once(&once, find_tracked);
+}
+
+const char *
+pv_tracked_name(size_t i)
+{
+    know_tracked();
+    return i < tracked.count ? tracked.names[i] : NULL;
 }
 
 size_t
 pv_tracked_count(void)
 {
-    size_t count = 0;
-
-    for (size_t at = 0; at < pv_setting_count(); at++)
-        count += is_tracked(pv_setting_at(at)) ? 1 : 0;
-    pv_assert(count <= PV_TRACKED_MAX);
-    return count;
+    know_tracked();
+    return tracked.count;
 }
 
-size_t
-pv_tracked_find(const char *name)
+const char *
+pv_values_known(const struct pv_values *values, enum pv_tracked_known which)
 {
-    char at[PV_NAME_BYTES_MAX + 16];
-    size_t i = 0;
-
-    while (pv_tracked_name(i, at) && strcmp(at, name) != 0)
-        i++;
-    return i;
+    if (values == NULL)
+        return NULL;
+    know_tracked();
+    return values->values[tracked.at[which]];
 }
 
 struct pv_values *

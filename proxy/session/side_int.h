@@ -75,16 +75,18 @@ struct pv_tag *pv_tag_ref(struct pv_tag *tag); /* NULL is fine */
 void pv_tag_unref(struct pv_tag *tag);
 bool pv_tag_equal(const struct pv_tag *a, const struct pv_tag *b); /* never where one is NULL */
 
-/* The name of a tracked setting as the server knows it, into `name`; false beyond the last. */
-bool pv_tracked_name(size_t i, char name[PV_NAME_BYTES_MAX + 16]);
+/* The name of a tracked setting as the server knows it; NULL beyond the last. */
+const char *pv_tracked_name(size_t i);
 size_t pv_tracked_count(void);
-size_t pv_tracked_find(const char *name); /* pv_tracked_count() when there is none */
 
 struct pv_values *pv_values_new(void) PV_MUST_CHECK;
 struct pv_values *pv_values_ref(struct pv_values *values); /* NULL is fine */
 void pv_values_unref(struct pv_values *values);
 bool pv_values_equal(const struct pv_values *a, const struct pv_values *b); /* NULL: none */
 const char *pv_values_at(const struct pv_values *values, size_t i);
+/* Those that are looked at whenever a server may be given back. */
+enum pv_tracked_known { PV_TRACKED_IDLE_TIMEOUT, PV_TRACKED_STATEMENT_TIMEOUT, PV_TRACKED_KNOWN_COUNT };
+const char *pv_values_known(const struct pv_values *values, enum pv_tracked_known which);
 
 struct pv_prep *pv_prep_new(struct pv_slice parse_tail, const char *const *styles, size_t style_count,
                             bool is_unique) PV_MUST_CHECK;

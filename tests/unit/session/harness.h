@@ -525,7 +525,7 @@ stage_settings_row(struct stage *stage, const char *application)
     struct pv_buf row = {0};
 
     for (size_t i = 0; i < count; i++) {
-        columns[i].is_null = i != pv_tracked_find("application_name");
+        columns[i].is_null = strcmp(pv_tracked_name(i), "application_name") != 0;
         columns[i].bytes = pv_slice_cstr(application);
     }
     assert_int_equal(pv_msg_data_row_write(&row, columns, count), PV_OK);
