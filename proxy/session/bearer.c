@@ -51,21 +51,25 @@ static const char *
 judge_token(struct pv_session *s, struct pv_slice text)
 {
     const char *why = NULL;
+    struct pv_token *token;
     enum pv_status status;
 
     /* A reload in between may have changed the answer. */
     if (!may_log_in(s))
         return "the user cannot log in by token";
-    status = pv_token_verify(s->policy->config.tokens, text, pv_session_date_us(s), s->arena, &s->token, &why);
+    token = pv_arena_alloc(s->arena, sizeof(*token));
+    status = token == NULL ? PV_NOMEM
+                           : pv_token_verify(s->policy->config.tokens, text, pv_session_date_us(s), s->arena, token, &why);
     if (status == PV_NOMEM) {
         pv_session_fail(s, status);
         return "";
     }
     if (status != PV_OK)
         return why == NULL ? "the token's signature is wrong" : why;
-    if (!pv_constant_time_equal(pv_slice_cstr(s->token.user.name), pv_slice_cstr(s->user)))
+    if (!pv_constant_time_equal(pv_slice_cstr(token->user.name), pv_slice_cstr(s->user)))
         return "the token is another user's";
-    s->account = &s->token.user;
+    s->token = token;
+    s->account = &token->user;
     return NULL;
 }
 

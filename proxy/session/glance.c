@@ -10,7 +10,7 @@ state_of(const struct pv_session *s)
         return "closing";
     if (s->phase != PV_PHASE_READY)
         return "starting";
-    if (s->head != NULL)
+    if (!s->is_folded && s->head != NULL)
         return "running";
     return s->track.status == 'T' ? "in transaction" : s->track.status == 'E' ? "in failed transaction" : "idle";
 }
@@ -19,7 +19,7 @@ state_of(const struct pv_session *s)
 static const struct pv_run *
 run_of(const struct pv_session *s)
 {
-    for (const struct pv_request *r = s->head; r != NULL; r = r->next)
+    for (const struct pv_request *r = s->is_folded ? NULL : s->head; r != NULL; r = r->next)
         for (size_t i = r->run_at; i < r->run_count; i++)
             if (!r->runs[i].is_internal && !r->runs[i].has_ended)
                 return &r->runs[i];

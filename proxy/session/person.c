@@ -30,8 +30,8 @@ find_login(struct pv_session *s, const struct pv_policy *policy, const struct pv
     if (room == NULL || policy->config.tokens == NULL ||
         (person->account != NULL && (person->account->scram != NULL || person->account->cert_cn != NULL)))
         return false;
-    person->account = &s->token.user;
-    person->member = pv_room_token_member(room, s->login_user, s->token.roles);
+    person->account = &s->token->user;
+    person->member = pv_room_token_member(room, s->login_user, s->token->roles);
     return person->member != NULL;
 }
 

@@ -93,35 +93,43 @@ pv_session_new(const struct pv_session_env *env, struct pv_policy *policy, struc
     return s;
 }
 
-void
-pv_session_free(struct pv_session *s)
+/* What a folded one does not have. */
+static void
+free_busy(struct pv_session *s)
 {
-    if (s == NULL)
-        return;
-    pv_auditor_free(s->auditor);
     pv_oversize_free(s->oversize);
     pv_pipeline_clear(s);
-    pv_names_clear(&s->statements);
-    pv_names_clear(&s->portals);
-    for (size_t i = 0; i < s->described_count; i++)
-        pv_judged_unref(s->described[i]);
-    pv_free(s->described);
     pv_arena_free(s->peers_arena);
-    pv_track_clear(s);
-    for (size_t i = 0; i < PV_REPORTED_COUNT; i++)
-        pv_free(s->reported[i]);
     pv_scram_server_free(s->scram);
-    pv_buf_wipe(&s->identity_sql);
-    pv_buf_wipe(&s->identity_key);
     pv_buf_wipe(&s->client_in);
     pv_buf_clear(&s->server_in);
     pv_buf_clear(&s->row_given);
     pv_buf_clear(&s->client_out);
     pv_buf_wipe(&s->server_out);
+    pv_free(s->user_pending);
+}
+
+void
+pv_session_free(struct pv_session *s)
+{
+    if (s == NULL)
+        return;
+    if (!s->is_folded)
+        free_busy(s);
+    pv_auditor_free(s->auditor);
+    pv_names_clear(&s->statements);
+    pv_names_clear(&s->portals);
+    for (size_t i = 0; i < s->described_count; i++)
+        pv_judged_unref(s->described[i]);
+    pv_free(s->described);
+    pv_track_clear(s);
+    for (size_t i = 0; i < PV_REPORTED_COUNT; i++)
+        pv_free(s->reported[i]);
+    pv_buf_wipe(&s->identity_sql);
+    pv_buf_wipe(&s->identity_key);
     pv_lease_clear(s);
     pv_free(s->gates);
     pv_free(s->settings);
-    pv_free(s->user_pending);
     pv_free(s->client);
     pv_arena_free(s->arena);
     pv_standing_unref(s->standing);
@@ -532,8 +540,8 @@ pv_session_is_busy(const struct pv_session *s)
 bool
 pv_session_is_at_rest(const struct pv_session *s)
 {
-    return s->head == NULL && s->track.status == 'I' && !s->is_segment_open && !s->is_cancel_pending &&
-           s->server_row_left == 0 && pv_buf_len(&s->server_in) == 0;
+    return s->is_folded || (s->head == NULL && s->track.status == 'I' && !s->is_segment_open && !s->is_cancel_pending &&
+           s->server_row_left == 0 && pv_buf_len(&s->server_in) == 0);
 }
 
 const char *

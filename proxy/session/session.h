@@ -89,7 +89,15 @@ struct pv_session_env {
 struct pv_session *pv_session_new(const struct pv_session_env *env, struct pv_policy *policy,
                                   struct pv_standing *standing, void *host_context, uint64_t session_id,
                                   const char *client, bool is_unix_socket, int64_t now_us) PV_MUST_CHECK;
-void pv_session_free(struct pv_session *session);
+void pv_session_free(struct pv_session *session); /* folded too */
+
+/*
+ * A session at rest needs a third of its memory. True: it is folded now, maybe at another place. Before any event it is
+ * unfolded again (PV_NOMEM: it stays folded and can only end); until then it can be looked at.
+ */
+bool pv_session_fold(struct pv_session **session);
+enum pv_status pv_session_unfold(struct pv_session **session) PV_MUST_CHECK;
+int64_t pv_session_quiet_us(const struct pv_session *session); /* now_us of its last event */
 
 /*
  * ---- events; now_us is of a clock that nobody sets, in microseconds that began as those since 1970-01-01 UTC: spans

@@ -164,7 +164,7 @@ pv_session_token_end(const struct pv_session *s)
 
     if (!s->is_bearer || !s->is_logged_in)
         return INT64_MAX;
-    return s->token.expires_us + (tokens == NULL ? 0 : (int64_t) tokens->clock_skew_ms * 1000) -
+    return s->token->expires_us + (tokens == NULL ? 0 : (int64_t) tokens->clock_skew_ms * 1000) -
            (pv_session_date_us(s) - s->now_us);
 }
 

@@ -1,6 +1,6 @@
 /*
  * The session engine from inside. Reading order: session.c and session_event.c (phases and events),
- * startup.c (the way in), gate.c (the one road), statement.c (prepared statements and
+ * startup.c (the way in), session_fold.c (rest), gate.c (the one road), statement.c (prepared statements and
  * portals by message), names.c (what they are called), pipeline.c (requests in
  * flight), lease.c and side.c (servers that are shared), govern.c (consent and budgets under way), peers.c (the same
  * user's other sessions), result.c (replies),
@@ -222,6 +222,10 @@ enum { PV_REPORTED_COUNT = 0 PV_REPORTED_TABLE(PV_X) };
 /* Where those stand under which constants of a statement are read. */
 enum { PV_REPORTED_DATESTYLE = 2, PV_REPORTED_INTERVALSTYLE = 6, PV_REPORTED_TIMEZONE = 12 };
 
+/*
+ * A session. What it has only while it does something stands at the end, from PV_SESSION_BUSY on: pv_session_fold leaves
+ * that out, when all of it is zero.
+ */
 struct pv_session {
     const struct pv_session_env *env;
     const struct pv_session_host *host;
@@ -231,51 +235,20 @@ struct pv_session {
     struct pv_standing *standing; /* of that policy; may be NULL */
     uint64_t id;
     char *client;
-    bool is_unix_socket;
     int64_t now_us, started_us, active_us;
     int64_t wall_ahead_us; /* of the time of day, which may be set, before now_us, which only passes */
     enum pv_phase phase;
-    struct pv_arena *arena; /* the session's lifetime */
-
-    /* startup */
-    uint32_t version;
-    bool has_asked_ssl, has_asked_gss, is_tls;
-    struct pv_slice endpoint_hash; /* in the arena */
-    const char *cert_cn;
-    const char *user, *room_name, *party; /* in the arena; NULL before login */
-    const struct pv_user *account;        /* of the snapshot in force */
-    const struct pv_room *room;
-    const struct pv_member *member;
-    struct pv_scram_server *scram;
-    const char *scram_mechanism;
-    bool is_cert_proven, is_denied_anyhow; /* the exchange is for show */
-    const char *login_refusal;             /* why, for the log */
+    bool is_folded; /* ends at PV_SESSION_BUSY */
+    bool is_unix_socket, is_tls;
     bool is_logged_in;
     bool is_bearer;               /* the login is by token */
-    struct pv_token token;        /* then: of the arena */
-    const char *login_user;       /* who logged in; `user` is who asks */
-    const char *service;          /* login_user where it asks for another; NULL: nobody else */
-    const char *user_startup;     /* pgveil.user of the startup packet, or NULL */
-    char *user_pending;           /* confirmed, not yet in force; owned */
-    uint64_t person_count;        /* changes so far */
     bool is_changing_user;        /* a change went into the open segment */
-    struct pv_member own_member;  /* what `member` points to after the login */
-    struct pv_startup_setting *settings;
-    size_t setting_count, setting_size;
     bool is_conformance;
     bool is_backslashed; /* conformance only: standard_conforming_strings is off */
-    struct pv_auditor *auditor; /* of a session on the database pgveil, which has neither room nor server */
-
-    /* server */
     bool has_server;
-    uint32_t server_pid;
-    struct pv_buf identity_key, identity_sql;
-    /* A session that shares servers (lease.c). */
+    /* Of a session that shares servers (lease.c): */
     bool is_pooled;
     bool is_asking;           /* open_server is not answered yet */
-    struct pv_side *side;     /* of the server at hand; NULL: none, or the session's own */
-    struct pv_tag *tag;       /* who it asks for; NULL: to be made */
-    struct pv_values *values; /* its settings; NULL: as a fresh session's */
     bool is_dirty;            /* something that changes settings was sent since they were read */
     bool is_calmed;           /* the server was made ready for others, and is not gone yet */
     bool has_local;           /* likewise, for the transaction */
@@ -284,35 +257,44 @@ struct pv_session {
     bool wants_release;
     bool must_have_server;    /* the message at hand can be written for a known server alone */
     bool is_identity_stale;
-    char *reported[PV_REPORTED_COUNT]; /* owned */
-
-    /* bytes */
-    struct pv_buf client_in, server_in;
-    struct pv_buf row_given; /* a row that was put together in server_in and handed over in this event */
-    struct pv_oversize *oversize; /* a message above its limit that is being skipped; NULL: none */
-    struct pv_buf client_out, server_out;
-    uint64_t client_total; /* bytes ever appended to client_out */
-    size_t client_given, server_given; /* at the heads of the buffers: already handed over in this call */
-    struct pv_gate *gates;
-    size_t gate_count, gate_size;
-    uint64_t durable; /* tickets up to here are settled */
-    size_t unsent_bytes; /* in requests that are not sent */
     bool is_paused, is_stalled, is_draining, is_busy_inside;
     bool is_close_wanted;
-
-    /* requests */
-    struct pv_request *head, *tail, *unsent;
-    struct pv_request *not_passed; /* the first that is neither known to take no time nor sent (pv_request_running); NULL: none */
-    size_t request_count, execute_count, reset_count, path_count;
     bool is_doomed;       /* a message of this segment is bound to fail: all until Sync is dropped */
     bool is_segment_open; /* extended messages since the last Sync */
     bool has_segment_run, is_segment_watched; /* an Execute among them; one that has a time or reads data */
     bool is_cancel_pending;
-    struct pv_side *home; /* of a server of one's own: the next session to have it is told what it reported; NULL: none */
-    struct pv_request *cancel_due; /* sent behind a request of ours: cancelled when the server comes to it; NULL: none */
+    bool is_asking_peers, are_peers_fresh;
+    bool has_stalled_inside; /* a lookup met a name whose fate hangs on replies still to come */
     char segment_sqlstate[6]; /* of the error that skips the segment; "" none */
-    size_t server_row_left;   /* of a DataRow or CopyData that streams */
-    struct pv_run *server_row_run;
+
+    struct pv_arena *arena; /* the session's lifetime */
+    const char *user, *room_name, *party; /* in the arena; NULL before login */
+    const struct pv_user *account;        /* of the snapshot in force */
+    const struct pv_room *room;
+    const struct pv_member *member;
+    const char *login_user;       /* who logged in; `user` is who asks */
+    const char *service;          /* login_user where it asks for another; NULL: nobody else */
+    const char *user_startup;     /* pgveil.user of the startup packet, or NULL */
+    uint64_t person_count;        /* changes so far */
+    struct pv_member own_member;  /* what `member` points to after the login */
+    struct pv_startup_setting *settings;
+    size_t setting_count, setting_size;
+    struct pv_token *token;     /* of a login by token, in the arena; else NULL */
+    struct pv_auditor *auditor; /* of a session on the database pgveil, which has neither room nor server */
+
+    /* server */
+    uint32_t server_pid;
+    struct pv_buf identity_key, identity_sql;
+    struct pv_side *side;     /* of the server at hand; NULL: none, or the session's own */
+    struct pv_side *home; /* of a server of one's own: the next session to have it is told what it reported; NULL: none */
+    struct pv_tag *tag;       /* who it asks for; NULL: to be made */
+    struct pv_values *values; /* its settings; NULL: as a fresh session's */
+    char *reported[PV_REPORTED_COUNT]; /* owned */
+
+    uint64_t client_total; /* bytes ever appended to client_out */
+    struct pv_gate *gates;
+    size_t gate_count, gate_size;
+    uint64_t durable; /* tickets up to here are settled */
 
     /* names */
     struct pv_name_table statements, portals;
@@ -320,13 +302,39 @@ struct pv_session {
     size_t described_count, described_size;
     struct pv_track track;
     uint64_t statement_count;
-    struct pv_peers peers; /* as looked at last, in their arena */
-    struct pv_arena *peers_arena;
-    bool is_asking_peers, are_peers_fresh;
     uint64_t denial_count; /* poisoned texts say session.number, to be found in the server's log */
-    bool has_stalled_inside; /* a lookup met a name whose fate hangs on replies still to come */
+
+#define PV_SESSION_BUSY offsetof(struct pv_session, client_in)
+    /* bytes */
+    struct pv_buf client_in, server_in;
+    struct pv_buf row_given; /* a row that was put together in server_in and handed over in this event */
+    struct pv_oversize *oversize; /* a message above its limit that is being skipped; NULL: none */
+    struct pv_buf client_out, server_out;
+    size_t client_given, server_given; /* at the heads of the buffers: already handed over in this call */
+    size_t unsent_bytes; /* in requests that are not sent */
+
+    /* requests */
+    struct pv_request *head, *tail, *unsent;
+    struct pv_request *not_passed; /* the first that is neither known to take no time nor sent (pv_request_running); NULL: none */
+    size_t request_count, execute_count, reset_count, path_count;
+    struct pv_request *cancel_due; /* sent behind a request of ours: cancelled when the server comes to it; NULL: none */
+    size_t server_row_left;   /* of a DataRow or CopyData that streams */
+    struct pv_run *server_row_run;
     const struct pv_run *looking_runs; /* runs made so far of the message at hand */
     size_t looking_count;
+    char *user_pending;           /* an end user confirmed, not yet in force; owned */
+    struct pv_peers peers; /* as looked at last, in their arena */
+    struct pv_arena *peers_arena;
+
+    /* startup */
+    uint32_t version;
+    bool has_asked_ssl, has_asked_gss;
+    bool is_cert_proven, is_denied_anyhow; /* the exchange is for show */
+    struct pv_slice endpoint_hash; /* in the arena */
+    const char *cert_cn;
+    struct pv_scram_server *scram;
+    const char *scram_mechanism;
+    const char *login_refusal;             /* why, for the log */
 };
 
 /* What a handler of a client's message says. */
@@ -359,6 +367,10 @@ size_t pv_session_held(const struct pv_session *s);
 int64_t pv_session_token_end(const struct pv_session *s);
 /* True: it has, and so has the session. */
 bool pv_session_ends_with_token(struct pv_session *s);
+
+/* ---- session_fold.c ---- */
+/* What only the login needed is let go; what is left of it takes no more room than it has to. */
+void pv_session_login_done(struct pv_session *s);
 
 /* ---- startup.c ---- */
 void pv_startup_packet(struct pv_session *s, struct pv_slice body, size_t total_len);

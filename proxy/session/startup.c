@@ -678,6 +678,7 @@ pv_startup_finish(struct pv_session *s)
     s->client_total += pv_buf_len(&s->client_out) - before;
     s->phase = PV_PHASE_READY;
     s->active_us = s->now_us;
+    pv_session_login_done(s);
     if (status != PV_OK)
         pv_session_fail(s, status);
 }

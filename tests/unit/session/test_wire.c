@@ -313,6 +313,7 @@ replay_file(const char *path, enum mode mode, size_t cut)
     if (pv_buf_len(&replay.log) > 0)
         compare(&replay, "log", &replay.log, &replay.stage.log);
     pv_buf_clear(&replay.log);
+    assert_true(replay.stage.folds > 0);
     stage_close_all(&replay.stage);
     return replay.fed;
 }
