@@ -1,4 +1,5 @@
 #include "policy/functions.h"
+#include "policy/words.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -457,18 +458,6 @@ compare_function(const void *key, const void *row)
     return strcmp(key, ((const struct pv_function *) row)->name);
 }
 
-static int
-compare_word(const void *key, const void *row)
-{
-    return strcmp(key, *(const char *const *) row);
-}
-
-static bool
-is_word(const char *word, const char *const *words, size_t count)
-{
-    return bsearch(word, words, count, sizeof(*words), compare_word) != NULL;
-}
-
 const struct pv_function *
 pv_function_find(const char *name)
 {
@@ -488,13 +477,13 @@ pv_function_find_qualified(const char *schema, const char *name)
 bool
 pv_operator_is_allowed(const char *name)
 {
-    return is_word(name, operators, PV_COUNT_OF(operators));
+    return pv_word_in_sorted(name, operators, PV_COUNT_OF(operators));
 }
 
 bool
 pv_function_gives_lookup(const char *name)
 {
-    return is_word(name, lookup_functions, PV_COUNT_OF(lookup_functions));
+    return pv_word_in_sorted(name, lookup_functions, PV_COUNT_OF(lookup_functions));
 }
 
 /* Functions that give several columns, as relations. */

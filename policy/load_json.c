@@ -117,6 +117,17 @@ skip_token(struct cursor *cursor)
 
 static bool locate(struct pv_doc *doc, struct cursor *cursor, const json_t *json, struct pv_located *value);
 
+/* The closing bracket; in one that holds nothing the opening one was not passed yet. */
+static void
+close_bracket(struct cursor *cursor, bool is_empty)
+{
+    if (is_empty) {
+        step(cursor);
+        skip_space(cursor);
+    }
+    step(cursor);
+}
+
 static bool
 locate_object(struct pv_doc *doc, struct cursor *cursor, const json_t *json, struct pv_located *value)
 {
@@ -146,11 +157,7 @@ locate_object(struct pv_doc *doc, struct cursor *cursor, const json_t *json, str
         skip_space(cursor);
         member = json_object_iter_next(object.iterable, member);
     }
-    if (value->child_count == 0) {
-        step(cursor);
-        skip_space(cursor);
-    }
-    step(cursor);
+    close_bracket(cursor, value->child_count == 0);
     return true;
 }
 
@@ -167,11 +174,7 @@ locate_array(struct pv_doc *doc, struct cursor *cursor, const json_t *json, stru
             return false;
         skip_space(cursor);
     }
-    if (value->child_count == 0) {
-        step(cursor);
-        skip_space(cursor);
-    }
-    step(cursor);
+    close_bracket(cursor, value->child_count == 0);
     return true;
 }
 

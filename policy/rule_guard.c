@@ -7,6 +7,7 @@
 #include "policy/rule_int.h"
 #include "policy/threshold.h"
 #include "policy/views.h"
+#include "policy/words.h"
 
 /*
  * Expressions over rows made such that no value makes them fail (ATTACKS: S2 to S4), where the judgement could not
@@ -62,15 +63,6 @@ static const char *
 call_name(const Node *node)
 {
     return IsA(node, FuncCall) ? strVal(llast(((const FuncCall *) node)->funcname)) : "";
-}
-
-static bool
-is_one_of(const char *word, const char *const *words, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (strcasecmp(word, words[i]) == 0)
-            return true;
-    return false;
 }
 
 static bool
@@ -142,9 +134,9 @@ tame_of_unit(const char *function, const Node *unit)
     const A_Const *word = (const A_Const *) (IsA(unit, TypeCast) ? ((const TypeCast *) unit)->arg : unit);
     const char *name = IsA(word, A_Const) && word->val.node.type == T_String ? word->val.sval.sval : "week";
 
-    if (is_one_of(name, dates, PV_COUNT_OF(dates)))
+    if (pv_word_is_one_of(name, dates, PV_COUNT_OF(dates)))
         return PV_VIEWS_TAME_DATE;
-    if (strcmp(function, "date_trunc") != 0 && is_one_of(name, clocks, PV_COUNT_OF(clocks)))
+    if (strcmp(function, "date_trunc") != 0 && pv_word_is_one_of(name, clocks, PV_COUNT_OF(clocks)))
         return PV_VIEWS_TAME_HOUR;
     return PV_VIEWS_TAME_MOMENT;
 }
@@ -160,7 +152,7 @@ guard_call(const struct guard *guard, FuncCall *call)
     if (strcmp(name, "sum") == 0 || strcmp(name, "avg") == 0) {
         tame_all(guard, PV_VIEWS_TAME, call->args);
     } else if (pv_rule_is_aggregate(call) || !pv_rule_function_is_safe(name) ||
-               is_one_of(name, lengths, PV_COUNT_OF(lengths))) {
+               pv_word_is_one_of(name, lengths, PV_COUNT_OF(lengths))) {
         return;
     } else if (strcmp(name, "date_trunc") == 0 || strcmp(name, "date_part") == 0 || strcmp(name, "extract") == 0) {
         if (second != NULL)
@@ -226,7 +218,7 @@ visit_risk(void *context, Node *node, const struct pv_walk_at *at)
     if (IsA(node, ParamRef)) {
         risk->is_found |= is_risky_type(pv_rule_declared(risk->guard->rule->trial, (ParamRef *) node), risk->is_comparison);
     } else if (IsA(node, TypeCast)) {
-        risk->is_found |= is_one_of(cast_type(node), numbers, PV_COUNT_OF(numbers)) ||
+        risk->is_found |= pv_word_is_one_of(cast_type(node), numbers, PV_COUNT_OF(numbers)) ||
                           (!risk->is_comparison && is_date_type(cast_type(node)));
     }
     return risk->is_found ? PV_WALK_STOP : PV_WALK_ON;
@@ -504,7 +496,7 @@ edit_growing(void *context, Node *node, bool *is_entered)
 {
     static const char *const growing[] = {"concat", "concat_ws", "repeat", "replace", "translate"};
     const struct guard *guard = context;
-    bool grows = is_one_of(call_name(node), growing, PV_COUNT_OF(growing)) ||
+    bool grows = pv_word_is_one_of(call_name(node), growing, PV_COUNT_OF(growing)) ||
                  (IsA(node, A_Expr) && strcmp(pv_rule_operator((A_Expr *) node), "||") == 0);
 
     if (IsA(node, SelectStmt) || IsA(node, RangeSubselect) || is_ours(guard, node))

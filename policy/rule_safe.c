@@ -5,6 +5,7 @@
 #include "parser/walk.h"
 #include "policy/functions.h"
 #include "policy/rule_int.h"
+#include "policy/words.h"
 
 /*
  * What can fail on a value tells of that value by failing (ATTACKS: S2 to S5), and what stands behind a condition
@@ -82,15 +83,6 @@ integer_of(const Node *node, int *value)
     return true;
 }
 
-static bool
-is_one_of(const char *word, const char *const *words, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (strcasecmp(word, words[i]) == 0)
-            return true;
-    return false;
-}
-
 /* Units that every date type has; hours and less are made so by pv_rule_guard_dates. */
 static bool
 is_unit(const char *function, const char *unit)
@@ -102,8 +94,8 @@ is_unit(const char *function, const char *unit)
 
     if (unit == NULL)
         return false;
-    return strcmp(function, "date_trunc") == 0 ? is_one_of(unit, truncs, PV_COUNT_OF(truncs))
-                                               : is_one_of(unit, fields, PV_COUNT_OF(fields));
+    return strcmp(function, "date_trunc") == 0 ? pv_word_is_one_of(unit, truncs, PV_COUNT_OF(truncs))
+                                               : pv_word_is_one_of(unit, fields, PV_COUNT_OF(fields));
 }
 
 /* Patterns of dates alone, none of which to_char refuses. */
@@ -136,7 +128,7 @@ is_zone(const struct pv_trial *trial, const char *zone)
 {
     static const char *const zones[] = {"UTC", "GMT", "Etc/UTC"};
 
-    return zone != NULL && (is_one_of(zone, zones, PV_COUNT_OF(zones)) ||
+    return zone != NULL && (pv_word_is_one_of(zone, zones, PV_COUNT_OF(zones)) ||
                             strcmp(zone, trial->caller->room->timezone) == 0);
 }
 
@@ -216,7 +208,7 @@ pv_rule_call_is_short(const struct pv_rule_trial *rule, const char *name, const 
         const FuncCall *call = (const FuncCall *) text;
         const char *inner = strVal(llast(call->funcname));
 
-        if (!is_one_of(inner, shortening, PV_COUNT_OF(shortening)) &&
+        if (!pv_word_is_one_of(inner, shortening, PV_COUNT_OF(shortening)) &&
             !(strcmp(inner, "replace") == 0 && is_shrinking(call->args)))
             return false;
         text = call->args == NIL ? NULL : linitial(call->args);
@@ -285,9 +277,9 @@ pv_rule_is_comparison(const A_Expr *expr, const char **why)
     case AEXPR_OP_ALL:
         if (expr->lexpr == NULL)
             return false;
-        if (is_one_of(name, compares, PV_COUNT_OF(compares)))
+        if (pv_word_is_one_of(name, compares, PV_COUNT_OF(compares)))
             return true;
-        if (expr->kind != AEXPR_OP || !is_one_of(name, likes, PV_COUNT_OF(likes)))
+        if (expr->kind != AEXPR_OP || !pv_word_is_one_of(name, likes, PV_COUNT_OF(likes)))
             return false;
         break;
     case AEXPR_LIKE:
@@ -366,7 +358,7 @@ is_date_type(const char *type)
 {
     static const char *const types[] = {"date", "timestamp", "timestamptz"};
 
-    return is_one_of(type, types, PV_COUNT_OF(types));
+    return pv_word_is_one_of(type, types, PV_COUNT_OF(types));
 }
 
 bool
@@ -374,7 +366,7 @@ pv_rule_cast_is_text(const TypeCast *cast)
 {
     static const char *const types[] = {"text", "varchar", "bpchar"};
 
-    return is_one_of(type_name(cast), types, PV_COUNT_OF(types));
+    return pv_word_is_one_of(type_name(cast), types, PV_COUNT_OF(types));
 }
 
 bool
@@ -470,7 +462,7 @@ is_date_value(const Node *node)
         static const char *const names[] = {"now",        "transaction_timestamp", "statement_timestamp",
                                             "date_trunc", "to_date",               "to_timestamp"};
 
-        return is_one_of(strVal(llast(((const FuncCall *) node)->funcname)), names, PV_COUNT_OF(names));
+        return pv_word_is_one_of(strVal(llast(((const FuncCall *) node)->funcname)), names, PV_COUNT_OF(names));
     }
     return false;
 }
@@ -483,11 +475,11 @@ is_steady_call(struct pv_rule_trial *rule, const FuncCall *call)
     const char *name = strVal(llast(call->funcname));
     const ListCell *cell;
 
-    if (is_one_of(name, clocks, PV_COUNT_OF(clocks)))
+    if (pv_word_is_one_of(name, clocks, PV_COUNT_OF(clocks)))
         return true;
     if (strcmp(name, "to_date") == 0 || strcmp(name, "to_timestamp") == 0)
         return list_length(call->args) == 2 && is_plain_date(string_of(linitial(call->args)), string_of(lsecond(call->args)));
-    if (is_one_of(name, makers, PV_COUNT_OF(makers))) {
+    if (pv_word_is_one_of(name, makers, PV_COUNT_OF(makers))) {
         foreach (cell, call->args)
             if (!is_literal(lfirst(cell)))
                 return false;
@@ -529,7 +521,7 @@ is_steady_cast(const struct pv_rule_trial *rule, TypeCast *cast)
         return true;
     if (pv_rule_cast_is_date(cast))
         return is_date_value(cast->arg);
-    return is_one_of(type_name(cast), numbers, PV_COUNT_OF(numbers)) && is_literal(cast->arg);
+    return pv_word_is_one_of(type_name(cast), numbers, PV_COUNT_OF(numbers)) && is_literal(cast->arg);
 }
 
 struct steady {

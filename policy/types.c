@@ -1,4 +1,5 @@
 #include "policy/functions.h"
+#include "policy/words.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -169,34 +170,22 @@ static const uint32_t declarable[] = {
     3807, 3904, 3905, 3906, 3907, 3908, 3909, 3910, 3911, 3912, 3913, 3926, 3927, 4072, 4073,
 };
 
-static int
-compare_word(const void *key, const void *row)
-{
-    return strcmp(key, *(const char *const *) row);
-}
-
-static bool
-is_word(const char *word, const char *const *words, size_t count)
-{
-    return bsearch(word, words, count, sizeof(*words), compare_word) != NULL;
-}
-
 bool
 pv_type_is_allowed(const char *name)
 {
-    return is_word(name, types, PV_COUNT_OF(types));
+    return pv_word_in_sorted(name, types, PV_COUNT_OF(types));
 }
 
 bool
 pv_type_is_system(const char *name)
 {
-    return name[0] == '_' || pv_type_is_allowed(name) || is_word(name, system_types, PV_COUNT_OF(system_types));
+    return name[0] == '_' || pv_type_is_allowed(name) || pv_word_in_sorted(name, system_types, PV_COUNT_OF(system_types));
 }
 
 bool
 pv_type_is_lookup(const char *name)
 {
-    return is_word(name, lookups, PV_COUNT_OF(lookups));
+    return pv_word_in_sorted(name, lookups, PV_COUNT_OF(lookups));
 }
 
 bool

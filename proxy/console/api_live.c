@@ -6,17 +6,6 @@
 #include <string.h>
 
 static json_t *
-time_json(int64_t at_us)
-{
-    char text[PV_RECORD_TIME_SIZE];
-
-    if (at_us == 0)
-        return json_null();
-    pv_record_time_format(at_us, text);
-    return json_string(text);
-}
-
-static json_t *
 text_json(const char *text)
 {
     return text == NULL ? json_null() : pv_console_text(pv_slice_cstr(text));
@@ -30,8 +19,8 @@ session_json(const struct pv_net_session *session)
                      text_json(session->party), "service", text_json(session->service), "client",
                      text_json(session->client), "application", text_json(session->application), "state",
                      session->state, "question", text_json(session->question), "query", text_json(session->query),
-                     "is_query_cut", session->is_query_cut, "since", time_json(session->started_us), "query_since",
-                     time_json(session->query_us));
+                     "is_query_cut", session->is_query_cut, "since", pv_console_time(session->started_us), "query_since",
+                     pv_console_time(session->query_us));
 }
 
 /* Where auditors may not see literals: the statement without them, or, where it cannot be read, nothing of it. */
@@ -70,7 +59,7 @@ on_listed(void *context, const struct pv_net_session *sessions, size_t count, bo
 
     for (size_t i = 0; i < count; i++)
         (void) json_array_append_new(array, session_json(&sessions[i]));
-    answer = json_pack("{s:o,s:o,s:b}", "now", time_json(pv_record_now_us()), "sessions", array, "is_cut", is_cut);
+    answer = json_pack("{s:o,s:o,s:b}", "now", pv_console_time(pv_record_now_us()), "sessions", array, "is_cut", is_cut);
     if (answer != NULL && pv_call_policy(call)->config.is_masking_literals) {
         json_decref(call->parameters);
         call->parameters = answer;

@@ -21,17 +21,6 @@ names_json(const struct pv_names *names)
 }
 
 static json_t *
-time_json(int64_t at_us)
-{
-    char text[PV_RECORD_TIME_SIZE];
-
-    if (at_us == 0)
-        return json_null();
-    pv_record_time_format(at_us, text);
-    return json_string(text);
-}
-
-static json_t *
 budgets_json(const struct pv_budget *budgets, size_t count)
 {
     json_t *array = json_array();
@@ -98,7 +87,7 @@ approvals_json(const struct pv_question_standing *standing)
 
         (void) json_array_append_new(array, json_pack("{s:s,s:s,s:b,s:o}", "party", at->party, "state",
                                                       pv_approval_state_word(at->state), "is_foreign", at->is_foreign,
-                                                      "at", time_json(at->at_us)));
+                                                      "at", pv_console_time(at->at_us)));
     }
     return array;
 }
@@ -141,7 +130,7 @@ withdrawals_json(const struct pv_room *room, const struct pv_standing *standing)
 
         if (strcmp(at->room, room->name) == 0)
             (void) json_array_append_new(array, json_pack("{s:s,s:s?,s:s,s:o,s:b}", "kind", kind, "subject",
-                                                          at->subject, "party", at->party, "at", time_json(at->at_us),
+                                                          at->subject, "party", at->party, "at", pv_console_time(at->at_us),
                                                           "is_unproven", at->is_unproven));
     }
     return array;

@@ -180,4 +180,7 @@ bool pv_console_dump(const json_t *value, struct pv_buf *out);
 /* A JSON text from bytes that may be no UTF-8. */
 json_t *pv_console_text(struct pv_slice bytes);
 
+/* RFC 3339 in UTC; null for 0. */
+json_t *pv_console_time(int64_t at_us);
+
 #endif

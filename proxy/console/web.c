@@ -102,6 +102,17 @@ pv_console_dump(const json_t *value, struct pv_buf *out)
 }
 
 json_t *
+pv_console_time(int64_t at_us)
+{
+    char text[PV_RECORD_TIME_SIZE];
+
+    if (at_us == 0)
+        return json_null();
+    pv_record_time_format(at_us, text);
+    return json_string(text);
+}
+
+json_t *
 pv_console_text(struct pv_slice bytes)
 {
     struct pv_buf buf = {0};

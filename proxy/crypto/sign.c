@@ -1,6 +1,7 @@
 #include "proxy/crypto/sign.h"
 
 #include "proxy/base/bytes.h"
+#include "proxy/crypto/key_int.h"
 #include "proxy/crypto/mac.h"
 
 #include <errno.h>
@@ -23,9 +24,8 @@ struct pv_sign_key {
     bool is_private;
 };
 
-/* Asked for a passphrase, there is nobody to ask. */
-static int
-no_passphrase(char *buffer, int size, int is_written, void *unused)
+int
+pv_no_passphrase(char *buffer, int size, int is_written, void *unused)
 {
     (void) buffer;
     (void) size;
@@ -69,8 +69,8 @@ key_parse(struct pv_slice pem, bool is_private, struct pv_sign_key **key)
     bio = BIO_new_mem_buf(pem.data, (int) pem.len);
     if (bio == NULL)
         return PV_NOMEM;
-    pkey = is_private ? PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL)
-                      : PEM_read_bio_PUBKEY(bio, NULL, no_passphrase, NULL);
+    pkey = is_private ? PEM_read_bio_PrivateKey(bio, NULL, pv_no_passphrase, NULL)
+                      : PEM_read_bio_PUBKEY(bio, NULL, pv_no_passphrase, NULL);
     BIO_free(bio);
     return key_wrap(pkey, is_private, key);
 }

@@ -1,4 +1,5 @@
 /* Certificates and rules: what connections are made from. */
+#include "proxy/crypto/key_int.h"
 #include "proxy/crypto/tls_int.h"
 
 #include <openssl/err.h>
@@ -25,17 +26,6 @@ pv_tls_words(char *error, size_t error_size, const char *what)
             (void) snprintf(error, error_size, "%s: %s", what, reason);
     }
     ERR_clear_error();
-}
-
-/* A key behind a passphrase is refused: there is nobody to ask. */
-static int
-no_passphrase(char *buffer, int size, int is_written, void *unused)
-{
-    (void) buffer;
-    (void) size;
-    (void) is_written;
-    (void) unused;
-    return -1;
 }
 
 static int
@@ -67,7 +57,7 @@ context_new(bool is_server, struct pv_tls_context **context)
         pv_tls_context_unref(made);
         return PV_NOMEM;
     }
-    SSL_CTX_set_default_passwd_cb(made->ssl, no_passphrase);
+    SSL_CTX_set_default_passwd_cb(made->ssl, pv_no_passphrase);
     SSL_CTX_set_options(made->ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION |
                                        SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_IGNORE_UNEXPECTED_EOF);
     (void) SSL_CTX_set_mode(made->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |

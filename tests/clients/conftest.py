@@ -128,3 +128,13 @@ def plain(stand):
 @pytest.fixture(scope="session")
 def veil(stand):
     return stand[1]
+
+
+@pytest.fixture(scope="module")
+def both(veiled, plain):
+    """psycopg to the room and to its equal."""
+    import psycopg
+    pair = [psycopg.connect(autocommit=True, **end.dsn) for end in (veiled, plain)]
+    yield pair
+    for conn in pair:
+        conn.close()

@@ -32,14 +32,6 @@ def told(conn, sql, params=None, binary=False):
         return error.diag.sqlstate, error.diag.message_primary.replace("public.", "")
 
 
-@pytest.fixture(scope="module")
-def both(veiled, plain):
-    pair = [psycopg.connect(autocommit=True, **end.dsn) for end in (veiled, plain)]
-    yield pair
-    for conn in pair:
-        conn.close()
-
-
 @pytest.mark.parametrize("expression", ALIKE)
 def test_as_in_the_plain_database(both, expression):
     ours, theirs = (told(conn, "SELECT " + expression) for conn in both)

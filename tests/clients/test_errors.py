@@ -93,14 +93,6 @@ FIELDS = (DiagnosticField.SQLSTATE, DiagnosticField.MESSAGE_PRIMARY, DiagnosticF
           DiagnosticField.MESSAGE_HINT)
 
 
-@pytest.fixture(scope="module")
-def both(veiled, plain):
-    pair = [psycopg.connect(autocommit=True, **end.dsn) for end in (veiled, plain)]
-    yield pair
-    for conn in pair:
-        conn.close()
-
-
 def told(conn, sql, is_extended=False):
     """The error's fields, or None."""
     pg = conn.pgconn

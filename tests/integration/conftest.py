@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspa
 
 from tests.lib import data, openroom  # noqa: E402
 from tests.lib.cluster import STRAIGHT, Cluster  # noqa: E402
-from tests.lib.pgveil import Pgveil, write_private  # noqa: E402
+from tests.lib.pgveil import Pgveil, serving, write_private  # noqa: E402
 from tests.lib.tap import Tap  # noqa: E402
 
 ROOM = "retail_media"
@@ -48,14 +48,19 @@ def lab(cluster):
     """The room of open questions of tests/lib/openroom.py, for all who ask there: its tables are only read."""
     cluster.psql(openroom.DATA)
     veil = make_veil(cluster, [openroom.room()])
-    veil.provision()
-    veil.start()
-    yield veil
-    status = veil.stop()
-    veil.provision("--drop")
-    veil.close()
+    with serving(veil):
+        yield veil
     cluster.psql("DROP SCHEMA lab_bare, lab CASCADE")
-    assert status == 0
+
+
+@pytest.fixture(scope="module")
+def ask(lab):
+    """Columns' names and rows of what alice asks of the room of open questions."""
+    with lab.connect("alice", openroom.ROOM) as conn:
+        def run(sql):
+            cur = conn.execute(sql)
+            return [c.name for c in cur.description], cur.fetchall()
+        yield run
 
 
 class Guard:

@@ -10,6 +10,7 @@ import pytest
 from psycopg.rows import tuple_row
 
 from tests.lib import data
+from tests.lib.pgveil import serving
 
 MARK = "zq" + secrets.token_hex(4)
 ROOM = "catalogs"
@@ -78,12 +79,8 @@ def installed(cluster):
     from tests.integration.conftest import make_veil
     cluster.psql(HIDDEN.format(m=MARK))
     veil = make_veil(cluster, rooms())
-    veil.provision()
-    veil.start()
-    yield veil
-    assert veil.stop() == 0
-    veil.provision("--drop")
-    veil.close()
+    with serving(veil):
+        yield veil
     cluster.psql(DROP.format(m=MARK))
 
 

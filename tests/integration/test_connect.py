@@ -9,6 +9,7 @@ import sqlalchemy
 from tests.integration.conftest import ROOM
 from tests.lib import wire as w
 from tests.lib.certs import Authority
+from tests.lib.pgveil import serving
 
 
 def test_psycopg3_logs_in(conn):
@@ -123,12 +124,8 @@ def tls_veil(cluster):
     veil.write_config()
     veil.ca = ca
     veil.clients = {name: ca.issue(name) for name in ("alice@acme", "bi@megamart", "stranger@acme")}
-    veil.provision()
-    veil.start()
-    yield veil
-    assert veil.stop() == 0
-    veil.provision("--drop")
-    veil.close()
+    with serving(veil):
+        yield veil
 
 
 def tls_dsn(veil, user, **more):

@@ -12,6 +12,7 @@ from tests.integration.conftest import make_veil
 from tests.lib import data, wire as w
 from tests.lib.certs import ed25519
 from tests.lib.governance import FIRST, LABELS, approve, budget, consent, refusal, reload, spent, states, within
+from tests.lib.pgveil import serving
 
 
 # --- approvals
@@ -465,13 +466,8 @@ def timed(cluster):
     room["questions"]["hasty"] = copy.deepcopy(data.QUESTIONS["hasty"])
     veil = make_veil(cluster, [room])
     veil.room = "timed"
-    veil.provision()
-    veil.start()
-    yield veil
-    status = veil.stop()
-    veil.provision("--drop")
-    veil.close()
-    assert status == 0
+    with serving(veil):
+        yield veil
 
 
 # --- what is told

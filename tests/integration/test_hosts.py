@@ -15,6 +15,7 @@ import pytest
 from tests.integration.conftest import make_veil
 from tests.lib import data
 from tests.lib.cluster import Cluster
+from tests.lib.running import Running
 
 FULL = os.environ.get("HOSTS", "") == "all"
 LABELS = "SELECT * FROM questions.labels"
@@ -260,7 +261,7 @@ def test_a_cancel_goes_to_the_server_that_works(veils, primary, standby):
     veil.start()
     conn = veil.connect("alice", veil.room)
     running = Running(conn, SLOW)
-    running.wait(standby)
+    wait_running(running, standby)
     conn.cancel()
     assert running.end().diag.sqlstate == "57014"
     labels(conn)
@@ -286,31 +287,12 @@ def test_a_name_without_address_is_passed_by(veils, primary):
 
 # ---- dead ones
 
-class Running:
-    """A statement that runs on a thread of its own; `said` is the error that ended it."""
-
-    def __init__(self, conn, sql):
-        self.said = None
-        self.thread = threading.Thread(target=self.run, args=(conn, sql))
-        self.thread.start()
-
-    def run(self, conn, sql):
-        try:
-            conn.execute(sql)
-        except psycopg.Error as error:
-            self.said = error
-
-    def wait(self, cluster, count=1):
-        """Until so many statements of rooms run there."""
-        def look():
-            assert self.said is None, self.said
-            assert len(cluster.rows("SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND usename LIKE 'pgveil!_%' ESCAPE '!'")) == count
-        eventually(look)
-
-    def end(self):
-        self.thread.join(60)
-        assert not self.thread.is_alive()
-        return self.said
+def wait_running(running, cluster, count=1):
+    """Until so many statements of rooms run there, and this one among them."""
+    def look():
+        assert running.said is None, running.said
+        assert len(cluster.rows("SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND usename LIKE 'pgveil!_%' ESCAPE '!'")) == count
+    eventually(look)
 
 
 def is_loss(error):
@@ -409,7 +391,7 @@ def test_failover(veils):
             labels(amid)
             conns[key] = idle, Running(busy, SLOW), amid
         for _, running, _ in conns.values():
-            running.wait(own, len(conns))
+            wait_running(running, own, len(conns))
         own.halt(signal.SIGINT)
         for (mode, _), veil in rooms.items():
             idle, running, amid = conns[mode, _]

@@ -169,15 +169,6 @@ CARDS = {
 }
 
 
-@pytest.fixture(scope="module")
-def ask(lab):
-    with lab.connect("alice", openroom.ROOM) as conn:
-        def run(sql):
-            cur = conn.execute(sql)
-            return [c.name for c in cur.description], cur.fetchall()
-        yield run
-
-
 def as_set(rows):
     return sorted(repr(tuple(round(float(v), 6) if isinstance(v, (int, float)) or hasattr(v, "as_tuple") else
                              str(v)[:10] if hasattr(v, "year") else v for v in row)) for row in rows)

@@ -14,15 +14,6 @@ SEEN = "count(DISTINCT v.id) >= %d" % openroom.VISITS_K
 
 
 @pytest.fixture(scope="module")
-def ask(lab):
-    with lab.connect("alice", openroom.ROOM) as conn:
-        def run(sql):
-            cur = conn.execute(sql)
-            return [c.name for c in cur.description], cur.fetchall()
-        yield run
-
-
-@pytest.fixture(scope="module")
 def reference(cluster, lab):
     with cluster.connect() as conn:
         yield lambda sql: conn.execute(sql).fetchall()

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from tests.integration.conftest import make_veil
+from tests.lib.pgveil import serving
 
 ROOM = "odd_types"
 UNITS = ("year", "quarter", "month", "week", "day", "hour")
@@ -68,12 +69,8 @@ def odd(cluster):
     cluster.psql(SQL)
     veil = make_veil(cluster, [room({"public.things": dataset("meet.things"), "public.others": dataset("meet.others"),
                                      **{"public.by_" + unit: dataset("meet.things", unit) for unit in UNITS}})])
-    veil.provision()
-    veil.start()
-    yield veil
-    assert veil.stop() == 0
-    veil.provision("--drop")
-    veil.close()
+    with serving(veil):
+        yield veil
     cluster.psql("DROP SCHEMA meet CASCADE")
 
 

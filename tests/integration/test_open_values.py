@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from tests.integration.conftest import make_veil
+from tests.lib.pgveil import serving
 
 ROOM = "odd_values"
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -143,12 +144,8 @@ def odd(cluster):
                                            "columns": {c: {"category": 1} for c in ["id", "label", *COLUMNS]}}},
             "questions": {"explore": {"type": "analytical", "open": True, "datasets": ["public.things"]}}}
     veil = make_veil(cluster, [room])
-    veil.provision()
-    veil.start()
-    yield veil
-    assert veil.stop() == 0
-    veil.provision("--drop")
-    veil.close()
+    with serving(veil):
+        yield veil
     cluster.psql("DROP SCHEMA odd CASCADE")
 
 

@@ -8,6 +8,8 @@ import time
 import psycopg
 import pytest
 
+from tests.lib.running import Running
+
 SLOW = "SELECT * FROM questions.slow(n => 1)"
 
 
@@ -16,26 +18,6 @@ def veil(own_veil, request):
     veil = own_veil(config={"pool": {"mode": request.param}})
     veil.provision()
     return veil.start()
-
-
-class Running:
-    """A statement that runs on a thread of its own; `said` is the error that ended it."""
-
-    def __init__(self, conn, sql):
-        self.said = None
-        self.thread = threading.Thread(target=self.run, args=(conn, sql))
-        self.thread.start()
-
-    def run(self, conn, sql):
-        try:
-            conn.execute(sql)
-        except psycopg.Error as error:
-            self.said = error
-
-    def end(self):
-        self.thread.join(30)
-        assert not self.thread.is_alive()
-        return self.said
 
 
 def activity(conn, where="true"):

@@ -3,6 +3,7 @@ Runs the pgveil binary for tests: writes its folder (config, users, rooms, secre
 commands. The binary is $PGVEIL_BIN, by default build/pgveil.
 """
 import atexit
+import contextlib
 import json
 import os
 import shutil
@@ -235,3 +236,17 @@ class Pgveil:
 
     def wire(self, user, room, port=None, params=(), **more):
         return Wire.login("127.0.0.1", port or self.port, user, self.users[user]["password"], room, params, **more)
+
+
+@contextlib.contextmanager
+def serving(veil):
+    """Provisioned and started; at the end stopped with status 0 and taken out of the database."""
+    veil.provision()
+    veil.start()
+    try:
+        yield veil
+    finally:
+        status, said = veil.stop(), veil.stderr()
+        veil.provision("--drop")
+        veil.close()
+    assert status == 0, said[-3000:]

@@ -8,6 +8,7 @@ import pytest
 from tests.integration.conftest import make_veil, statements_of_rooms
 from tests.lib import data, wire as w
 from tests.lib.governance import FIRST, refusal
+from tests.lib.pgveil import serving
 
 K = 10
 
@@ -34,13 +35,8 @@ def weakened(cluster):
         name: {"type": "analytical", "sql": sql % RARE, "output": {"entity": "c.id", "minimum_entities": K}}
         for name, sql in WEAKENED.items()}
     veil = make_veil(cluster, [room])
-    veil.provision()
-    veil.start()
-    yield veil
-    status = veil.stop()
-    veil.provision("--drop")
-    veil.close()
-    assert status == 0
+    with serving(veil):
+        yield veil
 
 
 @pytest.mark.parametrize("name", WEAKENED)
@@ -83,13 +79,8 @@ def asking(cluster):
     room = data.small_room("asking")
     room["questions"].update(copy.deepcopy(PARAMETERS))
     veil = make_veil(cluster, [room])
-    veil.provision()
-    veil.start()
-    yield veil
-    status = veil.stop()
-    veil.provision("--drop")
-    veil.close()
-    assert status == 0
+    with serving(veil):
+        yield veil
 
 
 def literal(text):
