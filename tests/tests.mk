@@ -133,6 +133,14 @@ bench-durability:
 	@tests/setup build test bench
 	@$(MAKE) -s --no-print-directory $(JOBS) all
 	@$(PYTHON) tests/bench/durability.py $(ROUNDS)
+# What the first sight of a statement costs beyond PostgreSQL's parser.
+.PHONY: bench-judge
+bench-judge: $(BUILD)/bench/bench_judge
+	@$(PYTHON) tests/bench/judge.py $<
+$(BUILD)/bench/bench_judge: tests/bench/bench_judge.c $(call upto_obj,policy)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
 $(BUILD)/bench/fill_log: tests/bench/fill_log.c $(call upto_obj,proxy/audit)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)

@@ -242,12 +242,6 @@ pv_buf_put_growing(struct pv_buf *buf, const void *data, size_t len)
     pv_buf_commit(buf, len);
 }
 
-void
-pv_buf_put_slice(struct pv_buf *buf, struct pv_slice bytes)
-{
-    pv_buf_put(buf, bytes.data, bytes.len);
-}
-
 static void
 put_number(struct pv_buf *buf, uint64_t value, size_t len)
 {
@@ -277,15 +271,25 @@ pv_buf_put_u64(struct pv_buf *buf, uint64_t value)
 }
 
 void
-pv_buf_put_text(struct pv_buf *buf, const char *text)
-{
-    pv_buf_put(buf, text, strlen(text));
-}
-
-void
 pv_buf_put_cstr(struct pv_buf *buf, const char *text)
 {
     pv_buf_put(buf, text, strlen(text) + 1);
+}
+
+void
+pv_buf_put_decimal(struct pv_buf *buf, int64_t value)
+{
+    char digits[20];
+    size_t at = sizeof(digits);
+    /* The least number has no opposite. */
+    uint64_t rest = value < 0 ? 0 - (uint64_t) value : (uint64_t) value;
+
+    do
+        digits[--at] = (char) ('0' + rest % 10);
+    while ((rest /= 10) != 0);
+    if (value < 0)
+        digits[--at] = '-';
+    pv_buf_put(buf, digits + at, sizeof(digits) - at);
 }
 
 void

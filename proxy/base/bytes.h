@@ -74,14 +74,26 @@ pv_buf_put_u8(struct pv_buf *buf, uint8_t value)
     pv_buf_put(buf, &value, 1);
 }
 
-void pv_buf_put_slice(struct pv_buf *buf, struct pv_slice bytes);
+static inline void
+pv_buf_put_slice(struct pv_buf *buf, struct pv_slice bytes)
+{
+    pv_buf_put(buf, bytes.data, bytes.len);
+}
+
+/* Without NUL. */
+static inline void
+pv_buf_put_text(struct pv_buf *buf, const char *text)
+{
+    pv_buf_put(buf, text, strlen(text));
+}
+
 void pv_buf_put_u16(struct pv_buf *buf, uint16_t value);
 void pv_buf_put_u32(struct pv_buf *buf, uint32_t value);
 void pv_buf_put_u64(struct pv_buf *buf, uint64_t value);
-void pv_buf_put_text(struct pv_buf *buf, const char *text); /* without NUL */
 void pv_buf_put_cstr(struct pv_buf *buf, const char *text); /* with NUL */
 /* A JSON string with its quotes; text that is not UTF-8 gets '?' for each byte above 127. */
 void pv_buf_put_json(struct pv_buf *buf, struct pv_slice text);
+void pv_buf_put_decimal(struct pv_buf *buf, int64_t value); /* as %lld, without printf's cost */
 void pv_buf_printf(struct pv_buf *buf, const char *format, ...) PV_PRINTF(2, 3);
 void pv_buf_vprintf(struct pv_buf *buf, const char *format, va_list args) PV_PRINTF(2, 0);
 /* Appends a NUL without counting it and gives the text; NULL when failed. */
