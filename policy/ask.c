@@ -25,6 +25,18 @@ deny_parameter(struct pv_trial *trial, const struct pv_parameter *parameter, int
     return status;
 }
 
+static const char *
+integer_text(struct pv_trial *trial, int value)
+{
+    struct pv_buf buf = {0};
+    const char *text;
+
+    pv_buf_put_decimal(&buf, value);
+    text = pv_buf_ok(&buf) ? pv_arena_strndup(trial->arena, (const char *) pv_buf_slice(&buf).data, pv_buf_len(&buf)) : NULL;
+    pv_buf_clear(&buf);
+    return text;
+}
+
 const char *
 pv_constant_text(struct pv_trial *trial, const A_Const *constant)
 {
@@ -32,7 +44,7 @@ pv_constant_text(struct pv_trial *trial, const A_Const *constant)
         return NULL;
     switch ((int) constant->val.node.type) {
     case T_Integer:
-        return pv_arena_printf(trial->arena, "%d", constant->val.ival.ival);
+        return integer_text(trial, constant->val.ival.ival);
     case T_Float:
         return constant->val.fval.fval;
     case T_Boolean:
@@ -135,101 +147,6 @@ judge_argument(struct pv_trial *trial, const struct pv_parameter *parameter, Nod
     return pv_ask_constant(trial, parameter, node, location, &argument->text);
 }
 
-/* ---- the query that is forwarded --------------------------------------------------- */
-
-struct instance {
-    struct pv_trial *trial;
-    const struct pv_question *question;
-    const struct pv_argument *arguments; /* by the plan's $n */
-    const char *const *names;            /* output names; NULL entries: the question's */
-    bool is_whole;                       /* it is the whole statement: nothing of the caller's stands around it */
-    Node *tree;
-};
-
-static Node *
-edit_param(void *context, Node *node, bool *is_entered)
-{
-    struct instance *instance = context;
-    const struct pv_argument *argument;
-    Node *value;
-
-    if (!IsA(node, ParamRef))
-        return node;
-    *is_entered = false;
-    argument = &instance->arguments[((ParamRef *) node)->number - 1];
-    if (argument->number > 0)
-        value = pv_make_param(argument->number);
-    else
-        value = argument->text == NULL ? pv_make_null() : pv_make_string(argument->text);
-    return pv_make_cast(value, copyObject(instance->question->plan->types[((ParamRef *) node)->number - 1]));
-}
-
-/* The output columns get the names that they have already, written out, so that no rewriting of their expressions changes one. */
-static bool
-keeps_names(SelectStmt *query, const struct pv_relation *relation, const char *const *names)
-{
-    ListCell *cell;
-    size_t at = 0;
-
-    if (query->op != SETOP_NONE || query->valuesLists != NIL ||
-        (size_t) list_length(query->targetList) != relation->column_count)
-        return false;
-    foreach (cell, query->targetList) {
-        const Node *value = ((ResTarget *) lfirst(cell))->val;
-
-        if (IsA(value, ColumnRef) && IsA(llast(((const ColumnRef *) value)->fields), A_Star))
-            return false;
-        if (names != NULL && names[at] != NULL && strcmp(names[at], relation->columns[at]) != 0)
-            return false;
-        at++;
-    }
-    at = 0;
-    foreach (cell, query->targetList)
-        ((ResTarget *) lfirst(cell))->name = pstrdup(relation->columns[at++]);
-    return true;
-}
-
-/*
- * The arguments in, then the caller's names and the row guard around. A question that is the whole statement, under its own
- * names and with no bound on its rows, needs neither, and PostgreSQL plans it in two thirds of the time.
- */
-static void
-fill(void *context)
-{
-    struct instance *instance = context;
-    const struct pv_question *question = instance->question;
-    const struct pv_relation *relation = &question->relation;
-    const char **names;
-
-    pv_tree_mutate(&instance->tree, edit_param, instance);
-    if (instance->is_whole && question->max_rows == 0 &&
-        keeps_names((SelectStmt *) instance->tree, relation, instance->names))
-        return;
-    names = palloc0((relation->column_count + 1) * sizeof(*names));
-    for (size_t i = 0; i < relation->column_count; i++)
-        names[i] = instance->names == NULL || instance->names[i] == NULL ? relation->columns[i] : instance->names[i];
-    instance->tree = (Node *) pv_guarded_query(instance->trial->caller->room->name, (SelectStmt *) instance->tree,
-                                               names, relation->column_count, question->max_rows);
-}
-
-static enum pv_status
-instantiate(struct pv_trial *trial, const struct pv_question *question, const struct pv_argument *arguments,
-            const char *const *names, bool is_whole, SelectStmt **query)
-{
-    struct instance instance = {trial, question, arguments, names, is_whole, NULL};
-    enum pv_status status = pv_sql_copy(trial->sql, question->plan->forward_tree, &instance.tree);
-    MemoryContext before;
-
-    if (status != PV_OK)
-        return status;
-    before = pv_sql_enter(trial->sql);
-    status = pv_sql_guard(fill, &instance, NULL);
-    pv_sql_leave(before);
-    if (status == PV_OK)
-        *query = (SelectStmt *) instance.tree;
-    return status;
-}
-
 /* ---- by statement ------------------------------------------------------------------- */
 
 struct spelling {
@@ -296,43 +213,28 @@ pv_question_name_outputs(struct pv_trial *trial, const SelectStmt *theirs, const
     return PV_OK;
 }
 
-/* For the cache: where the constants stood, and the text that is forwarded with marks in their place. */
+/* For the cache: where the constants stood. What is forwarded with others in their place, the question's pieces say. */
 static enum pv_status
 trace_question(struct pv_trial *trial, const struct pv_question *question, const struct pv_match *match,
                const char *const *names)
 {
     const struct pv_plan *plan = question->plan;
     struct pv_trace *trace = trial->caller->trace;
-    struct pv_argument *marks = pv_arena_alloc(trial->arena, (plan->number_count + 1) * sizeof(*marks));
     struct pv_traced *traced = pv_arena_alloc(trial->arena, (plan->number_count + 1) * sizeof(*traced));
-    SelectStmt *query = NULL;
-    struct pv_buf text = {0};
+    const struct pv_pieces *pieces = NULL;
     enum pv_status status;
 
-    if (marks == NULL || traced == NULL)
+    if (traced == NULL)
         return PV_NOMEM;
     for (unsigned i = 0; i < plan->number_count; i++) {
-        char mark[PV_TRACE_MARK_SIZE];
-
-        pv_trace_mark(i, mark);
-        marks[i] = (struct pv_argument){plan->by_number[i], pv_arena_strdup(trial->arena, mark), 0};
-        traced[i].location = -1;
-        if (marks[i].text == NULL)
-            return PV_NOMEM;
         if (!is_plain_constant(match->captures[i]))
             return PV_OK;
         traced[i].location = as_constant(match->captures[i])->location;
         traced[i].text = pv_constant_text(trial, as_constant(match->captures[i]));
     }
-    status = instantiate(trial, question, marks, names, true, &query);
+    status = pv_question_pieces(trial->arena, question, names, &pieces, &names);
     if (status == PV_OK)
-        /* Not parsed again: it is used only if with the constants in place it is, byte by byte, the text that was. */
-        status = pv_print((Node *) query, &text, NULL);
-    if (status == PV_OK) {
-        *trace = (struct pv_trace){question, traced, plan->by_number, plan->number_count, NULL};
-        trace->marked = pv_arena_strndup(trial->arena, (const char *) pv_buf_slice(&text).data, pv_buf_len(&text));
-    }
-    pv_buf_clear(&text);
+        *trace = (struct pv_trace){question, traced, plan->by_number, plan->number_count, pieces, names};
     return status == PV_NOMEM ? status : PV_OK;
 }
 
@@ -358,9 +260,16 @@ ask_matched(struct pv_trial *trial, const struct pv_question *question, const st
     status = pv_question_name_outputs(trial, (SelectStmt *) *select, match, question, names);
     if (status != PV_OK)
         return status;
-    status = instantiate(trial, question, arguments, names, true, &query);
-    if (status == PV_OK && trial->caller->trace != NULL && plan->number_count > 0)
+    if (trial->is_composing && trial->caller->trace != NULL && plan->number_count > 0)
         status = trace_question(trial, question, match, names);
+    if (status != PV_OK)
+        return status;
+    status = trial->is_composing
+                 ? pv_question_compose(trial->arena, question, arguments, names, &trial->composed)
+                 : PV_NOTFOUND;
+    if (status != PV_NOTFOUND)
+        return status;
+    status = pv_question_instance(trial->sql, trial->caller->room, question, arguments, names, true, &query);
     if (status == PV_OK)
         *select = (Node *) query;
     return status;
@@ -527,5 +436,5 @@ pv_ask_by_name(struct pv_trial *trial, const struct pv_question *question, List 
     }
     for (unsigned n = 0; n < plan->number_count; n++)
         by_number[n] = by_parameter[plan->by_number[n] - question->parameters];
-    return instantiate(trial, question, by_number, NULL, false, query);
+    return pv_question_instance(trial->sql, trial->caller->room, question, by_number, NULL, false, query);
 }

@@ -4,13 +4,14 @@
  * standing that judged it; so the pointers in its decisions are alive.
  * 2. Only what rests on nothing else is kept: statements that read, and BEGIN, COMMIT, ROLLBACK; no settings, no names
  * of the session's, nothing of a room that expires before the clock that the caller shows, nothing that failed inside.
- * 3. A shape gives a text only for constants that were judged now, each in the one place where the printed
- *    text had its mark, quoted as the printer quotes; and when it was made, it gave exactly the text that was checked.
+ * 3. A shape gives a text only for constants that were judged now, each in the one hole between the question's pieces
+ *    (parser/pieces.h), quoted as the printer quotes; and when it was made, it gave exactly the text that was sent.
  * 4. Memory is bounded: the least recently used go first.
  */
 #include "policy/cache.h"
 
 #include "parser/key.h"
+#include "parser/pieces.h"
 #include "parser/sqltext.h"
 #include "policy/cache_int.h"
 #include "policy/param.h"
@@ -367,40 +368,37 @@ find_places(struct entry *entry, struct shape *shape, struct pv_slice text, cons
     return true;
 }
 
-/* Cuts the marked text at its marks: each of them exactly once. */
+/* The pieces with the names in them: what lies between the constants, each of which stands exactly once. */
 static bool
-cut_parts(struct entry *entry, struct shape *shape, const struct pv_trace *trace, const size_t *slot_by_number)
+join_parts(struct entry *entry, struct shape *shape, const struct pv_trace *trace, const size_t *slot_by_number)
 {
-    const char *rest = pv_arena_strdup(entry->arena, trace->marked);
     bool is_seen[PV_SLOTS_MAX] = {false};
+    struct pv_buf text = {0};
+    bool is_whole = true;
 
     shape->parts = pv_arena_alloc(entry->arena, (trace->count + 1) * sizeof(*shape->parts));
-    if (rest == NULL || shape->parts == NULL)
-        return false;
-    while (strchr(rest, '\001') != NULL) {
-        const char *mark = strchr(rest, '\001');
-        unsigned n = 0;
+    for (size_t i = 0; i < trace->pieces->count && is_whole && shape->parts != NULL; i++) {
+        const struct pv_piece *piece = &trace->pieces->items[i];
+        size_t slot = piece->hole == PV_HOLE_VALUE ? slot_by_number[piece->index] : SIZE_MAX;
+        const char *copy;
 
-        for (; n < trace->count; n++) {
-            char wanted[PV_TRACE_MARK_SIZE];
-
-            pv_trace_mark(n, wanted);
-            if (!is_seen[slot_by_number[n]] && strncmp(mark, wanted, strlen(wanted)) == 0 && mark > rest &&
-                mark[-1] == '\'' && mark[strlen(wanted)] == '\'')
-                break;
+        pv_buf_put_slice(&text, piece->text);
+        if (piece->hole == PV_HOLE_NAME) {
+            pv_sql_quote_identifier(&text, trace->names[piece->index]);
+            continue;
         }
-        if (n == trace->count)
-            return false;
-        is_seen[slot_by_number[n]] = true;
-        /* The quotes go with the constant. */
-        shape->parts[shape->part_count++] =
-            (struct part){pv_slice_of(rest, (size_t) (mark - rest) - 1), slot_by_number[n]};
-        rest = strchr(mark + 1, '\001') + 2;
+        copy = pv_buf_ok(&text) ? pv_arena_strndup(entry->arena, (const char *) pv_buf_slice(&text).data, pv_buf_len(&text))
+                                : NULL;
+        is_whole = copy != NULL && (slot == SIZE_MAX || !is_seen[slot]);
+        if (!is_whole)
+            break;
+        if (slot != SIZE_MAX)
+            is_seen[slot] = true;
+        shape->parts[shape->part_count++] = (struct part){pv_slice_of(copy, pv_buf_len(&text)), slot};
+        pv_buf_truncate(&text, 0);
     }
-    if (shape->part_count != trace->count)
-        return false;
-    shape->parts[shape->part_count++] = (struct part){pv_slice_cstr(rest), SIZE_MAX};
-    return true;
+    pv_buf_clear(&text);
+    return is_whole && shape->part_count == trace->count + 1;
 }
 
 /* What is forwarded with these constants. PV_NOTFOUND: judge afresh. */
@@ -467,15 +465,15 @@ learn_shape(struct entry *entry, const struct asking *asking, const struct pv_sl
     size_t slot_by_number[PV_SLOTS_MAX];
     const char *forwarded = NULL;
 
-    if (shape == NULL || trace->question == NULL || trace->marked == NULL || trace->count == 0 ||
+    if (shape == NULL || trace->question == NULL || trace->pieces == NULL || trace->count == 0 ||
         trace->count > slot_count || entry->count != 1 || !decision->is_allowed || decision->kind != PV_KIND_SELECT ||
-        decision->forwarded == NULL || strchr(decision->forwarded, '\001') != NULL || decision->parameter_count > 0)
+        decision->forwarded == NULL || decision->parameter_count > 0)
         return false;
     shape->count = slot_count;
     shape->places = pv_arena_alloc(entry->arena, slot_count * sizeof(*shape->places));
     if (shape->places == NULL || !find_edges(shape, asking->text, decision->text) ||
         !find_places(entry, shape, asking->text, slots, trace, slot_by_number) ||
-        !cut_parts(entry, shape, trace, slot_by_number) ||
+        !join_parts(entry, shape, trace, slot_by_number) ||
         fill_shape(entry->arena, shape, asking->text, slots, &forwarded) != PV_OK ||
         strcmp(forwarded, decision->forwarded) != 0)
         return false;

@@ -35,10 +35,8 @@ struct pv_trace {
     struct pv_traced *arguments;                  /* by $n - 1 of its plan */
     const struct pv_parameter *const *parameters; /* likewise */
     unsigned count;
-    const char *marked; /* what is forwarded, with pv_trace_mark(n) in place of each argument */
+    const struct pv_pieces *pieces;               /* of what is forwarded */
+    const char *const *names;                     /* of its columns */
 };
-
-#define PV_TRACE_MARK_SIZE 16u
-void pv_trace_mark(unsigned n, char text[PV_TRACE_MARK_SIZE]);
 
 #endif

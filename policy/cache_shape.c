@@ -1,16 +1,9 @@
 #include "policy/cache_int.h"
 
-#include <stdio.h>
 #include <string.h>
 
 /* A scan for constants that can be told from all else by their bytes alone. What it does not know for sure, it
  * declines. */
-
-void
-pv_trace_mark(unsigned n, char text[PV_TRACE_MARK_SIZE])
-{
-    (void) snprintf(text, PV_TRACE_MARK_SIZE, "\001%u\001", n);
-}
 
 enum class { OTHER, WORD, DIGIT, QUOTE, DOUBLE_QUOTE, REFUSED };
 

@@ -23,6 +23,8 @@ struct pv_trial {
     const List *prepared_types; /* PREPARE that names types: TypeNames */
     struct pv_names names_read; /* data sets */
     struct pv_place *place;     /* of this statement, or NULL */
+    bool is_composing;          /* the statement is the SELECT that is on trial, and nobody asks for its tree */
+    const char *composed;       /* then perhaps: what is forwarded, of pieces that were checked at load (ask_instance.c) */
 };
 
 /* Fills the decision with a denial; always PV_DENIED. Texts are formatted into the arena. */

@@ -399,7 +399,9 @@ make_forward(struct compile *compile)
     }
     pv_buf_clear(&text);
     /* It becomes part of callers' statements, and its places are not in their text. */
-    return status == PV_OK ? pv_place_forget(plan->forward_tree) : status;
+    if (status == PV_OK)
+        status = pv_place_forget(plan->forward_tree);
+    return status == PV_OK ? pv_question_cut(compile->arena, compile->room, question, plan) : status;
 }
 
 enum pv_status

@@ -3,6 +3,7 @@
 #define PV_QUESTION_INT_H
 
 #include "parser/match.h"
+#include "parser/pieces.h"
 #include "parser/template.h"
 #include "policy/question.h"
 
@@ -17,6 +18,8 @@ struct pv_plan {
     struct pv_names datasets;    /* keys */
     struct pv_names columns;     /* dataset.column */
     bool has_threshold;
+    /* What a statement that is the question is sent as, where it could be cut: with its own columns' names, with others. */
+    struct pv_pieces bare, named;
 };
 
 /*
@@ -36,5 +39,26 @@ enum pv_status pv_question_match(struct pv_trial *trial, const struct pv_questio
 /* The caller's names of a matched question's columns, NULL for its own; `names` has room for all. */
 enum pv_status pv_question_name_outputs(struct pv_trial *trial, const SelectStmt *theirs, const struct pv_match *match,
                                         const struct pv_question *question, const char **names) PV_MUST_CHECK;
+
+/* ---- ask_instance.c ---------------------------------------------------------------- */
+
+struct pv_argument;
+/*
+ * The query that stands for the question, in `sql`: arguments by the plan's $n; names NULL, or NULL entries: its own;
+ * is_whole: nothing of the caller's stands around it.
+ */
+enum pv_status pv_question_instance(struct pv_sql *sql, const struct pv_room *room, const struct pv_question *question,
+                                    const struct pv_argument *arguments, const char *const *names, bool is_whole,
+                                    SelectStmt **query) PV_MUST_CHECK;
+/* The text of the whole instance, as pv_print_checked gives it. PV_NOTFOUND: print the instance's tree. */
+enum pv_status pv_question_compose(struct pv_arena *arena, const struct pv_question *question,
+                                   const struct pv_argument *arguments, const char *const *names,
+                                   const char **text) PV_MUST_CHECK;
+/* The pieces for these names, and the names with none missing. PV_NOTFOUND: there are none. */
+enum pv_status pv_question_pieces(struct pv_arena *arena, const struct pv_question *question, const char *const *names,
+                                  const struct pv_pieces **pieces, const char *const **all_names) PV_MUST_CHECK;
+/* At load: cuts the plan's pieces. PV_NOMEM; what cannot be cut has none. */
+enum pv_status pv_question_cut(struct pv_arena *arena, const struct pv_room *room, const struct pv_question *question,
+                               struct pv_plan *plan) PV_MUST_CHECK;
 
 #endif
