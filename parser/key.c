@@ -7,13 +7,6 @@
 #include <string.h>
 #include <sys/random.h>
 
-struct state {
-    uint64_t v0;
-    uint64_t v1;
-    uint64_t v2;
-    uint64_t v3;
-};
-
 static inline uint64_t
 rotate(uint64_t x, unsigned bits)
 {
@@ -21,7 +14,7 @@ rotate(uint64_t x, unsigned bits)
 }
 
 static inline void
-round_once(struct state *s)
+round_once(struct pv_key_state *s)
 {
     s->v0 += s->v1;
     s->v1 = rotate(s->v1, 13) ^ s->v0;
@@ -36,7 +29,7 @@ round_once(struct state *s)
 }
 
 static inline void
-compress(struct state *s, uint64_t word)
+compress(struct pv_key_state *s, uint64_t word)
 {
     s->v3 ^= word;
     round_once(s);
@@ -64,26 +57,36 @@ load_word(const uint8_t *bytes)
     return le64toh(word);
 }
 
-static uint64_t
-hash(const struct pv_key *key, const uint64_t *salt, struct pv_slice text)
+static inline struct pv_key_state
+begin(const struct pv_key *key)
 {
-    struct state s = {key->k0 ^ 0x736f6d6570736575u, key->k1 ^ 0x646f72616e646f6du, key->k0 ^ 0x6c7967656e657261u,
-                      key->k1 ^ 0x7465646279746573u};
-    size_t whole = text.len / 8 * 8;
-    uint64_t total = text.len;
+    struct pv_key_state s = {key->k0 ^ 0x736f6d6570736575u, key->k1 ^ 0x646f72616e646f6du,
+                             key->k0 ^ 0x6c7967656e657261u, key->k1 ^ 0x7465646279746573u, 0};
 
-    if (salt != NULL) {
-        compress(&s, *salt);
-        total += 8;
-    }
-    for (size_t i = 0; i < whole; i += 8)
-        compress(&s, load_word(text.data + i));
-    compress(&s, total << 56 | (text.len > whole ? load(text.data + whole, text.len - whole) : 0));
-    s.v2 ^= 0xff;
-    round_once(&s);
-    round_once(&s);
-    round_once(&s);
-    return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
+    return s;
+}
+
+/* Of the text the whole words. */
+static inline void
+take_words(struct pv_key_state *s, struct pv_slice text)
+{
+    for (size_t i = 0; i + 8 <= text.len; i += 8)
+        compress(s, load_word(text.data + i));
+    s->len += text.len;
+}
+
+static inline uint64_t
+end(struct pv_key_state *s, struct pv_slice text)
+{
+    size_t whole = text.len / 8 * 8;
+
+    take_words(s, text);
+    compress(s, s->len << 56 | (text.len > whole ? load(text.data + whole, text.len - whole) : 0));
+    s->v2 ^= 0xff;
+    round_once(s);
+    round_once(s);
+    round_once(s);
+    return s->v0 ^ s->v1 ^ s->v2 ^ s->v3;
 }
 
 enum pv_status
@@ -108,11 +111,35 @@ pv_key_of(const uint8_t bytes[16])
 uint64_t
 pv_key_hash(const struct pv_key *key, struct pv_slice text)
 {
-    return hash(key, NULL, text);
+    struct pv_key_state s = begin(key);
+
+    return end(&s, text);
 }
 
 uint64_t
 pv_key_hash_with(const struct pv_key *key, uint64_t salt, struct pv_slice text)
 {
-    return hash(key, &salt, text);
+    struct pv_key_state s = begin(key);
+
+    compress(&s, salt);
+    s.len = sizeof(salt);
+    return end(&s, text);
+}
+
+struct pv_key_state
+pv_key_begin(const struct pv_key *key, struct pv_slice head)
+{
+    struct pv_key_state s = begin(key);
+
+    pv_assert(head.len % 8 == 0);
+    take_words(&s, head);
+    return s;
+}
+
+uint64_t
+pv_key_end(const struct pv_key_state *state, struct pv_slice text)
+{
+    struct pv_key_state s = *state;
+
+    return end(&s, text);
 }

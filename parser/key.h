@@ -19,5 +19,12 @@ struct pv_key pv_key_of(const uint8_t bytes[16]); /* little-endian, as the paper
 uint64_t pv_key_hash(const struct pv_key *key, struct pv_slice text);
 /* With a number mixed in first: a policy generation, a room. */
 uint64_t pv_key_hash_with(const struct pv_key *key, uint64_t salt, struct pv_slice text);
+/* The hash of a head and a text behind it, for many texts: the head is gone through once. Its length is a multiple of 8. */
+struct pv_key_state {
+    uint64_t v0, v1, v2, v3;
+    uint64_t len; /* of what was taken in */
+};
+struct pv_key_state pv_key_begin(const struct pv_key *key, struct pv_slice head);
+uint64_t pv_key_end(const struct pv_key_state *state, struct pv_slice text);
 
 #endif

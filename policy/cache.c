@@ -39,6 +39,12 @@ struct part {
     size_t slot;
 };
 
+/* A constant in today's text, as it goes to the database. */
+struct argument {
+    struct pv_slice text; /* canonical; NUL-terminated unless `is_digits` */
+    bool is_digits;       /* nothing in it wants quoting */
+};
+
 struct shape {
     struct place *places;
     size_t count;
@@ -68,7 +74,9 @@ struct pv_cache {
     size_t bucket_count;
     struct entry *newest, *oldest;
     size_t bytes_max;
-    struct pv_buf scratch; /* the key at hand */
+    struct pv_key_heads heads;
+    struct pv_buf scratch; /* the shape at hand */
+    struct pv_buf sql;     /* what is being forwarded */
     _Atomic uint64_t hits, shape_hits, misses, entries, bytes;
 };
 
@@ -149,12 +157,12 @@ drop(struct pv_cache *cache, struct entry *entry)
 }
 
 static struct entry *
-find(struct pv_cache *cache, uint64_t hash, struct pv_slice key)
+find(struct pv_cache *cache, const struct pv_key_head *head, enum pv_key_kind kind, struct pv_slice text)
 {
+    uint64_t hash = pv_key_head_hash(head, kind, text);
     struct entry *entry = cache->buckets[hash & (cache->bucket_count - 1)];
 
-    while (entry != NULL &&
-           (entry->hash != hash || entry->key.len != key.len || memcmp(entry->key.data, key.data, key.len) != 0))
+    while (entry != NULL && (entry->hash != hash || !pv_key_head_equal(head, kind, text, entry->key)))
         entry = entry->next;
     if (entry != NULL && entry != cache->newest) {
         unlink_age(cache, entry);
@@ -241,7 +249,9 @@ pv_cache_free(struct pv_cache *cache)
         return;
     if (cache->buckets != NULL)
         pv_cache_clear(cache);
+    pv_key_heads_clear(&cache->heads);
     pv_buf_clear(&cache->scratch);
+    pv_buf_clear(&cache->sql);
     pv_free(cache->buckets);
     pv_free(cache);
 }
@@ -256,51 +266,7 @@ pv_cache_stats(const struct pv_cache *cache, struct pv_cache_stats *stats)
     stats->bytes = atomic_load_explicit(&cache->bytes, memory_order_relaxed);
 }
 
-/* ---- Keys ---- */
-
-struct asking {
-    const struct pv_caller *caller;
-    struct pv_slice text;
-    bool is_parse;
-    const uint32_t *oids;
-    size_t oid_count;
-};
-
-static void
-put_name(struct pv_buf *key, const char *name)
-{
-    pv_buf_put(key, name == NULL ? "\1" : name, name == NULL ? 2 : strlen(name) + 1);
-}
-
-/* Before the text itself and before its shape: a text could hold the very bytes of another's shape. */
-#define KEY_OF_TEXT '='
-#define KEY_OF_SHAPE '~'
-
-/* All but the text. Counts and ends stand in it, so no two callers have the same bytes. */
-static void
-put_caller(struct pv_buf *key, const struct asking *asking)
-{
-    const struct pv_caller *caller = asking->caller;
-    const struct pv_member *member = caller->member;
-    const size_t counts[] = {asking->is_parse, asking->oid_count, caller->search_path.count,
-                             member == NULL ? SIZE_MAX : member->role_count};
-
-    pv_buf_truncate(key, 0);
-    pv_buf_put(key, counts, sizeof(counts));
-    if (asking->oid_count > 0)
-        pv_buf_put(key, asking->oids, asking->oid_count * sizeof(*asking->oids));
-    put_name(key, caller->room->name);
-    put_name(key, caller->user);
-    put_name(key, caller->login);
-    for (size_t i = 0; i < caller->search_path.count; i++)
-        put_name(key, caller->search_path.names[i]);
-    if (member == NULL)
-        return;
-    put_name(key, member->user);
-    put_name(key, member->party);
-    for (size_t i = 0; i < member->role_count; i++)
-        put_name(key, member->roles[i]);
-}
+/* ---- What it may be asked ---- */
 
 /* Empties a cache that another snapshot or standing filled. */
 static void
@@ -401,42 +367,72 @@ join_parts(struct entry *entry, struct shape *shape, const struct pv_trace *trac
     return is_whole && shape->part_count == trace->count + 1;
 }
 
-/* What is forwarded with these constants. PV_NOTFOUND: judge afresh. */
+/*
+ * The canonical texts of the arguments, as they are now. PV_NOTFOUND: judge afresh.
+ */
 static enum pv_status
-fill_shape(struct pv_arena *arena, const struct shape *shape, struct pv_slice text, const struct pv_slot *slots,
-           const char **forwarded)
+judge_arguments(struct pv_arena *arena, const struct shape *shape, struct pv_slice text, const struct pv_slot *slots,
+                struct argument *arguments)
 {
-    const char *values[PV_SLOTS_MAX];
-    struct pv_buf sql = {0};
-
     for (size_t i = 0; i < shape->count; i++) {
         const struct place *place = &shape->places[i];
         size_t quotes = slots[i].is_string ? 1 : 0;
-        const char *value, *words = NULL;
+        struct pv_slice given = pv_slice_of(text.data + slots[i].at, slots[i].len);
+        const char *value, *words = NULL, *canonical = NULL;
         enum pv_status status;
 
         if (place->parameter == NULL) {
-            if (!pv_slice_equal(place->fixed, pv_slice_of(text.data + slots[i].at, slots[i].len)))
+            if (!pv_slice_equal(place->fixed, given))
                 return PV_NOTFOUND;
             continue;
         }
-        value = pv_arena_strndup(arena, (const char *) text.data + slots[i].at + quotes, slots[i].len - 2 * quotes);
+        if (!slots[i].is_string && pv_param_is_plain_integer(place->parameter, given)) {
+            arguments[i] = (struct argument){given, true};
+            continue;
+        }
+        value = pv_arena_strndup(arena, (const char *) given.data + quotes, given.len - 2 * quotes);
         if (value == NULL)
             return PV_NOMEM;
-        status = pv_param_judge_text(arena, place->parameter, value, &values[i], &words);
+        status = pv_param_judge_text(arena, place->parameter, value, &canonical, &words);
         if (status != PV_OK)
             return status == PV_NOMEM ? status : PV_NOTFOUND;
-        if (values[i] == NULL)
+        if (canonical == NULL)
             return PV_NOTFOUND;
+        arguments[i] = (struct argument){pv_slice_cstr(canonical), false};
     }
+    return PV_OK;
+}
+
+/* What is forwarded with these constants. PV_NOTFOUND: judge afresh. */
+static enum pv_status
+fill_shape(struct pv_arena *arena, struct pv_buf *sql, const struct shape *shape, struct pv_slice text,
+           const struct pv_slot *slots, const char **forwarded)
+{
+    struct argument arguments[PV_SLOTS_MAX];
+    enum pv_status status = judge_arguments(arena, shape, text, slots, arguments);
+
+    if (status != PV_OK)
+        return status;
+    pv_buf_truncate(sql, 0);
     for (size_t i = 0; i < shape->part_count; i++) {
-        pv_buf_put_slice(&sql, shape->parts[i].text);
-        if (shape->parts[i].slot != SIZE_MAX)
-            pv_sql_quote_literal(&sql, values[shape->parts[i].slot]);
+        const struct argument *argument = &arguments[shape->parts[i].slot % PV_SLOTS_MAX];
+
+        pv_buf_put_slice(sql, shape->parts[i].text);
+        if (shape->parts[i].slot == SIZE_MAX)
+            continue;
+        if (argument->is_digits) {
+            pv_buf_put_u8(sql, '\'');
+            pv_buf_put_slice(sql, argument->text);
+            pv_buf_put_u8(sql, '\'');
+        } else {
+            pv_sql_quote_literal(sql, (const char *) argument->text.data);
+        }
     }
-    *forwarded =
-        pv_buf_ok(&sql) ? pv_arena_strndup(arena, (const char *) pv_buf_slice(&sql).data, pv_buf_len(&sql)) : NULL;
-    pv_buf_clear(&sql);
+    if (!pv_buf_ok(sql)) {
+        pv_buf_clear(sql);
+        return PV_NOMEM;
+    }
+    *forwarded = pv_arena_strndup(arena, (const char *) pv_buf_slice(sql).data, pv_buf_len(sql));
     return *forwarded == NULL ? PV_NOMEM : PV_OK;
 }
 
@@ -457,7 +453,7 @@ find_edges(struct shape *shape, struct pv_slice text, struct pv_slice statement)
 
 /* Makes the entry one of a shape; false: it cannot be one. */
 static bool
-learn_shape(struct entry *entry, const struct asking *asking, const struct pv_slot *slots, size_t slot_count,
+learn_shape(struct entry *entry, const struct pv_asking *asking, const struct pv_slot *slots, size_t slot_count,
             const struct pv_trace *trace)
 {
     const struct pv_decision *decision = entry->decisions;
@@ -474,7 +470,7 @@ learn_shape(struct entry *entry, const struct asking *asking, const struct pv_sl
     if (shape->places == NULL || !find_edges(shape, asking->text, decision->text) ||
         !find_places(entry, shape, asking->text, slots, trace, slot_by_number) ||
         !join_parts(entry, shape, trace, slot_by_number) ||
-        fill_shape(entry->arena, shape, asking->text, slots, &forwarded) != PV_OK ||
+        fill_shape(entry->arena, &asking->caller->cache->sql, shape, asking->text, slots, &forwarded) != PV_OK ||
         strcmp(forwarded, decision->forwarded) != 0)
         return false;
     entry->shape = shape;
@@ -494,15 +490,14 @@ is_kept(const struct entry *entry)
              decision->kind != PV_KIND_BEGIN && decision->kind != PV_KIND_COMMIT &&
              decision->kind != PV_KIND_ROLLBACK) ||
             decision->reason == PV_REASON_INTERNAL || decision->reason == PV_REASON_EXPIRED ||
-            decision->setting != NULL || decision->name != NULL || decision->is_of_session ||
-            decision->is_of_peers)
+            decision->setting != NULL || decision->name != NULL || decision->is_of_session || decision->is_of_peers)
             return false;
     }
     return true;
 }
 
 static enum pv_status
-judge_afresh(struct entry *entry, const struct asking *asking, struct pv_trace *trace)
+judge_afresh(struct entry *entry, const struct pv_asking *asking, struct pv_trace *trace)
 {
     struct pv_caller caller = *asking->caller;
     struct pv_slice text = pv_slice_of(entry->key.data + entry->key.len - asking->text.len, asking->text.len);
@@ -519,12 +514,12 @@ judge_afresh(struct entry *entry, const struct asking *asking, struct pv_trace *
 
 /* The decision of today's constants: of the statement's own, the rest is the shape's. */
 static enum pv_status
-take_shape(struct pv_arena *arena, struct entry *entry, struct pv_slice text, const struct pv_slot *slots,
-           struct pv_decision **decisions)
+take_shape(struct pv_cache *cache, struct pv_arena *arena, struct entry *entry, struct pv_slice text,
+           const struct pv_slot *slots, struct pv_decision **decisions)
 {
     struct pv_decision *decision;
     const char *forwarded = NULL;
-    enum pv_status status = fill_shape(arena, entry->shape, text, slots, &forwarded);
+    enum pv_status status = fill_shape(arena, &cache->sql, entry->shape, text, slots, &forwarded);
 
     if (status != PV_OK)
         return status;
@@ -567,24 +562,32 @@ put_names(struct entry *entry)
 
 /* Judges, and keeps what may be kept: under its shape where it has one. */
 static enum pv_status
-miss(struct pv_arena *arena, const struct asking *asking, const struct pv_slot *slots, size_t slot_count,
-     struct pv_slice shape_key, struct pv_decision **decisions, size_t *decision_count)
+miss(struct pv_arena *arena, const struct pv_asking *asking, const struct pv_key_head *head,
+     const struct pv_slot *slots, size_t slot_count, struct pv_decision **decisions, size_t *decision_count)
 {
     struct pv_cache *cache = asking->caller->cache;
     struct pv_trace trace = {0};
+    struct pv_buf key = {0};
     struct entry *entry;
     enum pv_status status;
 
     count(&cache->misses, 1);
-    put_caller(&cache->scratch, asking);
-    pv_buf_put_u8(&cache->scratch, KEY_OF_TEXT);
-    pv_buf_put_slice(&cache->scratch, asking->text);
-    entry = pv_buf_ok(&cache->scratch) ? entry_new(pv_buf_slice(&cache->scratch)) : NULL;
-    if (entry == NULL)
+    pv_key_put(&key, head, PV_KEY_OF_TEXT, asking->text);
+    entry = pv_buf_ok(&key) ? entry_new(pv_buf_slice(&key)) : NULL;
+    pv_buf_truncate(&key, 0);
+    /* The shape is in the scratch; judging does not ask the cache. */
+    if (slot_count > 0)
+        pv_key_put(&key, head, PV_KEY_OF_SHAPE, pv_buf_slice(&cache->scratch));
+    if (entry == NULL || !pv_buf_ok(&key)) {
+        if (entry != NULL)
+            entry_unref(entry);
+        pv_buf_clear(&key);
         return PV_NOMEM;
+    }
     status = judge_afresh(entry, asking, slot_count > 0 ? &trace : NULL);
     if (status == PV_OK && is_kept(entry)) {
         bool is_shape = slot_count > 0 && learn_shape(entry, asking, slots, slot_count, &trace);
+        struct pv_slice shape_key = pv_buf_slice(&key);
         char *copy = is_shape ? pv_arena_strndup(entry->arena, (const char *) shape_key.data, shape_key.len) : NULL;
 
         put_names(entry);
@@ -596,42 +599,39 @@ miss(struct pv_arena *arena, const struct asking *asking, const struct pv_slot *
     if (status == PV_OK)
         status = take(arena, entry, decisions, decision_count);
     entry_unref(entry);
+    pv_buf_clear(&key);
     return status;
 }
 
 static enum pv_status
-ask(struct pv_arena *arena, const struct asking *asking, struct pv_decision **decisions, size_t *decision_count)
+ask(struct pv_arena *arena, const struct pv_asking *asking, struct pv_decision **decisions, size_t *decision_count)
 {
     struct pv_cache *cache = asking->caller->cache;
     struct pv_slot slots[PV_SLOTS_MAX];
-    size_t slot_count = 0, prefix;
-    struct pv_buf shape_key = {0};
+    size_t slot_count = 0;
+    const struct pv_key_head *head;
     struct entry *entry;
     enum pv_status status = PV_NOTFOUND;
 
     turn_to(cache, asking->caller);
-    put_caller(&cache->scratch, asking);
-    prefix = pv_buf_len(&cache->scratch);
-    pv_buf_put_u8(&cache->scratch, KEY_OF_TEXT);
-    pv_buf_put_slice(&cache->scratch, asking->text);
-    if (!pv_buf_ok(&cache->scratch)) {
-        pv_buf_clear(&cache->scratch);
+    head = pv_key_head_of(&cache->heads, &cache->key, asking);
+    if (head == NULL)
         return PV_NOMEM;
-    }
-    entry = find(cache, pv_key_hash(&cache->key, pv_buf_slice(&cache->scratch)), pv_buf_slice(&cache->scratch));
+    entry = find(cache, head, PV_KEY_OF_TEXT, asking->text);
     if (entry != NULL) {
         count(&cache->hits, 1);
         return take(arena, entry, decisions, decision_count);
     }
-    if (asking->text.len > asking->caller->policy->config.query_bytes_max)
-        return miss(arena, asking, slots, 0, pv_slice_of(NULL, 0), decisions, decision_count);
-    pv_buf_truncate(&cache->scratch, prefix);
-    pv_buf_put_u8(&cache->scratch, KEY_OF_SHAPE);
-    if (!pv_shape_of(asking->text, &cache->scratch, slots, &slot_count))
-        return miss(arena, asking, slots, 0, pv_slice_of(NULL, 0), decisions, decision_count);
-    entry = find(cache, pv_key_hash(&cache->key, pv_buf_slice(&cache->scratch)), pv_buf_slice(&cache->scratch));
+    pv_buf_truncate(&cache->scratch, 0);
+    if (asking->text.len > asking->caller->policy->config.query_bytes_max ||
+        !pv_shape_of(asking->text, &cache->scratch, slots, &slot_count)) {
+        if (!pv_buf_ok(&cache->scratch))
+            pv_buf_clear(&cache->scratch);
+        return miss(arena, asking, head, slots, 0, decisions, decision_count);
+    }
+    entry = find(cache, head, PV_KEY_OF_SHAPE, pv_buf_slice(&cache->scratch));
     if (entry != NULL && entry->shape != NULL) {
-        status = take_shape(arena, entry, asking->text, slots, decisions);
+        status = take_shape(cache, arena, entry, asking->text, slots, decisions);
         *decision_count = 1;
     }
     if (status == PV_OK)
@@ -639,19 +639,14 @@ ask(struct pv_arena *arena, const struct asking *asking, struct pv_decision **de
     if (status != PV_NOTFOUND)
         return status;
     /* Beside a shape that does not fit: under the exact text. */
-    pv_buf_put_slice(&shape_key, pv_buf_slice(&cache->scratch));
-    status = pv_buf_ok(&shape_key) ? miss(arena, asking, slots, entry == NULL ? slot_count : 0,
-                                          pv_buf_slice(&shape_key), decisions, decision_count)
-                                   : PV_NOMEM;
-    pv_buf_clear(&shape_key);
-    return status;
+    return miss(arena, asking, head, slots, entry == NULL ? slot_count : 0, decisions, decision_count);
 }
 
 enum pv_status
 pv_cache_query(struct pv_arena *arena, const struct pv_caller *caller, struct pv_slice text,
                struct pv_decision **decisions, size_t *decision_count)
 {
-    const struct asking asking = {caller, text, false, NULL, 0};
+    const struct pv_asking asking = {caller, text, false, NULL, 0};
     struct pv_decision *found = NULL;
     size_t found_count = 0;
     enum pv_status status;
@@ -670,7 +665,7 @@ enum pv_status
 pv_cache_parse(struct pv_arena *arena, const struct pv_caller *caller, struct pv_slice text,
                const uint32_t *declared_oids, size_t declared_count, struct pv_decision *decision)
 {
-    const struct asking asking = {caller, text, true, declared_oids, declared_count};
+    const struct pv_asking asking = {caller, text, true, declared_oids, declared_count};
     struct pv_decision *found = NULL;
     size_t found_count = 0;
     enum pv_status status;

@@ -2,6 +2,7 @@
 #ifndef PV_CACHE_INT_H
 #define PV_CACHE_INT_H
 
+#include "parser/key.h"
 #include "policy/decide_int.h"
 #include "proxy/base/bytes.h"
 
@@ -22,6 +23,41 @@ struct pv_slot {
  * backslash, with no prefix. So one such constant for another of its kind leaves every other token as it was.
  */
 bool pv_shape_of(struct pv_slice text, struct pv_buf *shape, struct pv_slot *slots, size_t *count);
+
+/* ---- cache_key.c: what a text is looked for under ---- */
+
+struct pv_asking {
+    const struct pv_caller *caller;
+    struct pv_slice text;
+    bool is_parse;
+    const uint32_t *oids;
+    size_t oid_count;
+};
+
+/* Before the text itself and before its shape: a text could hold the very bytes of another's shape. */
+enum pv_key_kind { PV_KEY_OF_TEXT, PV_KEY_OF_SHAPE, PV_KEY_KIND_COUNT };
+
+/* All that a key holds but the kind and the text: who asks, and how. */
+struct pv_key_head {
+    struct pv_buf bytes; /* a multiple of 8; empty: not in use */
+    struct pv_key_state states[PV_KEY_KIND_COUNT];
+};
+
+/* The last few who asked: sessions ask again and again. */
+#define PV_KEY_HEADS 64u
+struct pv_key_heads {
+    struct pv_key_head heads[PV_KEY_HEADS];
+};
+
+void pv_key_heads_clear(struct pv_key_heads *heads);
+/* The head for this asking, as of now; until the next call. NULL: out of memory. */
+const struct pv_key_head *pv_key_head_of(struct pv_key_heads *heads, const struct pv_key *key,
+                                         const struct pv_asking *asking);
+/* Of the whole key that `pv_key_put` writes. */
+uint64_t pv_key_head_hash(const struct pv_key_head *head, enum pv_key_kind kind, struct pv_slice text);
+bool pv_key_head_equal(const struct pv_key_head *head, enum pv_key_kind kind, struct pv_slice text,
+                       struct pv_slice key);
+void pv_key_put(struct pv_buf *out, const struct pv_key_head *head, enum pv_key_kind kind, struct pv_slice text);
 
 /* ---- what ask.c notes of a statement that asks a fixed question ------------------- */
 

@@ -306,14 +306,58 @@ is_listed(const struct pv_parameter *parameter, const char *canonical)
     return parameter->value_count == 0;
 }
 
+/* Digits that no 64 bits can overflow. */
+#define PLAIN_DIGITS_MAX 18u
+
+/* A canonical integer; false: too long for here. */
+static bool
+read_integer(const char *text, int64_t *value)
+{
+    bool is_negative = *text == '-';
+    int64_t number = 0;
+    size_t len = 0;
+
+    for (text += is_negative ? 1 : 0; *text != '\0'; text++, len++) {
+        if (len == PLAIN_DIGITS_MAX)
+            return false;
+        number = number * 10 + (*text - '0');
+    }
+    *value = is_negative ? -number : number;
+    return true;
+}
+
+bool
+pv_param_is_plain_integer(const struct pv_parameter *parameter, struct pv_slice text)
+{
+    static const int64_t most[] = {[PV_KIND_INT2] = INT16_MAX, [PV_KIND_INT4] = INT32_MAX, [PV_KIND_INT8] = INT64_MAX};
+    enum pv_param_kind kind = kind_of(parameter->type);
+    int64_t value = 0, bound;
+
+    if ((kind != PV_KIND_INT2 && kind != PV_KIND_INT4 && kind != PV_KIND_INT8) || parameter->is_array ||
+        parameter->value_count > 0 || parameter->regex != NULL || parameter->max_length > 0 || text.len == 0 ||
+        text.len > PLAIN_DIGITS_MAX || (text.data[0] == '0' && text.len > 1))
+        return false;
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.data[i] < '0' || text.data[i] > '9')
+            return false;
+        value = value * 10 + (text.data[i] - '0');
+    }
+    return value <= most[kind] &&
+           (parameter->minimum == NULL || (read_integer(parameter->minimum, &bound) && value >= bound)) &&
+           (parameter->maximum == NULL || (read_integer(parameter->maximum, &bound) && value <= bound));
+}
+
 /* One scalar, not NULL: its type and every bound. */
 static enum pv_status
 judge_item(struct pv_arena *arena, const struct pv_parameter *parameter, const char *text, const char **canonical,
            const char **words)
 {
     const char *found;
-    enum pv_status status = pv_param_canonical(arena, parameter->type, text, &found);
+    enum pv_status status;
 
+    if (pv_param_is_plain_integer(parameter, pv_slice_cstr(text)))
+        return keep(pv_arena_strdup(arena, text), canonical);
+    status = pv_param_canonical(arena, parameter->type, text, &found);
     if (status == PV_INVALID)
         return pv_param_refuse(arena, parameter, words, "%s", type_rows[parameter->type - types].words);
     if (status != PV_OK)

@@ -37,6 +37,11 @@ int pv_param_compare(const struct pv_param_type *type, const char *a, const char
 enum pv_status pv_param_judge_text(struct pv_arena *arena, const struct pv_parameter *parameter, const char *text,
                                    const char **canonical, const char **words) PV_MUST_CHECK;
 /*
+ * True: the text is its own canonical one and within the parameter's bounds. Only for decimal digits without more, and
+ * where integers are asked for; false says nothing, and pv_param_judge_text judges.
+ */
+bool pv_param_is_plain_integer(const struct pv_parameter *parameter, struct pv_slice text);
+/*
  * Judges a Bind value: the type OID that the client declared (0 or 705: unspecified), format 0 text or 1 binary.
  * A declared type of another family than the parameter's is PV_INVALID with words.
  */

@@ -19,31 +19,45 @@ struct kept {
     void *object;
 };
 
+/* With its first block behind it, so that what needs no more is one piece of the heap. */
 struct pv_arena {
     struct block *head;
     struct kept *kept;
     size_t block_bytes;
     size_t held_bytes;
+    max_align_t first[];
 };
+
+static struct block *
+first_of(struct pv_arena *arena)
+{
+    return (struct block *) (void *) arena->first;
+}
 
 struct pv_arena *
 pv_arena_new(size_t block_bytes)
 {
-    struct pv_arena *arena = pv_calloc(1, sizeof(*arena));
+    size_t align = sizeof(max_align_t);
+    size_t size = ((block_bytes == 0 ? DEFAULT_BLOCK_BYTES : block_bytes) + align - 1) / align * align;
+    size_t held = sizeof(struct pv_arena) + sizeof(struct block) + size;
+    struct pv_arena *arena = held < size ? NULL : pv_alloc(held);
 
-    if (arena != NULL)
-        arena->block_bytes = block_bytes == 0 ? DEFAULT_BLOCK_BYTES : block_bytes;
+    if (arena == NULL)
+        return NULL;
+    *arena = (struct pv_arena){.head = first_of(arena), .block_bytes = size, .held_bytes = held};
+    *arena->head = (struct block){.size = size};
     return arena;
 }
 
+/* All but the first, which goes with the arena. */
 static void
-free_blocks(struct block *block)
+free_blocks(struct pv_arena *arena)
 {
-    while (block != NULL) {
-        struct block *next = block->next;
+    while (arena->head != first_of(arena)) {
+        struct block *next = arena->head->next;
 
-        pv_free(block);
-        block = next;
+        pv_free(arena->head);
+        arena->head = next;
     }
 }
 
@@ -64,22 +78,17 @@ pv_arena_free(struct pv_arena *arena)
     if (arena == NULL)
         return;
     release_kept(arena);
-    free_blocks(arena->head);
+    free_blocks(arena);
     pv_free(arena);
 }
 
 void
 pv_arena_reset(struct pv_arena *arena)
 {
-    struct block *head = arena->head;
-
     release_kept(arena);
-    if (head == NULL)
-        return;
-    free_blocks(head->next);
-    head->next = NULL;
-    head->used = 0;
-    arena->held_bytes = sizeof(*head) + head->size;
+    free_blocks(arena);
+    arena->head->used = 0;
+    arena->held_bytes = sizeof(*arena) + sizeof(*arena->head) + arena->head->size;
 }
 
 size_t
@@ -98,7 +107,7 @@ pv_arena_alloc(struct pv_arena *arena, size_t size)
 
     if (rounded < size)
         return NULL;
-    if (head == NULL || head->size - head->used < rounded) {
+    if (head->size - head->used < rounded) {
         size_t block_size = rounded > arena->block_bytes ? rounded : arena->block_bytes;
         struct block *block;
 

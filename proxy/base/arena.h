@@ -13,7 +13,7 @@ struct pv_arena;
 
 struct pv_arena *pv_arena_new(size_t block_bytes) PV_MUST_CHECK; /* NULL: out of memory; 0: a default */
 void pv_arena_free(struct pv_arena *arena);                      /* NULL is fine */
-void pv_arena_reset(struct pv_arena *arena);                     /* frees all pieces, keeps one block */
+void pv_arena_reset(struct pv_arena *arena);                     /* frees all pieces, keeps the first block */
 size_t pv_arena_bytes(const struct pv_arena *arena);             /* held from the heap */
 
 /* `release(object)` is called when the arena is freed or reset, newest first; false: out of memory, nothing is kept. */

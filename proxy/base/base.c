@@ -25,12 +25,6 @@ pv_status_sqlstate(enum pv_status status)
     return (size_t) status < PV_COUNT_OF(status_rows) ? status_rows[status].sqlstate : "XX000";
 }
 
-struct pv_slice
-pv_slice_cstr(const char *text)
-{
-    return pv_slice_of(text, strlen(text));
-}
-
 bool
 pv_slice_equal(struct pv_slice a, struct pv_slice b)
 {

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define PV_MUST_CHECK __attribute__((warn_unused_result))
 #define PV_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
@@ -58,7 +59,13 @@ pv_slice_of(const void *data, size_t len)
     return slice;
 }
 
-struct pv_slice pv_slice_cstr(const char *text); /* borrows, without the NUL */
+/* Borrows, without the NUL. */
+static inline struct pv_slice
+pv_slice_cstr(const char *text)
+{
+    return pv_slice_of(text, strlen(text));
+}
+
 bool pv_slice_equal(struct pv_slice a, struct pv_slice b);
 bool pv_slice_is(struct pv_slice a, const char *text);
 

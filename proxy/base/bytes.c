@@ -3,25 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-struct pv_reader
-pv_reader_of(struct pv_slice bytes)
-{
-    struct pv_reader reader = {bytes.data, bytes.len};
-    return reader;
-}
-
-enum pv_status
-pv_read_slice(struct pv_reader *reader, size_t len, struct pv_slice *value)
-{
-    if (reader->left < len)
-        return PV_PROTOCOL;
-    *value = pv_slice_of(reader->at, len);
-    if (len > 0)
-        reader->at += len;
-    reader->left -= len;
-    return PV_OK;
-}
-
 static enum pv_status
 read_number(struct pv_reader *reader, size_t len, uint64_t *value)
 {
@@ -35,39 +16,6 @@ read_number(struct pv_reader *reader, size_t len, uint64_t *value)
         number = number << 8 | bytes.data[i];
     *value = number;
     return PV_OK;
-}
-
-enum pv_status
-pv_read_u8(struct pv_reader *reader, uint8_t *value)
-{
-    uint64_t number;
-    enum pv_status status = read_number(reader, 1, &number);
-
-    if (status == PV_OK)
-        *value = (uint8_t) number;
-    return status;
-}
-
-enum pv_status
-pv_read_u16(struct pv_reader *reader, uint16_t *value)
-{
-    uint64_t number;
-    enum pv_status status = read_number(reader, 2, &number);
-
-    if (status == PV_OK)
-        *value = (uint16_t) number;
-    return status;
-}
-
-enum pv_status
-pv_read_u32(struct pv_reader *reader, uint32_t *value)
-{
-    uint64_t number;
-    enum pv_status status = read_number(reader, 4, &number);
-
-    if (status == PV_OK)
-        *value = (uint32_t) number;
-    return status;
 }
 
 enum pv_status
@@ -139,40 +87,6 @@ pv_buf_wipe(struct pv_buf *buf)
     pv_buf_clear(buf);
 }
 
-bool
-pv_buf_ok(const struct pv_buf *buf)
-{
-    return !buf->failed;
-}
-
-size_t
-pv_buf_len(const struct pv_buf *buf)
-{
-    return buf->end - buf->start;
-}
-
-struct pv_slice
-pv_buf_slice(const struct pv_buf *buf)
-{
-    return buf->data == NULL ? pv_slice_of(NULL, 0) : pv_slice_of(buf->data + buf->start, pv_buf_len(buf));
-}
-
-void
-pv_buf_consume(struct pv_buf *buf, size_t len)
-{
-    pv_assert(len <= pv_buf_len(buf));
-    buf->start += len;
-    if (buf->start == buf->end)
-        buf->start = buf->end = 0;
-}
-
-void
-pv_buf_truncate(struct pv_buf *buf, size_t len)
-{
-    pv_assert(len <= pv_buf_len(buf));
-    buf->end = buf->start + len;
-}
-
 void
 pv_buf_fit(struct pv_buf *buf)
 {
@@ -224,13 +138,6 @@ failed:
 }
 
 void
-pv_buf_commit(struct pv_buf *buf, size_t len)
-{
-    pv_assert(len <= buf->size - buf->end);
-    buf->end += len;
-}
-
-void
 pv_buf_put_growing(struct pv_buf *buf, const void *data, size_t len)
 {
     uint8_t *room = pv_buf_reserve(buf, len);
@@ -250,18 +157,6 @@ put_number(struct pv_buf *buf, uint64_t value, size_t len)
     for (size_t i = 0; i < len; i++)
         bytes[i] = (uint8_t) (value >> (8 * (len - 1 - i)));
     pv_buf_put(buf, bytes, len);
-}
-
-void
-pv_buf_put_u16(struct pv_buf *buf, uint16_t value)
-{
-    put_number(buf, value, 2);
-}
-
-void
-pv_buf_put_u32(struct pv_buf *buf, uint32_t value)
-{
-    put_number(buf, value, 4);
 }
 
 void

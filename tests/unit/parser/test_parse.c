@@ -388,6 +388,13 @@ siphash_has_its_vectors(void **state)
     /* A salt is eight bytes in front. */
     assert_true(pv_key_hash_with(&key, 0x0706050403020100u, pv_slice_of(bytes + 8, 9)) ==
                 pv_key_hash(&key, pv_slice_of(bytes, 17)));
+    for (size_t head = 0; head <= 16; head += 8) {
+        struct pv_key_state before = pv_key_begin(&key, pv_slice_of(bytes, head));
+
+        for (size_t len = head; len <= 17; len++)
+            assert_true(pv_key_end(&before, pv_slice_of(bytes + head, len - head)) ==
+                        pv_key_hash(&key, pv_slice_of(bytes, len)));
+    }
     assert_int_equal(pv_key_make(&key), PV_OK);
     assert_int_equal(pv_key_make(&other), PV_OK);
     assert_true(key.k0 != other.k0 && key.k1 != other.k1);

@@ -306,6 +306,63 @@ bounds_are_kept_and_named(void **state)
     }
 }
 
+/* Whatever is taken for a plain integer is what judging the text would give, and plain ones within bounds are taken. */
+static void
+plain_integers_are_what_judging_says(void **state)
+{
+    static const char *const types[] = {"smallint", "integer", "bigint", "numeric", "text"};
+    static const char *const bounds[] = {NULL, "-5", "0", "17", "32767", "999999999999999999", "1000000000000000000"};
+    static const char *const texts[] = {"0",
+                                        "00",
+                                        "01",
+                                        "7",
+                                        "17",
+                                        "18",
+                                        "+17",
+                                        "-17",
+                                        " 17",
+                                        "17 ",
+                                        "1e3",
+                                        "1.0",
+                                        "",
+                                        "32767",
+                                        "32768",
+                                        "2147483647",
+                                        "2147483648",
+                                        "999999999999999999",
+                                        "1000000000000000000",
+                                        "9223372036854775808"};
+    static const struct pv_parameter listed = {.values = texts + 3, .value_count = 1};
+    size_t taken = 0;
+
+    (void) state;
+    for (size_t t = 0; t < PV_COUNT_OF(types); t++)
+        for (size_t b = 0; b < PV_COUNT_OF(bounds) * PV_COUNT_OF(bounds); b++)
+            for (size_t i = 0; i < PV_COUNT_OF(texts); i++) {
+                struct pv_parameter parameter = parameter_of(types[t]);
+                const char *canonical = NULL, *words;
+                bool is_plain;
+
+                parameter.minimum = bounds[b % PV_COUNT_OF(bounds)];
+                parameter.maximum = bounds[b / PV_COUNT_OF(bounds)];
+                is_plain = pv_param_is_plain_integer(&parameter, pv_slice_cstr(texts[i]));
+                taken += is_plain ? 1 : 0;
+                if (is_plain) {
+                    assert_int_equal(pv_param_judge_text(arena, &parameter, texts[i], &canonical, &words), PV_OK);
+                    assert_string_equal(canonical, texts[i]);
+                    assert_true(t < 3);
+                    assert_true(parameter.minimum == NULL ||
+                                pv_param_compare(parameter.type, canonical, parameter.minimum) >= 0);
+                    assert_true(parameter.maximum == NULL ||
+                                pv_param_compare(parameter.type, canonical, parameter.maximum) <= 0);
+                }
+                parameter.values = listed.values;
+                parameter.value_count = listed.value_count;
+                assert_false(pv_param_is_plain_integer(&parameter, pv_slice_cstr(texts[i])));
+            }
+    assert_true(taken > 200);
+}
+
 static void
 patterns_are_refused_with_words(void **state)
 {
@@ -416,11 +473,16 @@ static const struct bind_row {
     {"text", 25, 1, {(const uint8_t *) "\xC3", 1}, NULL},
     {"text", 23, 0, {(const uint8_t *) "1", 1}, NULL},
     {"text", 19, 0, {(const uint8_t *) "n", 1}, "n"},
-    {"integer[]", 1007, 1,
+    {"integer[]",
+     1007,
+     1,
      {(const uint8_t *) "\0\0\0\x01\0\0\0\0\0\0\0\x17\0\0\0\x02\0\0\0\x01\0\0\0\x04\0\0\0\x01\0\0\0\x04\0\0\0\x02", 36},
      "{1,2}"},
-    {"bigint[]", 1007, 1,
-     {(const uint8_t *) "\0\0\0\x01\0\0\0\0\0\0\0\x17\0\0\0\x01\0\0\0\x01\0\0\0\x04\0\0\0\x01", 28}, "{1}"},
+    {"bigint[]",
+     1007,
+     1,
+     {(const uint8_t *) "\0\0\0\x01\0\0\0\0\0\0\0\x17\0\0\0\x01\0\0\0\x01\0\0\0\x04\0\0\0\x01", 28},
+     "{1}"},
     {"integer[]", 1007, 1, {(const uint8_t *) "\0\0\0\0\0\0\0\0\0\0\0\x17", 12}, "{}"},
     {"integer[]", 1007, 1, {(const uint8_t *) "\0\0\0\x01\0\0\0\0\0\0\0\x17\x7F\xFF\xFF\xFF\0\0\0\x01", 20}, NULL},
     {"integer[]", 1007, 1, {(const uint8_t *) "\0\0\0\x01\0\0\0\0\0\0\0\x19\0\0\0\0\0\0\0\x01", 20}, NULL},
@@ -534,6 +596,7 @@ main(void)
         cmocka_unit_test(texts_become_canonical_or_are_refused),
         cmocka_unit_test(comparing_is_exact),
         cmocka_unit_test(bounds_are_kept_and_named),
+        cmocka_unit_test(plain_integers_are_what_judging_says),
         cmocka_unit_test(patterns_are_refused_with_words),
         cmocka_unit_test(array_texts_are_postgresqls),
         cmocka_unit_test(bind_values_are_judged_by_declared_type_and_format),
