@@ -83,6 +83,33 @@ name_len(struct pv_slice text, size_t at)
     return end - at;
 }
 
+bool
+pv_template_is_name(const char *name)
+{
+    return *name != '\0' && name_len(pv_slice_cstr(name), 0) == strlen(name);
+}
+
+static char
+folded(char byte)
+{
+    return byte >= 'A' && byte <= 'Z' ? (char) (byte - 'A' + 'a') : byte;
+}
+
+void
+pv_template_fold(char *name)
+{
+    for (; *name != '\0'; name++)
+        *name = folded(*name);
+}
+
+bool
+pv_template_same_name(const char *a, const char *b)
+{
+    for (; *a != '\0' && folded(*a) == folded(*b); a++)
+        b++;
+    return *a == '\0' && *b == '\0';
+}
+
 /* The number of a parameter, a new one for a name that was not seen; 0 when out of memory. */
 static unsigned
 number_of(struct job *job, struct pv_slice word)
@@ -92,9 +119,7 @@ number_of(struct job *job, struct pv_slice word)
 
     if (name == NULL)
         return 0;
-    for (char *c = name; *c != '\0'; c++)
-        if (*c >= 'A' && *c <= 'Z')
-            *c = (char) (*c - 'A' + 'a');
+    pv_template_fold(name);
     for (unsigned i = 0; i < made->name_count; i++) {
         if (strcmp(made->names[i], name) == 0) {
             pv_free(name);

@@ -282,11 +282,12 @@ hint_nearest(struct pv_trial *trial, const struct pv_question *nearest, const ch
         return;
     if (nearest->parameter_count == 0)
         pv_deny_hint(trial, "The nearest question is \"%s\"; %s. Ask it by name: SELECT * FROM questions.%s.",
-                     nearest->id, difference, nearest->id);
+                     nearest->id, difference, pv_quoted(trial, nearest->id));
     else
         pv_deny_hint(trial,
                      "The nearest question is \"%s\"; %s. Ask it by name: SELECT * FROM questions.%s(%s => ...).",
-                     nearest->id, difference, nearest->id, nearest->parameters[0].name);
+                     nearest->id, difference, pv_quoted(trial, nearest->id),
+                     pv_quoted(trial, nearest->parameters[0].name));
 }
 
 enum pv_status
@@ -372,7 +373,7 @@ find_argument(struct pv_trial *trial, const struct pv_question *question, const 
         return PV_OK;
     }
     for (size_t i = 0; i < question->parameter_count; i++)
-        if (strcmp(question->parameters[i].name, named->name) == 0) {
+        if (pv_template_same_name(question->parameters[i].name, named->name)) {
             *index = i;
             *value = (Node *) named->arg;
             return PV_OK;
@@ -429,7 +430,8 @@ pv_ask_by_name(struct pv_trial *trial, const struct pv_question *question, List 
         if (!parameter->has_default) {
             status = pv_deny(trial, PV_REASON_PARAMETER_COUNT, "22023", location,
                              "question \"%s\" needs a value for parameter \"%s\"", question->id, parameter->name);
-            pv_deny_hint(trial, "SELECT * FROM questions.%s(%s => ...)", question->id, parameter->name);
+            pv_deny_hint(trial, "SELECT * FROM questions.%s(%s => ...)", pv_quoted(trial, question->id),
+                         pv_quoted(trial, parameter->name));
             return status;
         }
         by_parameter[i] = (struct pv_argument){parameter, parameter->default_text, 0};

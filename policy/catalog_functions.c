@@ -97,7 +97,9 @@
     "t.typname = i.parts[array_upper(i.parts, 1)] AND (array_upper(i.parts, 1) = 1 OR n.nspname = i.parts[1]) " \
     "WHERE t.oid >= '16384'::oid ORDER BY t.typrelid <> '0'::oid, t.oid LIMIT 1))"
 #define FUNCTION_BY_NAME \
-    "(SELECT f.oid::regproc FROM {cat}.pg_proc AS f WHERE f.proname = replace($1, 'pg_catalog.', '') ORDER BY f.oid LIMIT 1)"
+    "(SELECT f.oid::regproc FROM (SELECT parse_ident($1)) AS i(parts) JOIN {cat}.pg_proc AS f ON " \
+    "f.proname = i.parts[array_upper(i.parts, 1)] JOIN {cat}.pg_namespace AS n ON n.oid = f.pronamespace " \
+    "WHERE array_upper(i.parts, 1) = 1 OR (array_upper(i.parts, 1) = 2 AND n.nspname = i.parts[1]) ORDER BY f.oid LIMIT 1)"
 /* Whether a relation is found by its bare name is a matter of the caller's search_path; the server's is pinned. */
 #define PATH_PLACE(name) "array_position(array_prepend('pg_catalog'::name, $2), " name ")"
 /* What {cat}.pg_class holds, without the look at each column's value. */
@@ -308,7 +310,12 @@ const struct pv_catalog_function pv_catalog_functions[] = {
     BLANK("pg_describe_object", "oid, oid, integer"),
     BLANK("shobj_description", "oid, name"),
     OF_PROC("pg_get_function_arguments"),
-    OF_PROC("pg_get_function_result"),
+    /* The server would name a type of a source's schema with that schema. A question gives a table. */
+    TEXT("pg_get_function_result", "oid",
+         "(SELECT CASE WHEN f.proargmodes IS NULL OR f.oid < '16384'::oid THEN pg_catalog.pg_get_function_result(f.oid) ELSE "
+         "'TABLE(' || (SELECT string_agg(quote_ident(a.name) || ' ' || {cat}.format_type(a.kind, NULL), ', ' ORDER BY a.at) FROM "
+         "unnest(f.proallargtypes, f.proargmodes, f.proargnames) WITH ORDINALITY AS a(kind, mode, name, at) WHERE a.mode = 't') "
+         "|| ')' END FROM {cat}.pg_proc AS f WHERE f.oid = $1)"),
     BLANK("pg_get_function_sqlbody", "oid"),
     BLANK("pg_get_functiondef", "oid"),
     BLANK("pg_get_constraintdef", "oid"),

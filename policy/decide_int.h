@@ -37,6 +37,9 @@ void pv_deny_hint(struct pv_trial *trial, const char *format, ...) PV_PRINTF(2, 
 enum pv_status pv_deny_question(struct pv_trial *trial, enum pv_reason reason, int location, const char *format, ...)
     PV_PRINTF(4, 5);
 
+/* A name as SQL writes it, for words; the name itself without memory. */
+const char *pv_quoted(struct pv_trial *trial, const char *name);
+
 /* Answers trial->place, where there is one, of what was printed of the tree; else does nothing. */
 enum pv_status pv_find_place(struct pv_trial *trial, const Node *stmt, struct pv_slice printed) PV_MUST_CHECK;
 
@@ -120,6 +123,8 @@ bool pv_is_own_type(const struct pv_trial *trial, const TypeName *type);
 bool pv_own_type_is_allowed(const struct pv_trial *trial, const TypeCast *cast, enum pv_allow_mode mode);
 /* The call that stands for the cast. Inside pv_sql_guard. */
 Node *pv_own_type_cast(struct pv_trial *trial, TypeCast *cast);
+/* Parameters that a PREPARE declares to be of such types become casts where they stand. */
+enum pv_status pv_own_type_prepare(struct pv_trial *trial, PrepareStmt *stmt) PV_MUST_CHECK;
 
 /* ---- own_session.c ----------------------------------------------------------- */
 

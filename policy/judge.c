@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "parser/sqltext.h"
 #include "parser/walk.h"
 #include "policy/decide_int.h"
 #include "policy/param.h"
@@ -91,6 +92,19 @@ pv_deny_hint(struct pv_trial *trial, const char *format, ...)
     va_start(args, format);
     trial->decision->hint = format_text(trial, format, args);
     va_end(args);
+}
+
+const char *
+pv_quoted(struct pv_trial *trial, const char *name)
+{
+    struct pv_buf buf = {0};
+    const char *quoted = NULL;
+
+    pv_sql_quote_identifier(&buf, name);
+    if (pv_buf_text(&buf) != NULL)
+        quoted = pv_arena_strdup(trial->arena, pv_buf_text(&buf));
+    pv_buf_clear(&buf);
+    return quoted == NULL ? name : quoted;
 }
 
 enum pv_status

@@ -110,6 +110,7 @@ const char *pv_load_path(struct pv_doc *doc, const char *path) PV_MUST_CHECK;
 const char *pv_load_shown_path(struct pv_doc *doc, const char *path) PV_MUST_CHECK;
 /* Not empty, at most so long, its first character of `first` and each other of `rest`. */
 bool pv_name_fits(const char *name, const char *first, const char *rest, size_t bytes_max);
+bool pv_has_control(const char *text);
 
 /* ---- objects by table (load_read.c) ------------------------------------- */
 

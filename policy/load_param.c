@@ -1,4 +1,5 @@
 /* Parameters of questions: INTERFACE 3. */
+#include "parser/template.h"
 #include "policy/load_int.h"
 #include "policy/param.h"
 
@@ -6,8 +7,6 @@
 
 #define LENGTH_MAX UINT64_C(1000000)
 #define ITEMS_MAX UINT64_C(100000)
-#define NAME_FIRST "abcdefghijklmnopqrstuvwxyz_"
-#define NAME_REST NAME_FIRST "0123456789"
 #define SCALAR (PV_J_STRING | PV_J_NUMBER | PV_J_BOOL)
 
 static void
@@ -181,6 +180,20 @@ check_bounds(struct pv_doc *doc, const struct pv_located *value, const struct pv
         pv_load_fault_key(doc, pv_located_find(value, "minimum"), "\"minimum\" is above \"maximum\"");
 }
 
+/* What `:name` can be; letters differ in case from no other parameter's, since `:name` is read as SQL reads names. */
+static void
+check_name(struct pv_doc *doc, const struct pv_located *value, const struct pv_parameter *parameters, size_t count)
+{
+    if (!pv_template_is_name(value->key) || strlen(value->key) > PV_NAME_BYTES_MAX)
+        pv_load_fault_key(doc, value,
+                          "a parameter's name is 1 to %u bytes of letters, digits, _ and $, first a letter or _, not \"%s\"",
+                          PV_NAME_BYTES_MAX, value->key);
+    for (size_t i = 0; i < count; i++)
+        if (pv_template_same_name(parameters[i].name, value->key))
+            pv_load_fault_key(doc, value, "parameters \"%s\" and \"%s\" differ in letter case only", parameters[i].name,
+                              value->key);
+}
+
 static void
 read_parameter(struct pv_doc *doc, struct pv_room_load *load, const struct pv_located *value,
                struct pv_parameter *parameter)
@@ -199,9 +212,6 @@ read_parameter(struct pv_doc *doc, struct pv_room_load *load, const struct pv_lo
     const struct pv_located *found;
 
     parameter->name = pv_load_strdup(doc, value->key);
-    if (!pv_name_fits(value->key, NAME_FIRST, NAME_REST, PV_NAME_BYTES_MAX))
-        pv_load_fault_key(doc, value, "a parameter's name is made of lower-case letters, digits and _, not \"%s\"",
-                          value->key);
     if (!pv_load_object(doc, value, keys, PV_COUNT_OF(keys), parameter) || parameter->type == NULL) {
         load->is_question_incomplete = true;
         return;
@@ -227,8 +237,10 @@ pv_load_parameters(struct pv_doc *doc, struct pv_room_load *load, const struct p
 
     if (parameters == NULL)
         return;
-    for (size_t i = 0; i < value->child_count; i++)
+    for (size_t i = 0; i < value->child_count && !doc->load->is_out_of_memory; i++) {
+        check_name(doc, &value->children[i], parameters, i);
         read_parameter(doc, load, &value->children[i], &parameters[i]);
+    }
     question->parameters = parameters;
     question->parameter_count = value->child_count;
 }

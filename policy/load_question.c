@@ -6,8 +6,6 @@
 #include <string.h>
 
 #define TIMEOUT_MS_MAX (UINT64_C(24) * 60 * 60 * 1000)
-#define NAME_FIRST "abcdefghijklmnopqrstuvwxyz_"
-#define NAME_REST NAME_FIRST "0123456789"
 
 static const char *const type_words[] = {"analytical", "list", "cleanml", NULL};
 
@@ -307,9 +305,9 @@ read_question(struct pv_doc *doc, struct pv_room_load *room, const struct pv_loc
     question->relation.schema = "questions";
     question->relation.name = question->id;
     question->relation.owner = question;
-    if (!pv_name_fits(value->key, NAME_FIRST, NAME_REST, PV_NAME_BYTES_MAX))
-        pv_load_fault_key(doc, value,
-                          "a question's name is 1 to %u lower-case letters, digits and _, first no digit, not \"%s\"",
+    /* What PostgreSQL takes between double quotes, since callers name it as a relation. */
+    if (*value->key == '\0' || strlen(value->key) > PV_NAME_BYTES_MAX || pv_has_control(value->key))
+        pv_load_fault_key(doc, value, "a question's name is 1 to %u bytes without control characters, not \"%s\"",
                           PV_NAME_BYTES_MAX, value->key);
     room->is_question_incomplete = false;
     if (!pv_load_object(doc, value, keys, PV_COUNT_OF(keys), &load))

@@ -272,8 +272,8 @@ pv_set_string(struct pv_doc *doc, const struct pv_located *value, void *field, c
         *(const char **) field = pv_load_strdup(doc, pv_located_string(value));
 }
 
-static bool
-has_control(const char *text)
+bool
+pv_has_control(const char *text)
 {
     for (; *text != '\0'; text++)
         if ((uint8_t) *text < 0x20 || *text == 0x7F)
@@ -289,7 +289,7 @@ pv_set_name(struct pv_doc *doc, const struct pv_located *value, void *field, con
 
     if (strlen(text) > most)
         pv_load_fault(doc, value, "\"%s\" must be at most %zu bytes long", value->key, most);
-    else if (has_control(text))
+    else if (pv_has_control(text))
         pv_load_fault(doc, value, "\"%s\" must not hold control characters", value->key);
     else
         pv_set_string(doc, value, field, key);

@@ -1,4 +1,5 @@
 /* The users' file: INTERFACE 2. */
+#include "parser/template.h"
 #include "policy/load_int.h"
 #include "proxy/crypto/scram.h"
 
@@ -62,6 +63,20 @@ attribute_text(struct pv_doc *doc, const struct pv_located *value, enum pv_attri
     return pv_load_strndup(doc, (const char *) value->raw.data, value->raw.len);
 }
 
+/* As row filters name it: SQL's names know no case. */
+static const char *
+folded_name(struct pv_doc *doc, const char *key)
+{
+    char *name = pv_arena_strdup(doc->load->arena, key);
+
+    if (name == NULL) {
+        doc->load->is_out_of_memory = true;
+        return "";
+    }
+    pv_template_fold(name);
+    return name;
+}
+
 #define SCALAR (PV_J_STRING | PV_J_NUMBER | PV_J_BOOL)
 
 static void
@@ -71,7 +86,7 @@ read_attribute(struct pv_doc *doc, const struct pv_located *value, struct pv_att
     size_t count = 1;
     const char **values;
 
-    attribute->name = pv_load_strdup(doc, value->key);
+    attribute->name = folded_name(doc, value->key);
     if (!pv_name_fits(value->key, LETTERS, LETTERS DIGITS, PV_NAME_BYTES_MAX))
         pv_load_fault_key(doc, value, "an attribute's name is made of letters, digits and _, not \"%s\"", value->key);
     if (!pv_load_kind(doc, value, SCALAR | PV_J_ARRAY, NULL))
@@ -105,8 +120,13 @@ set_attributes(struct pv_doc *doc, const struct pv_located *value, void *field, 
     (void) key;
     if (attributes == NULL)
         return;
-    for (size_t i = 0; i < value->child_count; i++)
+    for (size_t i = 0; i < value->child_count; i++) {
         read_attribute(doc, &value->children[i], &attributes[i]);
+        for (size_t k = 0; k < i; k++)
+            if (strcmp(attributes[k].name, attributes[i].name) == 0)
+                pv_load_fault_key(doc, &value->children[i], "attributes \"%s\" and \"%s\" differ in letter case only",
+                                  value->children[k].key, value->children[i].key);
+    }
     user->attributes = attributes;
     user->attribute_count = value->child_count;
 }

@@ -119,32 +119,52 @@ lookup_type(const char *text, bool *is_known)
 }
 
 /* The id of the question with parameters that a function's name stands for; NULL: none. */
-static const char *
-question_function(struct pv_trial *trial, const char *name)
+static enum pv_status
+question_function(struct pv_trial *trial, const char *name, const char **id)
 {
-    const struct pv_question *question;
+    const struct pv_question *question = NULL;
+    struct pv_sql *sql = NULL;
+    RangeVar *var = NULL;
+    enum pv_status status = parse_name(name, &sql, &var);
 
-    if (strncmp(name, "questions.", 10) == 0)
-        name += 10;
-    else if (pv_function_find(name) != NULL || !pv_is_question_schema(&trial->caller->search_path, NULL))
-        return NULL;
-    question = pv_room_question(trial->caller->room, name);
-    return question == NULL || question->is_open || question->parameter_count == 0 ? NULL : question->id;
+    *id = NULL;
+    if (var != NULL && (var->schemaname != NULL || pv_function_find(var->relname) == NULL) &&
+        pv_is_question_schema(&trial->caller->search_path, var->schemaname))
+        question = pv_room_question(trial->caller->room, var->relname);
+    if (question != NULL && !question->is_open && question->parameter_count > 0)
+        *id = question->id;
+    pv_sql_free(sql);
+    return status;
+}
+
+/* Up to the parenthesis of the arguments, which is none between quotes. */
+static size_t
+function_name_len(const char *text)
+{
+    bool is_quoted = false;
+    size_t len = 0;
+
+    for (; text[len] != '\0' && (is_quoted || text[len] != '('); len++)
+        is_quoted ^= text[len] == '"';
+    return len;
 }
 
 static enum pv_status
 lookup_function(struct pv_trial *trial, A_Const *constant, const char *text, int location)
 {
     const char *name = strncmp(text, "pg_catalog.", 11) == 0 ? text + 11 : text;
-    size_t len = strcspn(name, "(");
+    size_t len = function_name_len(name);
     const char *copy = pv_arena_strndup(trial->arena, name, len), *question;
+    enum pv_status status;
 
     if (copy == NULL)
         return PV_NOMEM;
     /* A type of a schema would be an answer about that schema. */
     if (strchr(name + len, '.') != NULL)
         return pv_deny(trial, PV_REASON_NO_FUNCTION, "42883", location, "function \"%s\" does not exist", text);
-    question = question_function(trial, copy);
+    status = question_function(trial, copy, &question);
+    if (status != PV_OK)
+        return status;
     if (question != NULL) {
         char schema[PV_VIEWS_NAME_SIZE];
         struct pv_buf buf = {0};
@@ -172,12 +192,13 @@ lookup_namespace(struct pv_trial *trial, A_Const *constant, const char *text, in
     char schema[PV_VIEWS_NAME_SIZE];
     struct pv_buf buf = {0};
     const char *quoted;
+    bool is_known = strcmp(text, PV_VIEWS_QUESTIONS) == 0;
 
     if (strcmp(text, "pg_catalog") == 0 || strcmp(text, "information_schema") == 0)
         return PV_OK;
-    for (size_t i = 0; i < room->dataset_count; i++) {
-        if (strcmp(room->datasets[i].relation.schema, text) != 0)
-            continue;
+    for (size_t i = 0; i < room->dataset_count && !is_known; i++)
+        is_known = strcmp(room->datasets[i].relation.schema, text) == 0;
+    if (is_known) {
         pv_views_schema(room->name, text, schema);
         pv_sql_quote_identifier(&buf, schema);
         quoted = pv_buf_text(&buf);

@@ -7,7 +7,7 @@
 #include "policy/views_int.h"
 
 /*
- * Enums of a room's data sets, by the names that the catalogs show. Where the type itself stands the room's login may not
+ * Enums and domains of a room's data sets, by the names that the catalogs show. Where the type itself stands the room's login may not
  * look, so provisioning makes a function for each, and a cast becomes a call of it. Which there are only the database knows:
  * one that is not there is an unknown function, which the session tells as an unknown type.
  */
@@ -69,7 +69,7 @@ is_plain_value(const Node *node)
 bool
 pv_own_type_is_allowed(const struct pv_trial *trial, const TypeCast *cast, enum pv_allow_mode mode)
 {
-    /* Over data the input of an enum would tell of each row whether its value is one of the labels. */
+    /* Over data the input of such a type would tell of each row whether its value is one of the allowed. */
     return pv_is_own_type(trial, cast->typeName) && (mode == PV_ALLOW_RELEASED || is_plain_value(cast->arg));
 }
 
@@ -87,16 +87,95 @@ type_function(const char *head, const char *type, bool is_array, char name[PV_VI
     pv_views_cut_name(head, text, name);
 }
 
-/* A parameter of a Parse that nobody has given a type: PostgreSQL takes it from the cast, and tells the client. */
+static bool
+is_unknown(const TypeName *type)
+{
+    return list_length(type->names) == 1 && strcmp(strVal(linitial(type->names)), "unknown") == 0 && type->arrayBounds == NIL;
+}
+
+/* A parameter of a Parse or PREPARE that nobody has given a type: PostgreSQL takes it from the cast, and tells the client. */
 static bool
 is_untyped(const struct pv_trial *trial, const Node *node)
 {
     size_t number;
 
-    if (!IsA(node, ParamRef) || !trial->has_parameters || trial->prepared_types != NIL)
+    if (!IsA(node, ParamRef) || !trial->has_parameters)
         return false;
     number = (size_t) ((const ParamRef *) node)->number;
+    if (number <= (size_t) list_length(trial->prepared_types))
+        return is_unknown(list_nth(trial->prepared_types, (int) number - 1));
     return number > trial->declared_count || trial->declared_oids[number - 1] == 0;
+}
+
+/* ---- PREPARE ---- */
+
+/* The room's login cannot name such a type: its parameters are left without one, and each use is cast. */
+struct preparation {
+    struct pv_trial *trial;
+    PrepareStmt *stmt;
+    const List *types; /* as they were declared */
+};
+
+static TypeName *
+own_type_of(const struct preparation *prep, const Node *node)
+{
+    TypeName *type;
+
+    if (node == NULL || !IsA(node, ParamRef) || ((const ParamRef *) node)->number > list_length(prep->types) ||
+        ((const ParamRef *) node)->number < 1)
+        return NULL;
+    type = list_nth(prep->types, ((const ParamRef *) node)->number - 1);
+    return pv_is_own_type(prep->trial, type) ? type : NULL;
+}
+
+static Node *
+cast_parameter(void *context, Node *node, bool *is_entered)
+{
+    const struct preparation *prep = context;
+
+    if (IsA(node, ResTarget) && ((ResTarget *) node)->name == NULL && own_type_of(prep, ((ResTarget *) node)->val) != NULL)
+        ((ResTarget *) node)->name = pstrdup("?column?");
+    if (IsA(node, TypeCast) && own_type_of(prep, ((TypeCast *) node)->arg) != NULL &&
+        pv_is_own_type(prep->trial, ((TypeCast *) node)->typeName))
+        *is_entered = false;
+    if (own_type_of(prep, node) == NULL)
+        return node;
+    *is_entered = false;
+    return pv_make_cast(node, own_type_of(prep, node));
+}
+
+static void
+prepare(void *context)
+{
+    struct preparation *prep = context;
+    List *types = NIL;
+    const ListCell *cell;
+    bool is_needed = false;
+
+    foreach (cell, prep->types) {
+        TypeName *type = lfirst(cell);
+
+        if (pv_is_own_type(prep->trial, type)) {
+            is_needed = true;
+            type = makeTypeName(pstrdup("unknown"));
+        }
+        types = lappend(types, type);
+    }
+    if (!is_needed)
+        return;
+    prep->stmt->argtypes = types;
+    pv_tree_mutate(&prep->stmt->query, cast_parameter, prep);
+}
+
+enum pv_status
+pv_own_type_prepare(struct pv_trial *trial, PrepareStmt *stmt)
+{
+    struct preparation prep = {trial, stmt, stmt->argtypes};
+    MemoryContext before = pv_sql_enter(trial->sql);
+    enum pv_status status = pv_sql_guard(prepare, &prep, NULL);
+
+    pv_sql_leave(before);
+    return status;
 }
 
 Node *

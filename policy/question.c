@@ -91,7 +91,7 @@ static const struct pv_parameter *
 find_parameter(const struct pv_question *question, const char *name)
 {
     for (size_t i = 0; i < question->parameter_count; i++)
-        if (strcmp(question->parameters[i].name, name) == 0)
+        if (pv_template_same_name(question->parameters[i].name, name))
             return &question->parameters[i];
     return NULL;
 }

@@ -248,7 +248,7 @@ edit_function(struct pv_substitution *sub, FuncCall *call)
         if (sub->trial != NULL)
             refuse(sub, pv_deny_question(sub->trial, PV_REASON_NOT_A_QUESTION, call->location,
                                          "Question \"%s\" stands in FROM, as SELECT ... FROM questions.%s(...).", name,
-                                         name));
+                                         pv_quoted(sub->trial, name)));
         return (Node *) call;
     }
     if (sub->trial != NULL)

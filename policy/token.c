@@ -1,5 +1,6 @@
 #include "policy/token.h"
 
+#include "parser/template.h"
 #include "proxy/base/arena.h"
 #include "proxy/base/limits.h"
 #include "proxy/crypto/jwt.h"
@@ -285,15 +286,17 @@ read_attribute(struct pv_arena *arena, const char *name, const json_t *value, st
 {
     size_t len = strlen(name);
     const char **values;
+    char *folded;
 
     if (len == 0 || len > PV_NAME_BYTES_MAX || strchr(LETTERS, *name) == NULL || strspn(name, LETTERS DIGITS) != len)
         return PV_DENIED;
     attribute->is_list = json_is_array(value);
     attribute->value_count = attribute->is_list ? json_array_size(value) : 1;
-    attribute->name = pv_arena_strdup(arena, name);
+    attribute->name = folded = pv_arena_strdup(arena, name);
     values = pv_arena_alloc(arena, (attribute->value_count + 1) * sizeof(*values));
-    if (attribute->name == NULL || values == NULL)
+    if (folded == NULL || values == NULL)
         return PV_NOMEM;
+    pv_template_fold(folded); /* as row filters name it */
     for (size_t i = 0; i < attribute->value_count; i++) {
         enum pv_attribute_kind kind;
         enum pv_status status =
@@ -330,6 +333,9 @@ read_attributes(struct pv_arena *arena, json_t *value, struct pv_token *token, c
             return deny(why, "an attribute in the token is no value, and no list of values of one type");
         if (status != PV_OK)
             return status;
+        for (size_t i = 0; i + 1 < count; i++)
+            if (strcmp(attributes[i].name, attributes[count - 1].name) == 0)
+                return deny(why, "two attributes in the token differ in letter case only");
     }
     token->user.attributes = attributes;
     token->user.attribute_count = count;

@@ -293,7 +293,9 @@ judge_prepare(struct pv_trial *trial, PrepareStmt *stmt)
     if (stmt->argtypes != NIL) {
         const ListCell *cell;
 
-        status = pv_allow_tree(trial, (Node *) stmt->argtypes, PV_ALLOW_RELEASED);
+        status = pv_own_type_prepare(trial, stmt);
+        if (status == PV_OK)
+            status = pv_allow_tree(trial, (Node *) stmt->argtypes, PV_ALLOW_RELEASED);
         if (status != PV_OK)
             return status;
         /* A value would be looked up among everybody's names when it is given. */

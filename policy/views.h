@@ -73,11 +73,12 @@ bool pv_views_need_tame(const struct pv_room *room); /* has it analysis rules, a
 #define PV_VIEWS_JOINS "pgveil_joins"
 
 /*
- * A cast to an enum of the room's data sets, or to an array of one: PREFIX + its name [+ `[]`] (text), in the catalog schema.
+ * A cast to an enum or a domain of the room's data sets, or to an array of one: PREFIX + its name [+ `[]`] (text), in the
+ * catalog schema. No other function's name there begins so.
  * Casts to a type that the room does not have call a function that is not there (policy/own_type.c).
  */
-#define PV_VIEWS_TYPE_FUNCTION "pgveil_type_"
-#define PV_VIEWS_TYPED_FUNCTION "pgveil_typed_" /* of the type itself: what a parameter without a type takes its type from */
+#define PV_VIEWS_TYPE_FUNCTION "pgveil_cast_"
+#define PV_VIEWS_TYPED_FUNCTION "pgveil_cast2_" /* of the type itself: what a parameter without a type takes its type from */
 #define PV_VIEWS_LAYER_TYPES 2000u
 
 /*

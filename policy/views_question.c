@@ -33,40 +33,66 @@ put_null(void *context, struct pv_buf *sql, size_t number)
     return true;
 }
 
-/* How often the name stood among the columns before this one. */
-static size_t
-seen_before(const struct pv_relation *relation, size_t column)
+static bool
+is_among(const char *name, const char *const *names, size_t count)
 {
-    size_t seen = 0;
-
-    for (size_t i = 0; i < column; i++)
-        seen += strcmp(relation->columns[i], relation->columns[column]) == 0;
-    return seen;
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return false;
 }
 
-/* A relation's columns must differ; a result's need not. */
-static void
-put_columns(struct pv_buf *sql, const struct pv_relation *relation)
+static bool
+is_parameter(const struct pv_question *question, const char *name)
 {
-    for (size_t i = 0; i < relation->column_count; i++) {
-        size_t seen = seen_before(relation, i);
-        struct pv_buf name = {0};
+    for (size_t i = 0; i < question->parameter_count; i++)
+        if (strcmp(question->parameters[i].name, name) == 0)
+            return true;
+    return false;
+}
 
-        pv_buf_put_text(&name, relation->columns[i]);
-        if (seen > 0)
-            pv_buf_printf(&name, "_%zu", seen + 1);
+/* The n-th form of a name, cut as PostgreSQL would not cut it: before what makes it differ. */
+static const char *
+numbered(struct pv_arena *arena, const char *name, size_t number)
+{
+    const char *suffix = pv_arena_printf(arena, "_%zu", number);
+    size_t len = strlen(name);
+
+    if (suffix == NULL)
+        return NULL;
+    if (len + strlen(suffix) >= PV_VIEWS_NAME_SIZE)
+        for (len = PV_VIEWS_NAME_SIZE - 1 - strlen(suffix); ((uint8_t) name[len] & 0xC0) == 0x80; len--)
+            ;
+    return pv_arena_printf(arena, "%.*s%s", (int) len, name, suffix);
+}
+
+/* A relation's columns must differ, also from the parameters of a function; a result's need not. */
+static enum pv_status
+put_columns(struct pv_arena *arena, struct pv_buf *sql, const struct pv_question *question, bool is_function)
+{
+    const struct pv_relation *relation = &question->relation;
+    const char **chosen = pv_arena_alloc(arena, (relation->column_count + 1) * sizeof(*chosen));
+
+    if (chosen == NULL)
+        return PV_NOMEM;
+    for (size_t i = 0; i < relation->column_count; i++) {
+        chosen[i] = relation->columns[i];
+        for (size_t number = 2; is_among(chosen[i], chosen, i) || (is_function && is_parameter(question, chosen[i])) ||
+                                (number > 2 && is_among(chosen[i], relation->columns, relation->column_count));
+             number++) {
+            chosen[i] = numbered(arena, relation->columns[i], number);
+            if (chosen[i] == NULL)
+                return PV_NOMEM;
+        }
         pv_buf_put_text(sql, i == 0 ? "" : ", ");
-        if (pv_buf_text(&name) != NULL)
-            pv_sql_quote_identifier(sql, pv_buf_text(&name));
-        else
-            sql->failed = true;
-        pv_buf_clear(&name);
+        pv_sql_quote_identifier(sql, chosen[i]);
     }
+    return PV_OK;
 }
 
 static enum pv_status
 make_shape(struct pv_arena *arena, const struct pv_question *question, const char *schema, const char *name,
-           bool is_readable, struct pv_made *made)
+           bool is_function, struct pv_made *made)
 {
     struct pv_plan *plan = (struct pv_plan *) (uintptr_t) question->plan;
     struct pv_buf text = {0}, sql = {0};
@@ -74,7 +100,7 @@ make_shape(struct pv_arena *arena, const struct pv_question *question, const cha
     enum pv_status status = pv_print(plan->forward_tree, &text, &what);
 
     *made = (struct pv_made) {.kind = PV_MADE_VIEW, .schema = schema, .name = name, .layer = LAYER_SHAPE,
-                              .is_readable = is_readable};
+                              .is_readable = !is_function};
     if (status == PV_OK && pv_buf_text(&text) == NULL)
         status = PV_NOMEM;
     if (status == PV_OK) {
@@ -83,9 +109,10 @@ make_shape(struct pv_arena *arena, const struct pv_question *question, const cha
         pv_buf_put_text(&sql, " WITH (security_barrier) AS SELECT * FROM (");
         status = pv_views_put_printed(&sql, pv_buf_text(&text), put_null, plan);
         pv_buf_put_text(&sql, ") AS q(");
-        put_columns(&sql, &question->relation);
-        pv_buf_put_text(&sql, ") WHERE false");
     }
+    if (status == PV_OK)
+        status = put_columns(arena, &sql, question, is_function);
+    pv_buf_put_text(&sql, ") WHERE false");
     if (status == PV_OK)
         status = pv_made_finish(arena, made, &sql);
     pv_buf_clear(&text);
@@ -140,8 +167,8 @@ static enum pv_status
 make_function(struct pv_arena *arena, const struct pv_question *question, const char *schema, const struct pv_made *shape,
               struct pv_made *made)
 {
-    struct pv_buf head = {0}, relation = {0}, arguments = {0}, sql = {0};
-    const char *head_text, *relation_text;
+    struct pv_buf head = {0}, relation = {0}, arguments = {0}, body = {0}, sql = {0};
+    const char *head_text, *relation_text, *body_text;
 
     *made = (struct pv_made) {.kind = PV_MADE_FUNCTION, .schema = schema, .name = question->id, .layer = LAYER_FUNCTION,
                               .is_readable = true};
@@ -157,15 +184,21 @@ make_function(struct pv_arena *arena, const struct pv_question *question, const 
     made->arguments = take_text(arena, &arguments);
     if (head_text == NULL || relation_text == NULL || made->arguments == NULL)
         return PV_NOMEM;
-    pv_buf_put_text(&sql, "DO $do$BEGIN EXECUTE (SELECT ");
-    pv_sql_quote_literal(&sql, head_text);
-    pv_buf_put_text(&sql, " || string_agg(quote_ident(attname) || ' ' || format_type(atttypid, atttypmod), ', ' ORDER BY "
+    pv_buf_put_text(&body, "BEGIN EXECUTE (SELECT ");
+    pv_sql_quote_literal(&body, head_text);
+    pv_buf_put_text(&body, " || string_agg(quote_ident(attname) || ' ' || format_type(atttypid, atttypmod), ', ' ORDER BY "
                           "attnum) || ') LANGUAGE sql STABLE AS ' || quote_literal('SELECT ' || string_agg('NULL::' || "
                           "format_type(atttypid, atttypmod), ', ' ORDER BY attnum) || ' WHERE false') FROM pg_attribute "
                           "WHERE attnum > 0 AND attrelid = ");
-    pv_sql_quote_literal(&sql, relation_text);
+    pv_sql_quote_literal(&body, relation_text);
     /* The shape's own mark stands for the columns: another shape makes another function. */
-    pv_buf_printf(&sql, "::regclass); /* %s */ END$do$", shape->mark);
+    pv_buf_printf(&body, "::regclass); /* %s */ END", shape->mark);
+    body_text = take_text(arena, &body);
+    if (body_text == NULL)
+        return PV_NOMEM;
+    /* No dollar quotes: names and defaults may hold any. */
+    pv_buf_put_text(&sql, "DO ");
+    pv_sql_quote_literal(&sql, body_text);
     return pv_made_finish(arena, made, &sql);
 }
 
@@ -191,7 +224,7 @@ make_question(struct pv_arena *arena, const struct pv_room *room, const struct p
     if (schema == NULL)
         return PV_NOMEM;
     if (!has_required(question)) {
-        status = make_shape(arena, question, schema, question->id, true, &list[*count]);
+        status = make_shape(arena, question, schema, question->id, false, &list[*count]);
         *count += status == PV_OK;
         return status;
     }
@@ -201,7 +234,7 @@ make_question(struct pv_arena *arena, const struct pv_room *room, const struct p
     name = pv_arena_strdup(arena, cut);
     if (private_schema == NULL || name == NULL)
         return PV_NOMEM;
-    status = make_shape(arena, question, private_schema, name, false, &list[*count]);
+    status = make_shape(arena, question, private_schema, name, true, &list[*count]);
     if (status == PV_OK)
         status = make_function(arena, question, schema, &list[*count], &list[*count + 1]);
     *count += status == PV_OK ? 2 : 0;

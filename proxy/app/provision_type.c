@@ -1,19 +1,30 @@
-/* Enums of the columns that a room shows, for casts by name. */
+/* Enums and domains of the columns that a room shows, for casts by name. */
+#include "policy/functions.h"
 #include "proxy/app/provision.h"
 
 #include <string.h>
 
 /*
- * Enums of the listed columns, through domains and arrays. One whose schema or use is not for everybody is left out, unless
- * it stands beside the source, whose schema the owner role may use.
+ * Enums and domains of the listed columns, through domains and arrays; of a domain the type below all domains, an enum or one
+ * of pg_catalog. One whose schema or use is not for everybody is left out, unless it stands beside the source, whose schema
+ * the owner role may use; so is a domain whose constraints call what is not PostgreSQL's own, since any constant of a caller
+ * would call it.
  */
 static const char types_sql[] =
     "WITH RECURSIVE used(oid) AS (SELECT a.atttypid FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid "
     " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2 AND a.attname = $3 "
     " AND a.attnum > 0 AND NOT a.attisdropped UNION SELECT x.found FROM used u JOIN pg_type y ON y.oid = u.oid "
     " CROSS JOIN LATERAL (VALUES (y.typelem), (y.typbasetype)) AS x(found) WHERE x.found <> 0) "
-    "SELECT t.typname, format_type(t.oid, NULL) FROM used u JOIN pg_type t ON t.oid = u.oid "
-    "JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.typtype = 'e' AND has_type_privilege('public', t.oid, 'USAGE') "
+    "SELECT t.typname, format_type(t.oid, NULL), CASE WHEN t.typtype = 'd' THEN below.name END FROM used u "
+    "JOIN pg_type t ON t.oid = u.oid JOIN pg_namespace n ON n.oid = t.typnamespace CROSS JOIN LATERAL ("
+    " WITH RECURSIVE base(oid) AS (SELECT t.oid UNION ALL SELECT CASE y.typtype WHEN 'd' THEN y.typbasetype ELSE y.typelem END "
+    "  FROM base JOIN pg_type y ON y.oid = base.oid WHERE y.typtype = 'd' OR (y.typelem <> 0 AND y.typlen = -1)) "
+    " SELECT max(y.typname) FILTER (WHERE y.typtype NOT IN ('d', 'e') AND y.typelem = 0) AS name, bool_and(y.typtype IN ('d', 'e') "
+    "  OR y.typnamespace = 'pg_catalog'::regnamespace OR y.typelem <> 0) AND NOT EXISTS (SELECT 1 FROM base b2 "
+    "   JOIN pg_constraint k ON k.contypid = b2.oid JOIN pg_depend d ON d.objid = k.oid AND d.classid = 'pg_constraint'::regclass "
+    "   WHERE d.refclassid <> 'pg_type'::regclass) AS is_plain FROM base JOIN pg_type y ON y.oid = base.oid) AS below "
+    "WHERE (t.typtype = 'e' OR (t.typtype = 'd' AND n.nspname <> 'information_schema' AND below.is_plain)) "
+    "AND has_type_privilege('public', t.oid, 'USAGE') "
     "AND (n.nspname = $1 OR has_schema_privilege('public', n.oid, 'USAGE')) ORDER BY t.oid";
 
 struct types {
@@ -27,7 +38,9 @@ add_types(struct pv_provision *p, struct types *types, const PGresult *rows)
 {
     for (int row = 0; row < PQntuples(rows); row++) {
         const char *name = PQgetvalue(rows, row, 0);
-        bool is_known = false;
+        /* What values of a domain read as has to be a type that callers may cast to. */
+        bool is_known = !PQgetisnull(rows, row, 2) && (!pv_type_is_allowed(PQgetvalue(rows, row, 2)) ||
+                                                       pv_type_is_lookup(PQgetvalue(rows, row, 2)));
 
         for (size_t i = 0; i < types->count && !is_known; i++)
             is_known = strcmp(types->names[i], name) == 0;

@@ -183,11 +183,27 @@ names_types(struct pv_slice sqlstate)
     return false;
 }
 
+/* A value that a domain refuses is not in the message: its name is, and that of a constraint. */
+static bool
+names_domain(const struct pv_msg_notice *notice)
+{
+    static const char *const heads[] = {"domain ", "value for domain "};
+    struct pv_slice message = notice->fields[PV_NOTICE_MESSAGE], sqlstate = notice->fields[PV_NOTICE_SQLSTATE];
+
+    if (!pv_slice_is(sqlstate, "23514") && !pv_slice_is(sqlstate, "23502"))
+        return false;
+    for (size_t i = 0; i < PV_COUNT_OF(heads); i++)
+        if (message.len > strlen(heads[i]) && memcmp(message.data, heads[i], strlen(heads[i])) == 0)
+            return true;
+    return false;
+}
+
 /* The message without schemas. An enum's value stands behind a colon, as it was written. */
 static struct pv_slice
 unqualified(struct pv_arena *arena, const struct pv_msg_notice *notice)
 {
     static const char of_enum[] = "invalid input value for enum ";
+    static const char of_check[] = " violates check constraint"; /* whose name follows, and is not for the caller */
     struct pv_slice message = notice->fields[PV_NOTICE_MESSAGE], head, out;
     const uint8_t *colon;
 
@@ -196,6 +212,13 @@ unqualified(struct pv_arena *arena, const struct pv_msg_notice *notice)
     if (names_types(notice->fields[PV_NOTICE_SQLSTATE])) {
         out = drop_schemas(arena, message);
         return is_of_ours(message) ? drop_path_argument(out) : out;
+    }
+    if (names_domain(notice)) {
+        const uint8_t *cut = memmem(message.data, message.len, of_check, sizeof(of_check) - 1);
+
+        if (cut != NULL)
+            message.len = (size_t) (cut - message.data) + sizeof(of_check) - 1;
+        return drop_schemas(arena, message);
     }
     colon = memchr(message.data, ':', message.len);
     if (colon == NULL || message.len < sizeof(of_enum) - 1 || memcmp(message.data, of_enum, sizeof(of_enum) - 1) != 0)
@@ -313,7 +336,7 @@ tell_refused_type(struct pv_session *s, enum pv_server_tag tag, const struct pv_
 
 /*
  * A cast to a type that the room does not have calls a function that is not there, as `function
- * S.pgveil_type_NAME(text) does not exist` says: told as the missing type, to the client and in the log.
+ * S.pgveil_cast_NAME(text) does not exist` says: told as the missing type, to the client and in the log.
  */
 void
 pv_error_retell_type(struct pv_msg_notice *notice, char words[PV_RETOLD_SIZE])

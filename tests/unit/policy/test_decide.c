@@ -104,10 +104,10 @@ static void
 types_of_data_sets(void **state)
 {
     static const struct row rows[] = {
-        {"SELECT 'paid'::order_status", NULL, "\"pgveil_retail$$catalog\".pgveil_type_order_status(CAST('paid' AS", NULL},
-        {"SELECT CAST('paid' AS public.order_status)", NULL, ".pgveil_type_order_status(", NULL},
-        {"SELECT '{paid}'::\"Order status\"[]", NULL, ".\"pgveil_type_Order status[]\"(", NULL},
-        {"SELECT 1 WHERE NULL::order_status IS NULL", NULL, ".pgveil_type_order_status(", NULL},
+        {"SELECT 'paid'::order_status", NULL, "\"pgveil_retail$$catalog\".pgveil_cast_order_status(CAST('paid' AS", NULL},
+        {"SELECT CAST('paid' AS public.order_status)", NULL, ".pgveil_cast_order_status(", NULL},
+        {"SELECT '{paid}'::\"Order status\"[]", NULL, ".\"pgveil_cast_Order status[]\"(", NULL},
+        {"SELECT 1 WHERE NULL::order_status IS NULL", NULL, ".pgveil_cast_order_status(", NULL},
         {"SET search_path = pg_catalog; SELECT 'paid'::integer", NULL, NULL, NULL},
         {"SELECT 'x'::nosuch.order_status", "3F000", "type", "schema \"nosuch\" does not exist"},
         {"SELECT 'x'::questions.order_status", "42704", "type", "type \"questions.order_status\" does not exist"},
@@ -117,12 +117,15 @@ types_of_data_sets(void **state)
         {"SELECT 'x'::tsvector", "42704", "type", NULL},
         {"SELECT 'x'::_order_status", "42704", "type", NULL},
         {"SELECT * FROM json_to_record('{}') AS r(a order_status)", "42501", "function", NULL},
-        {"PREPARE p (order_status) AS SELECT $1", "42704", "type", NULL},
+        {"PREPARE p (order_status) AS SELECT $1", NULL, "PREPARE p (\"unknown\") AS SELECT \"pgveil_retail$$catalog\".pgveil_cast2_order_status($1) AS \"?column?\"", NULL},
+        {"PREPARE p (order_status, int4) AS SELECT $1::order_status, $2, $1", NULL,
+         "AS SELECT \"pgveil_retail$$catalog\".pgveil_cast2_order_status($1) AS order_status, $2, ", NULL},
+        {"PREPARE p (hidden.order_status) AS SELECT $1", "3F000", "type", "schema \"hidden\" does not exist"},
         /* Over data an enum's input would tell of each row whether its value is a label. */
         {"SELECT count(*) FROM customers WHERE region::order_status IS NOT NULL", "42704", "type", NULL},
         /* A constant is a literal there, under whatever cast. */
         {"SELECT region, count(DISTINCT customer_id) FROM customers WHERE region = 'x'::order_status GROUP BY region", NULL,
-         ".pgveil_type_order_status(", NULL},
+         ".pgveil_cast_order_status(", NULL},
         {"SELECT region, count(DISTINCT customer_id) FROM customers WHERE email = 'x'::order_status GROUP BY region", "42501",
          "rule", NULL},
         {"SELECT region, count(DISTINCT customer_id) FROM customers WHERE customer_id = '1'::order_status GROUP BY region",

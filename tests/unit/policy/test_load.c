@@ -613,6 +613,7 @@ user_faults_have_their_place(void **state)
         {"[\"US\", \"CA\"]", "\1null",
          "\"countries\" must be a string, a number, true, false or an array, not null"},
         {"\"level\"", "\1\"le vel\"", "an attribute's name is made of letters, digits and _, not \"le vel\""},
+        {"\"level\"", "\1\"Countries\"", "attributes \"countries\" and \"Countries\" differ in letter case only"},
         {"\"scram\"", "\"scram\": \"\", \1\"scram\"", "not valid JSON: duplicate object key near '\"scram\"'"},
         /* Columns count characters: the first name is two bytes of one. */
         {"\"level\": 1.50", "\1\"\xC3\xA9\": 1, \"b\": \1null",
@@ -701,8 +702,12 @@ room_faults_have_their_place(void **state)
         {"{\"per\": \"day\", \"runs\": 10}", "{\"per\": \1\"year\", \"runs\": \1-1}",
          "\"per\" must be \"day\", \"week\", \"month\" or \"lifetime\", not \"year\"\n"
          "\"runs\" must be between 0 and 1000000000"},
-        {"\"overlap_by_region\"", "\1\"Overlap\"",
-         "a question's name is 1 to 63 lower-case letters, digits and _, first no digit, not \"Overlap\""},
+        {"\"overlap_by_region\"", "\"Overlap-2026, by \\\"Region\\\" (\303\251)\"", ""},
+        {"\"overlap_by_region\"", "\1\"\"", "a question's name is 1 to 63 bytes without control characters, not \"\""},
+        {"\"overlap_by_region\"", "\1\"a\\tb\"", "a question's name is 1 to 63 bytes without control characters, not \"a\tb\""},
+        {"\"overlap_by_region\"", "\1\"1234567890123456789012345678901234567890123456789012345678901234\"",
+         "a question's name is 1 to 63 bytes without control characters, not "
+         "\"1234567890123456789012345678901234567890123456789012345678901234\""},
         {"\"role:analyst\", \"user:bi_service\"",
          "\1\"role:none\", \1\"user:none\", \1\"party:none\", \1\"analyst\", \1\"role:\"",
          "warning: no member of the room has the role \"none\"\nthe room has no member \"none\"\n"
