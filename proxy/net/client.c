@@ -17,7 +17,6 @@
 #include "proxy/wire/frame.h"
 
 #include <arpa/inet.h>
-#include <event2/event.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <string.h>
@@ -33,6 +32,7 @@
 #define REFUSALS_AT_ONCE 100u
 
 static void leave(struct pv_client *client);
+static void finish(struct pv_client *client);
 
 struct pv_client_hooks *
 pv_client_hooks(struct pv_client *client)
@@ -52,14 +52,42 @@ pv_client_look(const struct pv_client *client, struct pv_session_glance *glance)
     pv_session_look(client->session, glance);
 }
 
-static int64_t
-enter(struct pv_client *client)
+/* False: there was no memory to go on with, and the client is gone. */
+static bool
+wake(struct pv_client *client)
 {
-    int64_t now_us = pv_now_us();
+    if (pv_session_unfold(&client->session) == PV_OK) {
+        client->is_folded = false;
+        client->rests_next = true; /* unless it is the client who wants something */
+        pv_worker_wake(client->worker, client);
+        return true;
+    }
+    pv_log(PV_LOG_ERROR, "session %llu ends: out of memory", (unsigned long long) client->hooks.id);
+    client->was_busy = false;
+    finish(client);
+    return false;
+}
 
+/* Likewise. */
+static bool
+enter(struct pv_client *client, int64_t *now_us)
+{
+    if (client->is_folded && !wake(client))
+        return false;
+    *now_us = pv_now_us();
     client->was_busy = pv_session_is_busy(client->session);
-    pv_session_wall(client->session, pv_wall_ahead_us(now_us));
-    return now_us;
+    pv_session_wall(client->session, pv_wall_ahead_us(*now_us));
+    return true;
+}
+
+void
+pv_client_rest(struct pv_client *client, int64_t quiet_since_us)
+{
+    if (client->is_folded || client->wait != NULL || client->cancel != NULL ||
+        pv_session_quiet_us(client->session) > quiet_since_us || !pv_session_fold(&client->session))
+        return;
+    client->is_folded = true;
+    pv_worker_sleep(client->worker, client);
 }
 
 /* ---- The end ---- */
@@ -68,8 +96,10 @@ static void
 on_cancelled(void *context)
 {
     struct pv_client *client = context;
-    int64_t now_us = enter(client);
+    int64_t now_us;
 
+    if (!enter(client, &now_us))
+        return;
     client->cancel = NULL;
     pv_session_server_cancelled(client->session, now_us);
     leave(client);
@@ -107,7 +137,7 @@ finish(struct pv_client *client)
     if (client->is_pinned)
         (void) atomic_fetch_sub_explicit(&worker->counters.pool_pinned, 1, memory_order_relaxed);
     pv_link_finish(client->link, true);
-    (void) event_del(&client->timer);
+    pv_due_clear(worker->dues, &client->due);
     pv_session_free(client->session);
     pv_worker_remove(worker, client);
     (void) atomic_fetch_sub(&worker->counters.sessions, 1);
@@ -121,8 +151,10 @@ static void
 server_bytes(void *context, struct pv_slice bytes)
 {
     struct pv_client *client = context;
-    int64_t now_us = enter(client);
+    int64_t now_us;
 
+    if (!enter(client, &now_us))
+        return;
     PV_COUNT(&client->worker->counters, server_in, bytes.len);
     pv_session_server_bytes(client->session, now_us, bytes);
     leave(client);
@@ -132,8 +164,10 @@ static void
 server_eof(void *context, const char *words)
 {
     struct pv_client *client = context;
-    int64_t now_us = enter(client);
+    int64_t now_us;
 
+    if (!enter(client, &now_us))
+        return;
     pv_log(PV_LOG_WARNING, "session %llu: the connection to the database was lost: %s",
            (unsigned long long) client->hooks.id, words != NULL ? words : "closed by the server");
     PV_COUNT(&client->worker->counters, server_failures, 1);
@@ -151,8 +185,10 @@ link_tls_unasked(void *context)
 static void
 server_drained(void *context)
 {
-    (void) enter(context);
-    leave(context);
+    int64_t now_us;
+
+    if (enter(context, &now_us))
+        leave(context);
 }
 
 static const struct pv_link_events server_link_events = {
@@ -175,8 +211,10 @@ static void
 server_open(void *context, struct pv_pooled *pooled)
 {
     struct pv_client *client = context;
-    int64_t now_us = enter(client);
+    int64_t now_us;
 
+    if (!enter(client, &now_us))
+        return;
     client->wait = NULL;
     have_server(client, pooled, now_us);
     leave(client);
@@ -186,8 +224,10 @@ static void
 server_failed(void *context, const char *sqlstate, const char *words)
 {
     struct pv_client *client = context;
-    int64_t now_us = enter(client);
+    int64_t now_us;
 
+    if (!enter(client, &now_us))
+        return;
     client->wait = NULL;
     pv_session_server_lost(client->session, now_us, sqlstate, words);
     leave(client);
@@ -216,8 +256,11 @@ static void
 client_bytes(void *context, struct pv_slice bytes)
 {
     struct pv_client *client = context;
-    int64_t now_us = enter(client);
+    int64_t now_us;
 
+    if (!enter(client, &now_us))
+        return;
+    client->rests_next = false;
     PV_COUNT(&client->worker->counters, client_in, bytes.len);
     pv_session_client_bytes(client->session, now_us, bytes);
     leave(client);
@@ -227,8 +270,10 @@ static void
 client_eof(void *context, const char *words)
 {
     struct pv_client *client = context;
-    int64_t now_us = enter(client);
+    int64_t now_us;
 
+    if (!enter(client, &now_us))
+        return;
     if (words != NULL)
         pv_log(PV_LOG_DEBUG, "session %llu: connection to the client lost: %s", (unsigned long long) client->hooks.id,
                words);
@@ -245,9 +290,13 @@ client_tls(void *context)
     struct pv_tls_names names = {0};
     uint8_t hash[PV_TLS_ENDPOINT_BYTES_MAX];
     size_t hash_len = 0;
-    int64_t now_us = enter(client);
     enum pv_status status = arena == NULL ? PV_NOMEM : pv_tls_peer_names(tls, arena, &names);
+    int64_t now_us;
 
+    if (!enter(client, &now_us)) {
+        pv_arena_free(arena);
+        return;
+    }
     if (pv_tls_endpoint_hash(tls, hash, &hash_len) != PV_OK)
         hash_len = 0;
     /* Direct TLS says which protocol it carries, so that no other server can be talked to through ours. */
@@ -262,8 +311,10 @@ client_tls(void *context)
 static void
 client_drained(void *context)
 {
-    (void) enter(context);
-    leave(context);
+    int64_t now_us;
+
+    if (enter(context, &now_us))
+        leave(context);
 }
 
 static const struct pv_link_events client_link_events = {
@@ -317,29 +368,31 @@ static void
 set_timer(struct pv_client *client, int64_t now_us)
 {
     int64_t due_us = pv_session_deadline(client->session);
-    struct timeval wait;
 
     if (client->stall_at_us < due_us)
         due_us = client->stall_at_us;
-    if (due_us >= client->timer_us)
+    if (due_us >= client->due.at_us)
         return;
     if (due_us < now_us + TIMER_LEAST_US)
         due_us = now_us + TIMER_LEAST_US;
-    wait.tv_sec = (time_t) ((due_us - now_us) / 1000000);
-    wait.tv_usec = (suseconds_t) ((due_us - now_us) % 1000000);
-    if (event_add(&client->timer, &wait) == 0)
-        client->timer_us = due_us;
+    /* Without memory for it the end of the client's next call tries again. */
+    if (pv_due_set(client->worker->dues, &client->due, due_us) != PV_OK)
+        pv_log(PV_LOG_WARNING, "session %llu: no memory to watch its time", (unsigned long long) client->hooks.id);
 }
 
-static void
-on_timer(evutil_socket_t fd, short what, void *context)
+void
+pv_client_due(struct pv_due *due)
 {
-    struct pv_client *client = context;
-    int64_t now_us = enter(client);
+    struct pv_client *client = (struct pv_client *) (void *) ((char *) due - offsetof(struct pv_client, due));
+    int64_t now_us = pv_now_us();
 
-    (void) fd;
-    (void) what;
-    client->timer_us = INT64_MAX;
+    /* Mostly what it was set for is long over. */
+    if (client->is_folded && now_us < pv_session_deadline(client->session)) {
+        set_timer(client, now_us);
+        return;
+    }
+    if (!enter(client, &now_us))
+        return;
     look_at_stall(client, now_us);
     if (now_us >= pv_session_deadline(client->session))
         pv_session_tick(client->session, now_us);
@@ -363,6 +416,7 @@ take_server(struct pv_client *client, int64_t now_us)
     struct pv_worker *worker = client->worker;
     const struct pv_config *config = &pv_world_policy(worker->world)->config;
     const char *conformance = worker->net->options.conformance_room;
+    const char *room = pv_session_room(client->session);
     struct pv_pooled *pooled = NULL;
     enum pv_status status;
 
@@ -373,10 +427,10 @@ take_server(struct pv_client *client, int64_t now_us)
     }
     if (!client->has_asked) {
         client->has_asked = true;
-        client->is_conforming = conformance != NULL && strcmp(conformance, client->room) == 0;
+        client->is_conforming = conformance != NULL && strcmp(conformance, room) == 0;
         client->is_shared = config->pool_mode == PV_POOL_TRANSACTION && !client->is_conforming;
     }
-    status = pv_pool_take(worker->pool, client->room, client->is_shared, &server_events, client, &pooled,
+    status = pv_pool_take(worker->pool, room, client->is_shared, &server_events, client, &pooled,
                           &client->wait);
     if (status == PV_OK)
         have_server(client, pooled, now_us);
@@ -458,6 +512,10 @@ leave(struct pv_client *client)
     else {
         pv_session_rest(client->session);
         set_timer(client, now_us);
+        if (client->rests_next) {
+            client->rests_next = false;
+            pv_client_rest(client, INT64_MAX);
+        }
     }
 }
 
@@ -466,18 +524,17 @@ leave(struct pv_client *client)
 static void
 describe_peer(struct pv_client *client, const struct sockaddr_storage *peer, char *printable, size_t size)
 {
-    char port[8] = "";
+    char host[64], port[8] = "";
     socklen_t len = peer->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
 
     client->is_unix = peer->ss_family != AF_INET && peer->ss_family != AF_INET6;
-    (void) snprintf(client->source, sizeof(client->source), "[local]");
-    if (client->is_unix || getnameinfo((const struct sockaddr *) peer, len, client->source, sizeof(client->source),
-                                       port, sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV) != 0)
-        (void) snprintf(printable, size, "%s", client->source);
+    if (client->is_unix || getnameinfo((const struct sockaddr *) peer, len, host, sizeof(host), port, sizeof(port),
+                                       NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+        (void) snprintf(printable, size, "[local]");
     else if (peer->ss_family == AF_INET6)
-        (void) snprintf(printable, size, "[%s]:%s", client->source, port);
+        (void) snprintf(printable, size, "[%s]:%s", host, port);
     else
-        (void) snprintf(printable, size, "%s:%s", client->source, port);
+        (void) snprintf(printable, size, "%s:%s", host, port);
 }
 
 static enum pv_status
@@ -487,8 +544,6 @@ set_up(struct pv_client *client, int fd, const char *printable)
     const struct pv_session_env *env = &worker->env[pv_world_server_tls(worker->world) != NULL];
     enum pv_status status;
 
-    if (event_assign(&client->timer, pv_loop_base(worker->loop), -1, 0, on_timer, client) != 0)
-        return PV_NOMEM;
     client->session = pv_session_new(env, pv_world_policy(worker->world), pv_world_standing(worker->world), client, client->hooks.id, printable,
                                      client->is_unix, pv_now_us());
     if (client->session == NULL)
@@ -517,7 +572,8 @@ pv_client_accept(struct pv_worker *worker, int fd, const struct sockaddr_storage
         goto refuse;
     client->worker = worker;
     client->hooks.id = atomic_fetch_add(&net->session_next, 1);
-    client->timer_us = client->stall_at_us = INT64_MAX;
+    client->stall_at_us = INT64_MAX;
+    pv_due_init(&client->due);
     client->is_over_limit = count > clients_max;
     describe_peer(client, peer, printable, sizeof(printable));
     if (set_up(client, fd, printable) != PV_OK)
@@ -539,8 +595,10 @@ refuse:
 void
 pv_client_recorded(struct pv_client *client, const struct pv_journal_done *done)
 {
-    int64_t now_us = enter(client);
+    int64_t now_us;
 
+    if (!enter(client, &now_us))
+        return;
     if (done->status == PV_LIMIT)
         pv_session_spent(client->session, now_us, done->ticket, done->spent);
     else
@@ -551,8 +609,10 @@ pv_client_recorded(struct pv_client *client, const struct pv_journal_done *done)
 void
 pv_client_answer(struct pv_client *client, struct pv_ask *ask)
 {
-    int64_t now_us = enter(client);
+    int64_t now_us;
 
+    if (!enter(client, &now_us))
+        return;
     pv_session_audit_answer(client->session, now_us, ask);
     leave(client);
 }
@@ -560,8 +620,10 @@ pv_client_answer(struct pv_client *client, struct pv_ask *ask)
 void
 pv_client_peers(struct pv_client *client, const struct pv_peer *peers, size_t count)
 {
-    int64_t now_us = enter(client);
+    int64_t now_us;
 
+    if (!enter(client, &now_us))
+        return;
     pv_session_peers(client->session, now_us, peers, count);
     leave(client);
 }
@@ -569,8 +631,10 @@ pv_client_peers(struct pv_client *client, const struct pv_peer *peers, size_t co
 void
 pv_client_cancel(struct pv_client *client)
 {
-    int64_t now_us = enter(client);
+    int64_t now_us;
 
+    if (!enter(client, &now_us))
+        return;
     pv_session_cancel(client->session, now_us);
     leave(client);
 }
@@ -578,8 +642,10 @@ pv_client_cancel(struct pv_client *client)
 void
 pv_client_policy(struct pv_client *client)
 {
-    int64_t now_us = enter(client);
+    int64_t now_us;
 
+    if (!enter(client, &now_us))
+        return;
     pv_session_policy(client->session, now_us, pv_world_policy(client->worker->world),
                       pv_world_standing(client->worker->world));
     leave(client);
@@ -588,8 +654,10 @@ pv_client_policy(struct pv_client *client)
 void
 pv_client_drain(struct pv_client *client)
 {
-    int64_t now_us = enter(client);
+    int64_t now_us;
 
+    if (!enter(client, &now_us))
+        return;
     pv_session_drain(client->session, now_us);
     leave(client);
 }
@@ -597,8 +665,10 @@ pv_client_drain(struct pv_client *client)
 void
 pv_client_kill(struct pv_client *client, const char *sqlstate, const char *words)
 {
-    int64_t now_us = enter(client);
+    int64_t now_us;
 
+    if (!enter(client, &now_us))
+        return;
     pv_session_kill(client->session, now_us, sqlstate, words);
     leave(client);
 }

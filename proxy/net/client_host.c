@@ -8,6 +8,7 @@
 #include "proxy/wire/message.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static void
 host_to_client(void *context, struct pv_slice bytes)
@@ -41,10 +42,8 @@ host_start_tls(void *context)
 static void
 host_open_server(void *context, const struct pv_room *room)
 {
-    struct pv_client *client = context;
-
-    (void) snprintf(client->room, sizeof(client->room), "%s", room->name);
-    client->wants_server = true;
+    (void) room; /* the session knows it */
+    ((struct pv_client *) context)->wants_server = true;
 }
 
 static void
@@ -53,15 +52,32 @@ host_cancel_server(void *context)
     ((struct pv_client *) context)->wants_cancel = true;
 }
 
+/* The peer's address without its port. */
+static void
+find_source(const struct pv_client *client, char source[64])
+{
+    struct pv_session_glance glance;
+    char *port;
+
+    pv_session_look(client->session, &glance);
+    (void) snprintf(source, 64, "%s", glance.client);
+    port = client->is_unix ? NULL : strrchr(source, ':');
+    if (port != NULL)
+        *port = '\0';
+}
+
 static void
 host_cancel_request(void *context, uint32_t pid, struct pv_slice key)
 {
     struct pv_client *client = context;
     struct pv_net *net = client->worker->net;
+    char source[64];
     unsigned worker;
     uint64_t session;
-    enum pv_status status = pv_cancel_map_find(net->cancels, pid, key, client->source, pv_now_us(), &worker, &session);
+    enum pv_status status;
 
+    find_source(client, source);
+    status = pv_cancel_map_find(net->cancels, pid, key, source, pv_now_us(), &worker, &session);
     if (status == PV_OK) {
         PV_COUNT(&client->worker->counters, cancels, 1);
         pv_worker_cancel(net, worker, session);
@@ -77,6 +93,7 @@ host_register_key(void *context, uint32_t pid, struct pv_slice key)
     struct pv_worker *worker = client->worker;
     enum pv_status status = pv_cancel_map_put(worker->net->cancels, pid, key, worker->index, client->hooks.id);
 
+    client->rests_next = true; /* logged in: most clients do not ask at once */
     if (status == PV_OK)
         client->cancel_pid = pid;
     else

@@ -6,8 +6,6 @@
 
 #include "proxy/net/net_int.h"
 
-#include <event2/event_struct.h>
-
 struct pv_client {
     struct pv_client_hooks hooks;
     struct pv_worker *worker;
@@ -17,8 +15,7 @@ struct pv_client {
     struct pv_pool_wait *wait;   /* NULL: none is waited for */
     struct pv_link *server_link; /* its link, once open */
     struct pv_server_cancel *cancel;
-    struct event timer;
-    int64_t timer_us;    /* when it fires; INT64_MAX: not set */
+    struct pv_due due;
     uint32_t cancel_pid; /* under which the cancel map knows the session; 0: it does not */
     bool is_unix;
     bool is_direct_tls;
@@ -29,15 +26,15 @@ struct pv_client {
     bool has_asked;  /* for the first one */
     bool is_pinned;
     bool wants_tls, wants_server, wants_release, wants_cancel, wants_close, wants_refusal;
-    char room[PV_NAME_BYTES_MAX + 1]; /* wants_server */
-    bool was_busy;                    /* before the call at hand */
+    bool was_busy;  /* before the call at hand */
+    bool is_folded; /* the session is */
+    bool rests_next; /* it is to be after this call, if it can */
     /* Back pressure. */
     bool is_engine_full; /* pause_client */
     bool is_client_stopped, is_server_stopped;
     size_t granted;      /* held bytes that are allowed beyond the high mark */
     int64_t stall_at_us; /* INT64_MAX: no standstill */
     uint64_t stall_sent;
-    char source[64]; /* the peer's address without its port */
 };
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * Net from inside: workers and the clients on them. worker.c owns threads, listeners
- * and messages; client.c and client_host.c are the host of one session engine.
+ * Net from inside: workers and the clients on them. net.c is all workers together, worker.c one thread with its
+ * listeners and messages, roster.c its clients; client.c and client_host.c are the host of one session engine.
  */
 #ifndef PV_NET_INT_H
 #define PV_NET_INT_H
@@ -8,6 +8,7 @@
 #include "proxy/audit/desk.h"
 #include "proxy/audit/journal.h"
 #include "proxy/net/cancel.h"
+#include "proxy/net/due.h"
 #include "proxy/net/link.h"
 #include "proxy/net/listen.h"
 #include "proxy/net/loop.h"
@@ -41,6 +42,10 @@ struct pv_worker {
     struct pv_client **table; /* by session id */
     size_t table_size, client_count;
     struct pv_client *clients; /* all of them */
+    struct pv_client **awake;  /* those whose sessions are whole */
+    size_t awake_count, awake_size;
+    struct pv_task *fold_task;
+    struct pv_dues *dues; /* of clients */
     bool is_draining;
     struct pv_task *drain_end, *drain_watch;
     struct pv_counters counters;
@@ -79,13 +84,28 @@ struct pv_client *pv_client_next(struct pv_client *client);
 
 void pv_client_peers(struct pv_client *client, const struct pv_peer *peers, size_t count);
 void pv_client_look(const struct pv_client *client, struct pv_session_glance *glance);
+void pv_client_due(struct pv_due *due);
+/* Folds the session if it is at rest and was so since then. */
+void pv_client_rest(struct pv_client *client, int64_t quiet_since_us);
 
-/* ---- worker.c ---- */
+/* ---- roster.c ---- */
 
+enum pv_status pv_roster_open(struct pv_worker *worker) PV_MUST_CHECK;
+void pv_roster_close(struct pv_worker *worker);
 struct pv_client *pv_worker_find(struct pv_worker *worker, uint64_t session);
 /* The table and list of clients; the client's own links are client.c's. */
 enum pv_status pv_worker_add(struct pv_worker *worker, struct pv_client *client) PV_MUST_CHECK;
 void pv_worker_remove(struct pv_worker *worker, struct pv_client *client);
+/* Its session is whole, is folded. */
+void pv_worker_wake(struct pv_worker *worker, struct pv_client *client);
+void pv_worker_sleep(struct pv_worker *worker, struct pv_client *client);
+
+/* ---- worker.c ---- */
+
+enum pv_status pv_worker_open(struct pv_net *net, unsigned index) PV_MUST_CHECK;
+enum pv_status pv_worker_listen(struct pv_worker *worker, int fd, bool is_tcp) PV_MUST_CHECK; /* takes the socket */
+void *pv_worker_run(void *worker); /* the thread */
+void pv_worker_close(struct pv_worker *worker);
 /* A cancel for a session of whichever worker. */
 void pv_worker_cancel(struct pv_net *net, unsigned worker, uint64_t session);
 
@@ -101,11 +121,12 @@ enum pv_status pv_worker_peers(struct pv_worker *worker, uint64_t asking, const 
 /* Gives an auditor's ask to the desk; its answer comes back to the session on this worker. */
 enum pv_status pv_worker_ask(struct pv_worker *worker, struct pv_ask *ask) PV_MUST_CHECK;
 
-/* How worker.c threads clients into its table and list. */
+/* How roster.c threads clients into its table and lists. */
 struct pv_client_hooks {
     uint64_t id;
     struct pv_client *bucket_next;
     struct pv_client *next, *previous;
+    uint32_t awake_at; /* its place among those that are awake; UINT32_MAX: none */
 };
 struct pv_client_hooks *pv_client_hooks(struct pv_client *client);
 

@@ -1,5 +1,5 @@
 /*
- * Threads, listeners and what crosses threads. Invariants:
+ * One thread with its listeners, and what crosses threads. Invariants:
  * 1. A worker's clients, links and world are touched on its own thread alone; others post messages.
  * 2. A message names a session by its number: a session that has ended meanwhile is simply not found.
  * 3. A worker ends when it is draining and nothing of it is left: no client, no link, no cancel under way.
@@ -8,8 +8,6 @@
 #include "policy/cache.h"
 #include "proxy/net/net_int.h"
 
-#include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,75 +16,6 @@
 #define DONE_AT_ONCE 256u
 /* How often a draining worker looks whether it is done. */
 #define DRAIN_WATCH_MS 20u
-#define TABLE_SIZE_FIRST 64u
-
-/* ---- Clients by number ---- */
-
-struct pv_client *
-pv_worker_find(struct pv_worker *worker, uint64_t session)
-{
-    struct pv_client *at = worker->table_size == 0 ? NULL : worker->table[session % worker->table_size];
-
-    while (at != NULL && pv_client_hooks(at)->id != session)
-        at = pv_client_hooks(at)->bucket_next;
-    return at;
-}
-
-static enum pv_status
-grow(struct pv_worker *worker)
-{
-    size_t size = worker->table_size == 0 ? TABLE_SIZE_FIRST : worker->table_size * 2;
-    struct pv_client **table = pv_calloc(size, sizeof(struct pv_client *));
-
-    if (table == NULL)
-        return PV_NOMEM;
-    for (struct pv_client *at = worker->clients; at != NULL; at = pv_client_next(at)) {
-        struct pv_client_hooks *hooks = pv_client_hooks(at);
-
-        hooks->bucket_next = table[hooks->id % size];
-        table[hooks->id % size] = at;
-    }
-    pv_free(worker->table);
-    worker->table = table;
-    worker->table_size = size;
-    return PV_OK;
-}
-
-enum pv_status
-pv_worker_add(struct pv_worker *worker, struct pv_client *client)
-{
-    struct pv_client_hooks *hooks = pv_client_hooks(client);
-
-    /* A table that cannot grow serves on, with longer chains. */
-    if (worker->client_count >= worker->table_size && grow(worker) != PV_OK && worker->table_size == 0)
-        return PV_NOMEM;
-    hooks->bucket_next = worker->table[hooks->id % worker->table_size];
-    worker->table[hooks->id % worker->table_size] = client;
-    hooks->next = worker->clients;
-    if (hooks->next != NULL)
-        pv_client_hooks(hooks->next)->previous = client;
-    worker->clients = client;
-    worker->client_count++;
-    return PV_OK;
-}
-
-void
-pv_worker_remove(struct pv_worker *worker, struct pv_client *client)
-{
-    struct pv_client_hooks *hooks = pv_client_hooks(client);
-    struct pv_client **at = &worker->table[hooks->id % worker->table_size];
-
-    while (*at != client)
-        at = &pv_client_hooks(*at)->bucket_next;
-    *at = hooks->bucket_next;
-    if (hooks->next != NULL)
-        pv_client_hooks(hooks->next)->previous = hooks->previous;
-    if (hooks->previous != NULL)
-        pv_client_hooks(hooks->previous)->next = hooks->next;
-    else
-        worker->clients = hooks->next;
-    worker->client_count--;
-}
 
 /* ---- The journal's completions ---- */
 
@@ -382,8 +311,8 @@ tell_ended(struct pv_message *message)
     pv_free(ended);
 }
 
-static void *
-work(void *context)
+void *
+pv_worker_run(void *context)
 {
     struct pv_worker *worker = context;
     struct pv_net *net = worker->net;
@@ -447,8 +376,8 @@ pv_net_policy(struct pv_net *net, struct pv_world *world)
 
 /* ---- Opening ---- */
 
-static enum pv_status
-open_worker(struct pv_net *net, unsigned index)
+enum pv_status
+pv_worker_open(struct pv_net *net, unsigned index)
 {
     struct pv_worker *worker = &net->workers[index];
 
@@ -468,7 +397,8 @@ open_worker(struct pv_net *net, unsigned index)
     }
     worker->links = pv_link_thread_new(worker->loop);
     worker->port = pv_journal_port_new(notify, worker);
-    if (worker->links == NULL || worker->port == NULL)
+    worker->dues = pv_dues_new(worker->loop, pv_client_due);
+    if (worker->links == NULL || worker->port == NULL || worker->dues == NULL || pv_roster_open(worker) != PV_OK)
         return PV_NOMEM;
     pv_journal_port_hold(worker->port);
     pv_loop_after_turn(worker->loop, after_turn, worker);
@@ -481,9 +411,8 @@ open_worker(struct pv_net *net, unsigned index)
     return worker->pool == NULL ? PV_NOMEM : PV_OK;
 }
 
-/* Takes the socket. */
-static enum pv_status
-listen_on(struct pv_worker *worker, int fd, bool is_tcp)
+enum pv_status
+pv_worker_listen(struct pv_worker *worker, int fd, bool is_tcp)
 {
     struct pv_listener *listener = pv_listener_new(worker->loop, fd, is_tcp, is_tcp ? on_tcp : on_unix, worker);
 
@@ -495,171 +424,10 @@ listen_on(struct pv_worker *worker, int fd, bool is_tcp)
     return PV_OK;
 }
 
-/* Every worker listens on each TCP address; the first alone on Unix sockets. */
-static enum pv_status
-share_bound(struct pv_net *net, const struct pv_bound *bound, int fd, char *error, size_t error_size)
-{
-    enum pv_status status = listen_on(&net->workers[0], fd, bound->path == NULL);
-
-    for (unsigned i = 1; bound->path == NULL && status == PV_OK && i < net->worker_count; i++) {
-        fd = pv_bound_socket(bound);
-        if (fd < 0) {
-            (void) snprintf(error, error_size, "cannot listen on %s: %s", bound->name, strerror(errno));
-            return PV_IO;
-        }
-        status = listen_on(&net->workers[i], fd, true);
-    }
-    return status;
-}
-
-static enum pv_status
-bind_all(struct pv_net *net, char *error, size_t error_size)
-{
-    const struct pv_config *config = &pv_world_policy(net->options.world)->config;
-    enum pv_status status = PV_OK;
-
-    for (size_t i = 0; i < config->listen_count && status == PV_OK; i++) {
-        int fds[PV_LISTEN_ADDRESSES_MAX];
-        size_t count = 0;
-        struct pv_bound *bounds = &net->bounds[net->bound_count];
-
-        status = pv_bound_make(&config->listens[i], bounds, fds, &count, error, error_size);
-        if (status != PV_OK)
-            break;
-        net->bound_count += count;
-        for (size_t j = 0; j < count; j++) {
-            if (status == PV_OK)
-                status = share_bound(net, &bounds[j], fds[j], error, error_size);
-            else
-                (void) close(fds[j]);
-        }
-    }
-    return status;
-}
-
-static unsigned
-worker_count(const struct pv_config *config)
-{
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-
-    if (config->workers != 0)
-        return config->workers;
-    return cores < 1 ? 1 : (unsigned) cores;
-}
-
-enum pv_status
-pv_net_open(const struct pv_net_options *options, struct pv_net **net, char *error, size_t error_size)
-{
-    const struct pv_config *config = &pv_world_policy(options->world)->config;
-    struct pv_net *opened = pv_calloc(1, sizeof(*opened));
-    size_t bounds_max = config->listen_count * PV_LISTEN_ADDRESSES_MAX;
-    enum pv_status status = PV_NOMEM;
-
-    (void) snprintf(error, error_size, "%s", pv_status_words(PV_NOMEM));
-    if (opened == NULL)
-        return PV_NOMEM;
-    opened->options = *options;
-    (void) pv_world_ref(opened->options.world);
-    atomic_store(&opened->session_next, 1);
-    for (int i = 0; i < 2; i++)
-        opened->env[i] = (struct pv_session_env){
-            .host = &pv_client_host,
-            .has_tls = i == 1,
-            .mock_secret = options->mock_secret,
-            .conformance_room = options->conformance_room,
-            .is_strict = config->durability == PV_DURABILITY_STRICT,
-        };
-    opened->workers = pv_calloc(worker_count(config), sizeof(*opened->workers));
-    opened->bounds = pv_calloc(bounds_max + 1, sizeof(*opened->bounds));
-    opened->cancels = pv_cancel_map_new();
-    opened->lookup = pv_lookup_new(options->store);
-    opened->hosts = pv_hosts_new();
-    opened->pools = pv_pools_new(worker_count(config));
-    if (options->state_path != NULL && pv_desk_open(options->state_path, &opened->desk) != PV_OK)
-        goto fail;
-    if (opened->workers == NULL || opened->bounds == NULL || opened->cancels == NULL || opened->lookup == NULL ||
-        opened->hosts == NULL || opened->pools == NULL)
-        goto fail;
-    /* `listeners` of a worker has room for all bounds. */
-    opened->bound_count = bounds_max;
-    for (status = PV_OK; opened->worker_count < worker_count(config) && status == PV_OK; opened->worker_count++)
-        status = open_worker(opened, opened->worker_count);
-    opened->bound_count = 0;
-    if (status == PV_OK)
-        status = bind_all(opened, error, error_size);
-    if (status != PV_OK)
-        goto fail;
-    *net = opened;
-    return PV_OK;
-fail:
-    pv_net_free(opened);
-    return status;
-}
-
-size_t
-pv_net_listen_count(const struct pv_net *net)
-{
-    return net->bound_count;
-}
-
-const char *
-pv_net_listen_name(const struct pv_net *net, size_t i)
-{
-    return net->bounds[i].name;
-}
-
-unsigned
-pv_net_worker_count(const struct pv_net *net)
-{
-    return net->worker_count;
-}
-
-enum pv_status
-pv_net_start(struct pv_net *net)
-{
-    pthread_attr_t attributes;
-    sigset_t all, before;
-    enum pv_status status = PV_OK;
-
-    if (pthread_attr_init(&attributes) != 0)
-        return PV_NOMEM;
-    (void) pthread_attr_setstacksize(&attributes, PV_PARSE_STACK_BYTES);
-    /* Signals are the main thread's. */
-    (void) sigfillset(&all);
-    (void) pthread_sigmask(SIG_BLOCK, &all, &before);
-    atomic_store(&net->running, net->worker_count);
-    for (unsigned i = 0; i < net->worker_count && status == PV_OK; i++) {
-        if (pthread_create(&net->workers[i].thread, &attributes, work, &net->workers[i]) == 0)
-            net->workers[i].is_started = true;
-        else
-            status = PV_NOMEM;
-    }
-    (void) pthread_sigmask(SIG_SETMASK, &before, NULL);
-    (void) pthread_attr_destroy(&attributes);
-    for (unsigned i = 0; i < net->worker_count && status != PV_OK; i++)
-        if (net->workers[i].is_started)
-            pv_loop_stop(net->workers[i].loop);
-    if (status != PV_OK)
-        pv_net_join(net);
-    return status;
-}
-
 /* ---- Ending ---- */
 
 void
-pv_net_join(struct pv_net *net)
-{
-    for (unsigned i = 0; i < net->worker_count; i++) {
-        if (net->workers[i].is_started)
-            (void) pthread_join(net->workers[i].thread, NULL);
-        net->workers[i].is_started = false;
-    }
-    pv_desk_close(net->desk); /* what it still answers finds no session */
-    net->desk = NULL;
-}
-
-static void
-close_worker(struct pv_worker *worker)
+pv_worker_close(struct pv_worker *worker)
 {
     stop_accepting(worker);
     pv_free(worker->listeners);
@@ -667,52 +435,12 @@ close_worker(struct pv_worker *worker)
     pv_task_free(worker->drain_watch);
     /* Delivers what is still queued: the port and the links outlive that. */
     pv_pool_free(worker->pool);
+    pv_roster_close(worker);
+    pv_dues_free(worker->dues);
     pv_loop_free(worker->loop);
     pv_journal_port_free(worker->port);
     pv_link_thread_free(worker->links);
-    pv_free(worker->table);
     pv_cache_free(worker->cache);
     pv_world_unref(worker->world);
     pv_counters_clear(&worker->counters);
-}
-
-void
-pv_net_free(struct pv_net *net)
-{
-    if (net == NULL)
-        return;
-    pv_net_join(net);
-    pv_lookup_free(net->lookup);
-    pv_pools_end(net->pools);
-    for (unsigned i = 0; i < net->worker_count; i++)
-        close_worker(&net->workers[i]);
-    for (size_t i = 0; i < net->bound_count; i++)
-        if (net->bounds[i].path != NULL)
-            (void) unlink(net->bounds[i].path);
-    pv_free(net->bounds);
-    pv_free(net->workers);
-    pv_cancel_map_free(net->cancels);
-    pv_pools_free(net->pools);
-    pv_hosts_free(net->hosts);
-    pv_world_unref(net->options.world);
-    pv_free(net);
-}
-
-enum pv_status
-pv_net_counters(struct pv_net *net, struct pv_counters *sum, struct pv_arena *arena)
-{
-    enum pv_status status = PV_OK;
-
-    for (unsigned i = 0; i < net->worker_count && status == PV_OK; i++) {
-        struct pv_cache_stats stats;
-
-        pv_cache_stats(net->workers[i].cache, &stats);
-        PV_COUNT(sum, cache_hits, stats.hits);
-        PV_COUNT(sum, cache_shape_hits, stats.shape_hits);
-        PV_COUNT(sum, cache_misses, stats.misses);
-        PV_COUNT(sum, cache_entries, stats.entries);
-        PV_COUNT(sum, cache_bytes, stats.bytes);
-        status = pv_counters_add(&net->workers[i].counters, sum, arena);
-    }
-    return status;
 }

@@ -488,7 +488,7 @@ pv_session_deadline(const struct pv_session *s)
         return INT64_MAX;
     if (s->phase != PV_PHASE_READY)
         return after_ms(s->started_us, config->login_timeout_ms);
-    if (s->head != NULL) {
+    if (!s->is_folded && s->head != NULL) {
         const struct pv_request *running = pv_request_running(s);
 
         return running == NULL ? INT64_MAX : running->deadline_us;

@@ -2,7 +2,8 @@
  * Sessions at rest. Most sessions of a pool wait most of the time, so what one needs only while it does something is let
  * go when it has been quiet for a while, and what the login alone needed at the login's end.
  *  1. A session is folded only where every byte behind PV_SESSION_BUSY is zero: whatever it still has to do keeps it whole.
- *  2. Of a folded session nothing is asked but pv_session_look, pv_session_is_at_rest, its names, and its end.
+ *  2. Of a folded session nothing is asked but pv_session_look, pv_session_is_at_rest, pv_session_deadline, its names, and
+ *     its end.
  */
 #include "proxy/session/session_int.h"
 
