@@ -527,7 +527,7 @@ append_lost(struct pv_db *db, uint64_t id)
     const struct pv_statement_end end = {.id = id, .outcome = PV_OUTCOME_LOST, .is_unseen = true};
     const struct pv_record record = {.kind = PV_RECORD_END, .end = &end};
     struct pv_entry *entry = NULL;
-    enum pv_status status = pv_entry_new(&record, &entry);
+    enum pv_status status = pv_entry_new(NULL, &record, &entry);
 
     if (status == PV_OK)
         status = pv_db_append(db, entry);

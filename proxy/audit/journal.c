@@ -63,7 +63,7 @@ pv_journal_put(struct pv_journal *journal, const struct pv_record *record, struc
                uint64_t *ticket)
 {
     struct pv_entry *entry = NULL;
-    enum pv_status status = pv_entry_new(record, &entry);
+    enum pv_status status = pv_entry_new(port != NULL && port->is_held ? &port->room : NULL, record, &entry);
     bool is_failed, is_waking;
 
     if (status != PV_OK)
@@ -327,7 +327,7 @@ pv_journal_append_once(const char *path, const struct pv_record *record, char *e
     const struct pv_db_options options = {.is_creating = true};
     struct pv_entry *entry = NULL;
     struct pv_db *db = NULL;
-    enum pv_status status = pv_entry_new(record, &entry);
+    enum pv_status status = pv_entry_new(NULL, record, &entry);
 
     pv_db_error(error, error_size, "%s", status == PV_OK ? "" : pv_status_words(status));
     if (status == PV_OK)

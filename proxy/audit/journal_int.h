@@ -63,6 +63,7 @@ struct pv_journal_port {
     void (*notify)(void *context);
     void *context;
     bool is_held, is_kick_owed; /* its thread's own */
+    struct pv_entry_room room;  /* likewise, of one that is held */
     bool is_helping;            /* it holds the road and looks into the port itself */
 };
 

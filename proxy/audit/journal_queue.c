@@ -74,6 +74,7 @@ pv_journal_port_free(struct pv_journal_port *port)
         pv_entry_unref(port->first);
         port->first = next;
     }
+    pv_entry_room_clear(&port->room);
     (void) pthread_mutex_destroy(&port->mutex);
     pv_free(port);
 }

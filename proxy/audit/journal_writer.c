@@ -331,7 +331,7 @@ recovery_event(const struct pv_journal *journal, struct pv_entry **entry)
     pv_record_time_format(journal->failed_us, since);
     (void) snprintf(detail, sizeof(detail), "{\"failing_since\": \"%s\", \"dropped\": %llu}", since,
                     (unsigned long long) atomic_load(&journal->dropped));
-    return pv_entry_new(&record, entry);
+    return pv_entry_new(NULL, &record, entry);
 }
 
 /* An attempt to write again: what was kept, and an event that says so, which also proves that the disk takes bytes. */

@@ -368,6 +368,71 @@ build(struct builder *builder, const struct pv_record *record)
 
 /* ---- Entries ---- */
 
+/* Records of one piece: a hundred of common size. */
+#define CHUNK_BYTES (64u * 1024u)
+/* A larger record has a piece of its own. */
+#define CHUNK_SHARE_MAX (8u * 1024u)
+
+#if defined(__SANITIZE_ADDRESS__)
+#define IS_CHUNKED false /* so that each record's end is watched */
+#elif defined(__has_feature)
+#define IS_CHUNKED (!__has_feature(address_sanitizer))
+#else
+#define IS_CHUNKED true
+#endif
+
+/*
+ * `refs` counts the entries that live in it. While it is being filled it holds a number that no count of entries reaches,
+ * of which what was not given out is taken off at the end: so giving one out touches nothing that others look at.
+ */
+struct pv_entry_chunk {
+    _Atomic uint32_t refs;
+    uint32_t given;
+    size_t used;
+    max_align_t data[];
+};
+
+static void
+leave_chunk(struct pv_entry_chunk *chunk, uint32_t refs)
+{
+    if (atomic_fetch_sub(&chunk->refs, refs) == refs)
+        pv_free(chunk);
+}
+
+void
+pv_entry_room_clear(struct pv_entry_room *room)
+{
+    if (room->chunk != NULL)
+        leave_chunk(room->chunk, UINT32_MAX - room->chunk->given);
+    room->chunk = NULL;
+}
+
+/* Bytes for an entry, its `chunk` told in *chunk. */
+static void *
+take_room(struct pv_entry_room *room, size_t size, struct pv_entry_chunk **chunk)
+{
+    size_t rounded = (size + sizeof(max_align_t) - 1) / sizeof(max_align_t) * sizeof(max_align_t);
+    void *taken;
+
+    *chunk = NULL;
+    if (!IS_CHUNKED || room == NULL || size > CHUNK_SHARE_MAX)
+        return pv_alloc(size);
+    if (room->chunk == NULL || CHUNK_BYTES - room->chunk->used < rounded) {
+        pv_entry_room_clear(room);
+        room->chunk = pv_alloc(sizeof(*room->chunk) + CHUNK_BYTES);
+        if (room->chunk == NULL)
+            return NULL;
+        atomic_init(&room->chunk->refs, UINT32_MAX);
+        room->chunk->given = 0;
+        room->chunk->used = 0;
+    }
+    *chunk = room->chunk;
+    taken = (uint8_t *) room->chunk->data + room->chunk->used;
+    room->chunk->used += rounded;
+    room->chunk->given++;
+    return taken;
+}
+
 static size_t
 text_size(const char *text)
 {
@@ -402,13 +467,14 @@ copy_takes(struct pv_entry *entry, const struct pv_budget_take *takes, uint8_t *
 }
 
 enum pv_status
-pv_entry_new(const struct pv_record *record, struct pv_entry **entry)
+pv_entry_new(struct pv_entry_room *room, const struct pv_record *record, struct pv_entry **entry)
 {
+    struct pv_entry_chunk *chunk;
     struct builder builder;
     struct pv_entry *made;
     const struct pv_statement_begin *begin = record->kind == PV_RECORD_BEGIN ? record->begin : NULL;
     size_t take_count = begin == NULL ? 0 : begin->take_count;
-    size_t size;
+    size_t size, packed = 0;
     uint8_t *at;
 
     builder.count = 0;
@@ -418,33 +484,32 @@ pv_entry_new(const struct pv_record *record, struct pv_entry **entry)
         return PV_INVALID;
     size = sizeof(*made) + builder.count * sizeof(made->values[0]);
     for (size_t i = 0; i < builder.count; i++)
-        size += builder.values[i].len;
+        packed += pv_value_size(&builder.values[i]);
+    size += packed;
     size += take_count * sizeof(made->takes[0]);
     for (size_t i = 0; i < take_count; i++)
         size += text_size(begin->takes[i].key) + text_size(begin->takes[i].period) + text_size(begin->takes[i].reason);
-    made = pv_alloc(size);
+    made = take_room(room, size, &chunk);
     if (made == NULL)
         return PV_NOMEM;
     memset(made, 0, sizeof(*made));
+    made->chunk = chunk;
     atomic_init(&made->refs, 1);
     made->size = size;
     made->kind = record->kind;
     made->is_kept = record->is_kept || record->kind == PV_RECORD_END;
     made->value_count = builder.count;
-    memcpy(made->values, builder.values, builder.count * sizeof(made->values[0]));
     at = (uint8_t *) &made->values[builder.count];
     made->take_count = take_count;
     if (take_count > 0)
         at = copy_takes(made, begin->takes, at);
+    made->packed = at;
+    made->packed_len = packed;
     for (size_t i = 0; i < builder.count; i++) {
-        struct pv_value *value = &made->values[i];
-
-        if (value->kind != PV_VALUE_TEXT)
-            continue;
-        if (value->len > 0)
-            memcpy(at, value->data, value->len);
-        value->data = at;
-        at += value->len;
+        made->values[i] = builder.values[i];
+        at = pv_value_put(at, &builder.values[i]);
+        if (builder.values[i].kind == PV_VALUE_TEXT)
+            made->values[i].data = at - builder.values[i].len;
     }
     *entry = made;
     return PV_OK;
@@ -453,7 +518,11 @@ pv_entry_new(const struct pv_record *record, struct pv_entry **entry)
 void
 pv_entry_unref(struct pv_entry *entry)
 {
-    if (entry != NULL && atomic_fetch_sub(&entry->refs, 1) == 1)
+    if (entry == NULL || atomic_fetch_sub(&entry->refs, 1) != 1)
+        return;
+    if (entry->chunk != NULL)
+        leave_chunk(entry->chunk, 1);
+    else
         pv_free(entry);
 }
 
@@ -493,6 +562,7 @@ pv_entry_settle(struct pv_entry *entry)
 
         if (value->kind != PV_VALUE_TEXT || pv_utf8_valid(pv_slice_of(value->data, value->len)))
             continue;
+        entry->packed = NULL;
         if (has_statement && i == QUERY)
             value->kind = PV_VALUE_BLOB;
         else
@@ -508,6 +578,7 @@ pv_entry_deny(struct pv_entry *entry, size_t spent)
     const char *reason = entry->takes[spent].reason;
 
     pv_assert(entry->kind == PV_RECORD_BEGIN && spent < entry->take_count);
+    entry->packed = NULL;
     entry->kind = PV_RECORD_WHOLE;
     entry->spent = spent;
     entry->values[DECISION].data = (const uint8_t *) decision;

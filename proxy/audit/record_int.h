@@ -9,7 +9,9 @@
 #include "proxy/audit/record.h"
 #include "proxy/base/bytes.h"
 
+#include <endian.h>
 #include <stdatomic.h>
+#include <string.h>
 
 enum pv_value_kind { PV_VALUE_NULL, PV_VALUE_INT, PV_VALUE_TEXT, PV_VALUE_BLOB };
 
@@ -59,6 +61,7 @@ bool pv_row_shape(const struct pv_table *table, const struct pv_value *values, s
 struct pv_entry {
     struct pv_entry *next;      /* in the queue */
     struct pv_entry *port_next; /* in the port */
+    struct pv_entry_chunk *chunk; /* that it lies in; NULL: none */
     struct pv_journal_port *port;
     void *cookie;
     uint64_t ticket;
@@ -74,12 +77,59 @@ struct pv_entry {
     struct pv_entry *end; /* of a BEGIN in the same batch: its end, which goes into the same row */
     bool is_in_begin;     /* of that end */
     uint64_t spilled;     /* its number beside the state (spill.h); 0: none */
+    /* The values once more, one behind the other, as a spill writes them (pv_value_put); what `values` point into. NULL:
+     * the values have changed since, or were never written so. */
+    const uint8_t *packed;
+    size_t packed_len;
     size_t value_count;
     struct pv_value values[]; /* of a WHOLE record the statement's, then its end's */
 };
 
-/* Copies. PV_INVALID: a field that record.h does not allow. The entry has one reference. */
-enum pv_status pv_entry_new(const struct pv_record *record, struct pv_entry **entry) PV_MUST_CHECK;
+/* A value in a spill: its kind, then nothing, eight bytes, or length in four and the bytes. */
+static inline size_t
+pv_value_size(const struct pv_value *value)
+{
+    return value->kind == PV_VALUE_INT ? 9 : value->kind == PV_VALUE_NULL ? 1 : 5 + value->len;
+}
+
+/* Gives what is behind it, where the bytes of a text or blob end. */
+static inline uint8_t *
+pv_value_put(uint8_t *at, const struct pv_value *value)
+{
+    *at++ = (uint8_t) value->kind;
+    if (value->kind == PV_VALUE_INT) {
+        uint64_t number = htobe64((uint64_t) value->number);
+
+        memcpy(at, &number, sizeof(number));
+        at += sizeof(number);
+    } else if (value->kind != PV_VALUE_NULL) {
+        uint32_t len = htobe32((uint32_t) value->len);
+
+        memcpy(at, &len, sizeof(len));
+        at += sizeof(len);
+        if (value->len > 0)
+            memcpy(at, value->data, value->len);
+        at += value->len;
+    }
+    return at;
+}
+
+/*
+ * Where a thread that puts many records has them: one piece of the heap for many, which goes when the last of them does.
+ * Zero-initialised is empty. One thread's.
+ */
+struct pv_entry_room {
+    struct pv_entry_chunk *chunk;
+};
+
+void pv_entry_room_clear(struct pv_entry_room *room);
+
+/*
+ * Copies. PV_INVALID: a field that record.h does not allow. The entry has one reference. `room` NULL: a piece of the heap
+ * of its own.
+ */
+enum pv_status pv_entry_new(struct pv_entry_room *room, const struct pv_record *record,
+                            struct pv_entry **entry) PV_MUST_CHECK;
 void pv_entry_unref(struct pv_entry *entry);
 /* Makes every text UTF-8, or the query a blob; before the entry is written, on the writer's thread. */
 void pv_entry_settle(struct pv_entry *entry);

@@ -80,7 +80,7 @@ pv_seal_event(struct pv_db *db, const char *word, const char *detail)
     const struct pv_event event = {.event = word, .detail = detail};
     const struct pv_record record = {.kind = PV_RECORD_EVENT, .event = &event};
     struct pv_entry *entry = NULL;
-    enum pv_status status = pv_entry_new(&record, &entry);
+    enum pv_status status = pv_entry_new(NULL, &record, &entry);
 
     if (status == PV_OK)
         status = pv_db_append(db, entry);

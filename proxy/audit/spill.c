@@ -13,6 +13,7 @@
 
 #include "proxy/base/limits.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -182,53 +183,27 @@ pv_spill_close(struct pv_spill *spill)
 
 /* ---- Writing ---- */
 
-static uint8_t *
-put_u64(uint8_t *at, uint64_t value)
-{
-    for (int i = 0; i < 8; i++)
-        at[i] = (uint8_t) (value >> (56 - 8 * i));
-    return at + 8;
-}
-
-static uint8_t *
-put_u32(uint8_t *at, uint32_t value)
-{
-    for (int i = 0; i < 4; i++)
-        at[i] = (uint8_t) (value >> (24 - 8 * i));
-    return at + 4;
-}
-
 static size_t
 record_bytes(const struct pv_entry *entry)
 {
     size_t bytes = PV_SPILL_HEAD_BYTES + 8 + 1 + 1;
 
-    for (size_t i = 0; i < entry->value_count; i++) {
-        const struct pv_value *value = &entry->values[i];
-
-        bytes += value->kind == PV_VALUE_INT ? 9u : 1u;
-        if (value->kind == PV_VALUE_TEXT || value->kind == PV_VALUE_BLOB)
-            bytes += 4 + value->len;
-    }
+    if (entry->packed != NULL)
+        return bytes + entry->packed_len;
+    for (size_t i = 0; i < entry->value_count; i++)
+        bytes += pv_value_size(&entry->values[i]);
     return bytes;
 }
 
 static uint8_t *
 put_values(uint8_t *at, const struct pv_entry *entry)
 {
-    for (size_t i = 0; i < entry->value_count; i++) {
-        const struct pv_value *value = &entry->values[i];
-
-        *at++ = (uint8_t) value->kind;
-        if (value->kind == PV_VALUE_INT)
-            at = put_u64(at, (uint64_t) value->number);
-        if (value->kind == PV_VALUE_TEXT || value->kind == PV_VALUE_BLOB) {
-            at = put_u32(at, (uint32_t) value->len);
-            if (value->len > 0)
-                memcpy(at, value->data, value->len);
-            at += value->len;
-        }
+    if (entry->packed != NULL) {
+        memcpy(at, entry->packed, entry->packed_len);
+        return at + entry->packed_len;
     }
+    for (size_t i = 0; i < entry->value_count; i++)
+        at = pv_value_put(at, &entry->values[i]);
     return at;
 }
 
@@ -237,14 +212,18 @@ static void
 put_record(uint8_t *record, size_t bytes, const struct pv_entry *entry, uint64_t number)
 {
     uint8_t *body = record + PV_SPILL_HEAD_BYTES;
-    uint8_t *at = put_u64(body, number);
+    uint64_t big = htobe64(number), check;
+    uint32_t len = htobe32((uint32_t) (bytes - PV_SPILL_HEAD_BYTES));
+    uint8_t *at = body + sizeof(big);
 
+    memcpy(body, &big, sizeof(big));
     *at++ = (uint8_t) entry->kind;
     *at++ = (uint8_t) entry->value_count;
     at = put_values(at, entry);
     pv_assert(at == record + bytes);
-    (void) put_u32(record, (uint32_t) (bytes - PV_SPILL_HEAD_BYTES));
-    (void) put_u64(record + 4, pv_spill_check(pv_slice_of(body, bytes - PV_SPILL_HEAD_BYTES)));
+    check = htobe64(pv_spill_check(pv_slice_of(body, bytes - PV_SPILL_HEAD_BYTES)));
+    memcpy(record, &len, sizeof(len));
+    memcpy(record + sizeof(len), &check, sizeof(check));
 }
 
 /* Where the other file is empty, writing goes on in it, so that this one can begin anew in its turn. */
