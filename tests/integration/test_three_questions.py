@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from tests.integration.conftest import make_veil
-from tests.integration.test_page import Browser
+from tests.integration.console.test_page import Browser
 from tests.lib import data
 from tests.lib.cluster import free_port
 from tests.lib.pgveil import TOP

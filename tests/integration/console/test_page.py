@@ -1,6 +1,6 @@
 """
 The page for auditors in a browser: headless Chromium, driven by keys as people do, wide and narrow, light and dark. What the
-server behind it lets through is tested in test_console.py. PAGE_SHOTS=DIR keeps a picture of each view.
+server behind it lets through is tested in the files beside this. PAGE_SHOTS=DIR keeps a picture of each view.
 """
 import base64
 import itertools
