@@ -17,11 +17,11 @@
 
 struct mapping {
     struct mapping *next;
-    uint32_t pid;
-    size_t key_len;
-    uint8_t key[KEY_BYTES_MAX];
-    unsigned worker;
     uint64_t session;
+    uint32_t pid;
+    uint16_t worker;
+    uint8_t key_len;
+    uint8_t key[]; /* mostly four bytes, of which thousands lie here */
 };
 
 struct source {
@@ -55,7 +55,7 @@ pv_cancel_map_free(struct pv_cancel_map *map)
             struct mapping *mapping = map->buckets[i];
 
             map->buckets[i] = mapping->next;
-            pv_wipe(mapping->key, sizeof(mapping->key));
+            pv_wipe(mapping->key, mapping->key_len);
             pv_free(mapping);
         }
     (void) pthread_mutex_destroy(&map->lock);
@@ -80,15 +80,15 @@ pv_cancel_map_put(struct pv_cancel_map *map, uint32_t pid, struct pv_slice key, 
     enum pv_status status = PV_BUSY;
     struct mapping *mapping;
 
-    if (key.len == 0 || key.len > KEY_BYTES_MAX)
+    if (key.len == 0 || key.len > KEY_BYTES_MAX || worker > UINT16_MAX)
         return PV_INVALID;
-    mapping = pv_calloc(1, sizeof(*mapping));
+    mapping = pv_calloc(1, sizeof(*mapping) + key.len);
     if (mapping == NULL)
         return PV_NOMEM;
     mapping->pid = pid;
-    mapping->key_len = key.len;
+    mapping->key_len = (uint8_t) key.len;
     memcpy(mapping->key, key.data, key.len);
-    mapping->worker = worker;
+    mapping->worker = (uint16_t) worker;
     mapping->session = session;
     (void) pthread_mutex_lock(&map->lock);
     if (find(map, pid, key) == NULL) {
@@ -117,7 +117,7 @@ pv_cancel_map_remove(struct pv_cancel_map *map, uint32_t pid, uint64_t session)
         }
     (void) pthread_mutex_unlock(&map->lock);
     if (mapping != NULL)
-        pv_wipe(mapping->key, sizeof(mapping->key));
+        pv_wipe(mapping->key, mapping->key_len);
     pv_free(mapping);
 }
 

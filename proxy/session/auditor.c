@@ -174,6 +174,8 @@ pv_auditor_start(struct pv_session *s)
 #undef PV_X
     };
 
+    const char *values[PV_REPORTED_COUNT];
+
     for (size_t i = 0; i < PV_COUNT_OF(reported); i++) {
         char name[48];
         const char *value;
@@ -187,11 +189,12 @@ pv_auditor_start(struct pv_session *s)
         for (size_t k = 0; i == 0 && k < s->setting_count; k++)
             if (strcmp(s->settings[k].name, "application_name") == 0)
                 value = s->settings[k].value;
-        s->reported[i] = pv_strdup(value == NULL ? "" : value);
-        if (s->reported[i] == NULL) {
-            pv_session_fail(s, PV_NOMEM);
-            return;
-        }
+        values[i] = value == NULL ? "" : value;
+    }
+    s->reported = pv_texts_of(values, PV_REPORTED_COUNT);
+    if (s->reported == NULL) {
+        pv_session_fail(s, PV_NOMEM);
+        return;
     }
     s->server_pid = PID_BASE + (uint32_t) (s->id & 0x0fffffffu);
     pv_startup_finish(s);

@@ -161,7 +161,9 @@ const char *
 pv_auditor_setting(struct pv_session *s, const char *name)
 {
     if (strcmp(name, "application_name") == 0)
-        return s->reported[0] == NULL ? "" : s->reported[0];
+        return pv_texts_at(s->reported, PV_REPORTED_APPLICATION) == NULL
+                   ? ""
+                   : pv_texts_at(s->reported, PV_REPORTED_APPLICATION);
     if (strcmp(name, "session_authorization") == 0)
         return s->user;
     if (strcmp(name, "transaction_isolation") == 0 || strcmp(name, "transactionisolation_level") == 0)
@@ -177,13 +179,14 @@ static const char *
 apply_setting(struct pv_session *s, const struct pv_dialect *statement)
 {
     if (strcmp(statement->name, "application_name") == 0 && statement->value != NULL) {
-        char *copy = pv_strdup(statement->value);
+        struct pv_texts *reported =
+            pv_texts_with(s->reported, PV_REPORTED_COUNT, PV_REPORTED_APPLICATION, statement->value);
 
-        if (copy == NULL)
+        if (reported == NULL)
             return pv_status_words(PV_NOMEM);
-        pv_free(s->reported[0]);
-        s->reported[0] = copy;
-        put_setting(s, "application_name", copy);
+        pv_texts_unref(s->reported);
+        s->reported = reported;
+        put_setting(s, "application_name", statement->value);
     } else if (strcmp(statement->name, "client_encoding") == 0 && statement->value != NULL &&
                strcasecmp(statement->value, "utf8") != 0 && strcasecmp(statement->value, "utf-8") != 0 &&
                strcasecmp(statement->value, "unicode") != 0) {

@@ -63,7 +63,7 @@ fill_begin(struct pv_session *s, struct pv_statement_begin *begin, const struct 
     begin->user = s->user;
     begin->party = s->party;
     begin->client = s->client;
-    begin->application = s->reported[0];
+    begin->application = pv_texts_at(s->reported, PV_REPORTED_APPLICATION);
     begin->protocol = is_extended ? PV_RECORD_EXTENDED : PV_RECORD_SIMPLE;
     begin->datasets = begin->columns = "[]";
     begin->has_query = statement != NULL;

@@ -43,7 +43,7 @@ pv_session_look(const struct pv_session *s, struct pv_session_glance *glance)
     glance->party = s->party;
     glance->service = s->service;
     glance->pid = s->phase == PV_PHASE_READY ? s->server_pid : 0;
-    glance->application = s->reported[0];
+    glance->application = pv_texts_at(s->reported, PV_REPORTED_APPLICATION);
     if (run == NULL || run->decision == NULL)
         return;
     glance->query = run->decision->text;

@@ -112,8 +112,8 @@ enum pv_status
 pv_lease_prepare(struct pv_session *s, struct pv_request *r, struct pv_named *named)
 {
     /* Behind what constants are read under: the caller, so that no plan serves two of them. */
-    const char *styles[] = {s->reported[PV_REPORTED_DATESTYLE], s->reported[PV_REPORTED_INTERVALSTYLE],
-                            s->reported[PV_REPORTED_TIMEZONE], s->user};
+    const char *styles[] = {pv_texts_at(s->reported, PV_REPORTED_DATESTYLE), pv_texts_at(s->reported, PV_REPORTED_INTERVALSTYLE),
+                            pv_texts_at(s->reported, PV_REPORTED_TIMEZONE), s->user};
     struct pv_slice all = pv_buf_slice(&r->bytes);
     size_t head = 5 + strlen((const char *) all.data + 5) + 1; /* tag, length, name */
 

@@ -147,45 +147,44 @@ pv_lease_put_checkout(struct pv_session *s, struct pv_buf *sql)
 void
 pv_lease_relay_reports(struct pv_session *s)
 {
-    for (size_t i = 0; i < PV_REPORTED_COUNT && s->phase == PV_PHASE_READY; i++) {
+    if (s->phase != PV_PHASE_READY || s->side->reported == s->reported)
+        return;
+    for (size_t i = 0; i < PV_REPORTED_COUNT; i++) {
         struct pv_msg_parameter_status message;
-        const char *value = s->side->reported[i];
+        const char *value = pv_texts_at(s->side->reported, i), *told = pv_texts_at(s->reported, i);
         size_t before = pv_buf_len(&s->client_out);
-        char *copy;
 
-        if (value == NULL || s->reported[i] == NULL || strcmp(value, s->reported[i]) == 0 ||
-            strcmp(pv_reported_names[i], "is_superuser") == 0 ||
-            strcmp(pv_reported_names[i], "session_authorization") == 0)
+        if (value == NULL || told == NULL || strcmp(value, told) == 0 || pv_reported_is_ours(pv_reported_names[i]))
             continue;
-        copy = pv_strdup(value);
         message.name = pv_slice_cstr(pv_reported_names[i]);
         message.value = pv_slice_cstr(value);
-        if (copy == NULL || pv_msg_parameter_status_write(&s->client_out, &message) != PV_OK) {
-            pv_free(copy);
+        if (pv_msg_parameter_status_write(&s->client_out, &message) != PV_OK) {
             pv_session_fail(s, PV_NOMEM);
             return;
         }
         s->client_total += pv_buf_len(&s->client_out) - before;
-        pv_free(s->reported[i]);
-        s->reported[i] = copy;
     }
+    pv_texts_unref(s->reported);
+    s->reported = pv_texts_ref(s->side->reported);
 }
 
 bool
 pv_lease_reported(struct pv_session *s, size_t i, struct pv_slice value)
 {
     struct pv_request *r = pv_request_head(s);
-    char *copy = pv_strndup((const char *) value.data, value.len);
+    const char *told = pv_texts_at(s->reported, i);
+    struct pv_texts *reported =
+        pv_texts_with(s->side->reported, PV_REPORTED_COUNT, i, (const char *) value.data); /* has its NUL */
 
-    if (copy == NULL) {
+    if (reported == NULL) {
         pv_session_fail(s, PV_NOMEM);
         return false;
     }
-    pv_free(s->side->reported[i]);
-    s->side->reported[i] = copy;
+    pv_texts_unref(s->side->reported);
+    s->side->reported = reported;
     /* Amid a checkout values come and go; its end tells what is left of it. */
     return s->phase != PV_PHASE_READY ||
-           ((r == NULL || !r->is_checkout) && (s->reported[i] == NULL || !pv_slice_is(value, s->reported[i])));
+           ((r == NULL || !r->is_checkout) && (told == NULL || !pv_slice_is(value, told)));
 }
 
 /* Text columns as they came; a placeholder that was reset is empty and means none. */

@@ -342,8 +342,8 @@ pv_result_local(struct pv_session *s, struct pv_request *r)
 
 /* ---- Replies without a request ---- */
 
-static bool
-is_ours(const char *name)
+bool
+pv_reported_is_ours(const char *name)
 {
     return strcmp(name, "is_superuser") == 0 || strcmp(name, "session_authorization") == 0;
 }
@@ -371,19 +371,19 @@ on_parameter_status(struct pv_session *s, const struct pv_reply *reply)
     if (pv_slice_is(status.name, "standard_conforming_strings"))
         s->is_backslashed = pv_slice_is(status.value, "off");
     for (size_t i = 0; i < PV_REPORTED_COUNT; i++) {
-        char *copy;
+        struct pv_texts *reported;
 
-        if (!pv_slice_is(status.name, pv_reported_names[i]) || is_ours(pv_reported_names[i]))
+        if (!pv_slice_is(status.name, pv_reported_names[i]) || pv_reported_is_ours(pv_reported_names[i]))
             continue;
         if (s->side != NULL && !pv_lease_reported(s, i, status.value))
             continue;
-        copy = pv_strndup((const char *) status.value.data, status.value.len);
-        if (copy == NULL) {
+        reported = pv_texts_with(s->reported, PV_REPORTED_COUNT, i, (const char *) status.value.data); /* has its NUL */
+        if (reported == NULL) {
             pv_session_fail(s, PV_NOMEM);
             return;
         }
-        pv_free(s->reported[i]);
-        s->reported[i] = copy;
+        pv_texts_unref(s->reported);
+        s->reported = reported;
         if (s->phase == PV_PHASE_READY)
             pv_session_append_client(s, reply->raw.data, reply->raw.len);
     }

@@ -123,8 +123,7 @@ pv_session_free(struct pv_session *s)
         pv_judged_unref(s->described[i]);
     pv_free(s->described);
     pv_track_clear(s);
-    for (size_t i = 0; i < PV_REPORTED_COUNT; i++)
-        pv_free(s->reported[i]);
+    pv_texts_unref(s->reported);
     pv_buf_wipe(&s->identity_sql);
     pv_buf_wipe(&s->identity_key);
     pv_lease_clear(s);

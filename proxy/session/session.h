@@ -111,7 +111,7 @@ void pv_session_client_tls(struct pv_session *session, int64_t now_us, struct pv
 
 struct pv_server_facts {
     uint32_t pid;
-    const char *const *parameter_names; /* ParameterStatus of its start */
+    const char *const *parameter_names; /* ParameterStatus of its start; none: `home` has them */
     const char *const *parameter_values;
     size_t parameter_count;
     struct pv_slice identity_key; /* for pv_identity_sql; wiped by the host when it likes */

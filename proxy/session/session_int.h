@@ -24,6 +24,8 @@
 #include "proxy/wire/frame.h"
 #include "proxy/wire/message.h"
 
+#include <stdatomic.h>
+
 /*
  * A statement name that no client may use: Bind to it fails in the server with 26000, which is how a message other than
  * Query and Parse is denied. The control character keeps it out of every sane client's way.
@@ -184,7 +186,7 @@ struct pv_savepoint {
     char *path, *path_session;
 };
 
-/* search_path as the client sees it, through transactions and savepoints. Texts are owned. */
+/* search_path as the client sees it, through transactions and savepoints. Texts are track.c's own. */
 struct pv_track {
     uint8_t status;        /* of the last ReadyForQuery */
     bool is_in_block;      /* BEGIN was confirmed */
@@ -221,6 +223,29 @@ enum { PV_REPORTED_COUNT = 0 PV_REPORTED_TABLE(PV_X) };
 #undef PV_X
 /* Where those stand under which constants of a statement are read. */
 enum { PV_REPORTED_DATESTYLE = 2, PV_REPORTED_INTERVALSTYLE = 6, PV_REPORTED_TIMEZONE = 12 };
+
+enum { PV_REPORTED_APPLICATION = 0 };
+
+/* ---- texts.c: immutable rows of texts, from any thread; equal ones are one object ---- */
+#define PV_TEXTS_MAX 64u
+struct pv_texts {
+    _Atomic uint32_t refs;
+    uint32_t hash;
+    struct pv_texts *next;
+    uint32_t count, len; /* len: of all that follows */
+    uint32_t offsets[];  /* of each text from here on, 0: NULL; then the texts */
+};
+struct pv_texts *pv_texts_of(const char *const *texts, size_t count) PV_MUST_CHECK; /* NULL: no memory */
+/* `from` (NULL: without texts) with another i-th. */
+struct pv_texts *pv_texts_with(const struct pv_texts *from, size_t count, size_t i, const char *text) PV_MUST_CHECK;
+struct pv_texts *pv_texts_ref(struct pv_texts *texts); /* NULL is fine */
+void pv_texts_unref(struct pv_texts *texts);           /* likewise */
+
+static inline const char *
+pv_texts_at(const struct pv_texts *texts, size_t i)
+{
+    return texts == NULL || texts->offsets[i] == 0 ? NULL : (const char *) texts->offsets + texts->offsets[i];
+}
 
 /*
  * A session. What it has only while it does something stands at the end, from PV_SESSION_BUSY on: pv_session_fold leaves
@@ -289,7 +314,7 @@ struct pv_session {
     struct pv_side *home; /* of a server of one's own: the next session to have it is told what it reported; NULL: none */
     struct pv_tag *tag;       /* who it asks for; NULL: to be made */
     struct pv_values *values; /* its settings; NULL: as a fresh session's */
-    char *reported[PV_REPORTED_COUNT]; /* owned */
+    struct pv_texts *reported; /* as its server said; NULL: not known yet */
 
     uint64_t client_total; /* bytes ever appended to client_out */
     struct pv_gate *gates;
@@ -608,6 +633,9 @@ void pv_govern_spent(struct pv_session *s, uint64_t ticket, size_t spent);
 /* ---- result.c ---- */
 /* Answers the first request, poisoned or local, without a server. */
 void pv_result_local(struct pv_session *s, struct pv_request *r);
+
+/* What the client is told of it is not what the server said. */
+bool pv_reported_is_ours(const char *name);
 
 /* ---- result_bytes.c ---- */
 void pv_result_bytes(struct pv_session *s);

@@ -245,7 +245,7 @@ pv_prep_equal(const struct pv_prep *a, const struct pv_prep *b)
 struct pv_side_entry *
 pv_side_find(struct pv_side *side, const struct pv_prep *prep)
 {
-    struct pv_side_entry *at = side->buckets[prep->hash % PV_SIDE_BUCKETS];
+    struct pv_side_entry *at = side->buckets == NULL ? NULL : side->buckets[prep->hash % PV_SIDE_BUCKETS];
 
     while (at != NULL && !pv_prep_equal(at->prep, prep))
         at = at->bucket_next;
@@ -289,11 +289,14 @@ pv_side_use(struct pv_side *side, struct pv_side_entry *entry)
 struct pv_side_entry *
 pv_side_put(struct pv_side *side, struct pv_prep *prep)
 {
-    struct pv_side_entry *entry = pv_calloc(1, sizeof(*entry));
-    struct pv_side_entry **bucket = &side->buckets[prep->hash % PV_SIDE_BUCKETS];
+    struct pv_side_entry *entry, **bucket;
 
+    if (side->buckets == NULL)
+        side->buckets = pv_calloc(PV_SIDE_BUCKETS, sizeof(struct pv_side_entry *));
+    entry = side->buckets == NULL ? NULL : pv_calloc(1, sizeof(*entry));
     if (entry == NULL)
         return NULL;
+    bucket = &side->buckets[prep->hash % PV_SIDE_BUCKETS];
     entry->prep = pv_prep_ref(prep);
     entry->number = side->number_next++;
     entry->bucket_next = *bucket;
@@ -340,6 +343,18 @@ pv_side_set_unnamed(struct pv_side *side, struct pv_prep *prep, uint64_t segment
 
 /* ---- The whole ---- */
 
+struct pv_texts *
+pv_reported_of(const struct pv_server_facts *facts)
+{
+    const char *texts[PV_REPORTED_COUNT] = {0};
+
+    for (size_t i = 0; i < PV_REPORTED_COUNT; i++)
+        for (size_t j = 0; j < facts->parameter_count; j++)
+            if (strcmp(facts->parameter_names[j], pv_reported_names[i]) == 0)
+                texts[i] = facts->parameter_values[j];
+    return pv_texts_of(texts, PV_REPORTED_COUNT);
+}
+
 struct pv_side *
 pv_side_new(const struct pv_server_facts *facts, size_t prepared_max)
 {
@@ -352,17 +367,11 @@ pv_side_new(const struct pv_server_facts *facts, size_t prepared_max)
     side->key_len = facts->identity_key.len <= sizeof(side->key) ? facts->identity_key.len : 0;
     if (side->key_len > 0)
         memcpy(side->key, facts->identity_key.data, side->key_len);
-    for (size_t i = 0; i < PV_REPORTED_COUNT; i++)
-        for (size_t j = 0; j < facts->parameter_count; j++) {
-            if (strcmp(facts->parameter_names[j], pv_reported_names[i]) != 0)
-                continue;
-            pv_free(side->reported[i]);
-            side->reported[i] = pv_strdup(facts->parameter_values[j]);
-            if (side->reported[i] == NULL) {
-                pv_side_free(side);
-                return NULL;
-            }
-        }
+    side->reported = pv_reported_of(facts);
+    if (side->reported == NULL) {
+        pv_side_free(side);
+        return NULL;
+    }
     return side;
 }
 
@@ -376,8 +385,8 @@ pv_side_free(struct pv_side *side)
     pv_tag_unref(side->identity);
     pv_values_unref(side->base);
     pv_values_unref(side->values);
-    for (size_t i = 0; i < PV_REPORTED_COUNT; i++)
-        pv_free(side->reported[i]);
+    pv_texts_unref(side->reported);
+    pv_free(side->buckets);
     pv_wipe(side->key, sizeof(side->key));
     pv_free(side);
 }
@@ -387,14 +396,6 @@ pv_side_facts(struct pv_side *side, bool is_shared, struct pv_server_facts *fact
 {
     memset(facts, 0, sizeof(*facts));
     facts->pid = side->pid;
-    facts->parameter_names = side->names;
-    facts->parameter_values = side->texts;
-    for (size_t i = 0; i < PV_REPORTED_COUNT; i++) {
-        if (side->reported[i] == NULL)
-            continue;
-        side->names[facts->parameter_count] = pv_reported_names[i];
-        side->texts[facts->parameter_count++] = side->reported[i];
-    }
     facts->identity_key = pv_slice_of(side->key, side->key_len);
     facts->side = is_shared ? side : NULL;
     facts->home = side;
@@ -412,15 +413,15 @@ pv_side_report(struct pv_side *side, struct pv_slice body)
         (pv_slice_is(status.name, "standard_conforming_strings") && !pv_slice_is(status.value, "on")))
         return PV_PROTOCOL;
     for (size_t i = 0; i < PV_REPORTED_COUNT; i++) {
-        char *copy;
+        struct pv_texts *reported;
 
         if (!pv_slice_is(status.name, pv_reported_names[i]))
             continue;
-        copy = pv_strndup((const char *) status.value.data, status.value.len);
-        if (copy == NULL)
+        reported = pv_texts_with(side->reported, PV_REPORTED_COUNT, i, (const char *) status.value.data); /* has its NUL */
+        if (reported == NULL)
             return PV_NOMEM;
-        pv_free(side->reported[i]);
-        side->reported[i] = copy;
+        pv_texts_unref(side->reported);
+        side->reported = reported;
     }
     return PV_OK;
 }
@@ -430,7 +431,7 @@ pv_side_reported(const struct pv_side *side, const char *name)
 {
     for (size_t i = 0; i < PV_REPORTED_COUNT; i++)
         if (strcmp(pv_reported_names[i], name) == 0)
-            return side->reported[i];
+            return pv_texts_at(side->reported, i);
     return NULL;
 }
 

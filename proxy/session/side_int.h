@@ -7,8 +7,6 @@
 #include "proxy/session/session_int.h"
 #include "proxy/session/side.h"
 
-#include <stdatomic.h>
-
 /* Settings that are carried from server to server: the values of policy/settings.h that reach one. */
 #define PV_TRACKED_MAX 64u
 /* Names of ours for prepared statements: all of one length, so that a message can be written before its server is
@@ -52,8 +50,7 @@ struct pv_side {
     uint32_t pid;
     uint8_t key[PV_SECRET_BYTES];
     size_t key_len;
-    char *reported[PV_REPORTED_COUNT];
-    const char *names[PV_REPORTED_COUNT], *texts[PV_REPORTED_COUNT]; /* for facts */
+    struct pv_texts *reported;
     struct pv_tag *identity;                                         /* NULL: nobody's, or not known */
     struct pv_values *base;                                          /* values of a fresh session; NULL: not read yet */
     struct pv_values *values;                                        /* NULL: none differs from base */
@@ -62,13 +59,14 @@ struct pv_side {
     struct pv_prep *unnamed; /* in the unnamed statement; NULL: nothing, or not known */
     uint64_t unnamed_segment;
     bool is_unnamed_confirmed;
-    struct pv_side_entry *buckets[PV_SIDE_BUCKETS];
+    struct pv_side_entry **buckets; /* NULL until the first */
     struct pv_side_entry *newest, *oldest;
     size_t count, count_max;
     uint32_t number_next;
 };
 
 extern const char *const pv_reported_names[PV_REPORTED_COUNT];
+struct pv_texts *pv_reported_of(const struct pv_server_facts *facts) PV_MUST_CHECK; /* NULL: no memory */
 
 struct pv_tag *pv_tag_new(struct pv_slice text) PV_MUST_CHECK;
 struct pv_tag *pv_tag_ref(struct pv_tag *tag); /* NULL is fine */

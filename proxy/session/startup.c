@@ -579,29 +579,6 @@ pv_startup_packet(struct pv_session *s, struct pv_slice body, size_t total_len)
 
 /* ---- The server ---- */
 
-static bool
-keep_reported(struct pv_session *s, const struct pv_server_facts *facts)
-{
-    for (size_t i = 0; i < PV_REPORTED_COUNT; i++) {
-        const char *value = NULL;
-
-        for (size_t j = 0; j < facts->parameter_count; j++)
-            if (strcmp(facts->parameter_names[j], pv_reported_names[i]) == 0)
-                value = facts->parameter_values[j];
-        if (strcmp(pv_reported_names[i], "is_superuser") == 0)
-            value = "off";
-        else if (strcmp(pv_reported_names[i], "session_authorization") == 0)
-            value = s->user;
-        if (value == NULL)
-            continue;
-        pv_free(s->reported[i]);
-        s->reported[i] = pv_strdup(value);
-        if (s->reported[i] == NULL)
-            return false;
-    }
-    return true;
-}
-
 void
 pv_startup_server_open(struct pv_session *s, const struct pv_server_facts *facts)
 {
@@ -610,7 +587,9 @@ pv_startup_server_open(struct pv_session *s, const struct pv_server_facts *facts
     enum pv_status status = PV_NOMEM;
 
     s->server_pid = facts->pid;
-    if (!keep_reported(s, facts)) {
+    pv_texts_unref(s->reported);
+    s->reported = facts->home != NULL ? pv_texts_ref(facts->home->reported) : pv_reported_of(facts);
+    if (s->reported == NULL) {
         pv_session_fail(s, PV_NOMEM);
         return;
     }
@@ -660,12 +639,18 @@ pv_startup_finish(struct pv_session *s)
     enum pv_status status = PV_OK;
 
     for (size_t i = 0; i < PV_REPORTED_COUNT && status == PV_OK; i++) {
+        const char *name = pv_reported_names[i], *value = pv_texts_at(s->reported, i);
         struct pv_msg_parameter_status parameter;
 
-        if (s->reported[i] == NULL)
+        /* The server's own are of the room's role. */
+        if (strcmp(name, "session_authorization") == 0)
+            value = s->user;
+        else if (strcmp(name, "is_superuser") == 0)
+            value = "off";
+        if (value == NULL)
             continue;
-        parameter.name = pv_slice_cstr(pv_reported_names[i]);
-        parameter.value = pv_slice_cstr(s->reported[i]);
+        parameter.name = pv_slice_cstr(name);
+        parameter.value = pv_slice_cstr(value);
         status = pv_msg_parameter_status_write(&s->client_out, &parameter);
     }
     s->host->random(s->host_context, key, message.key.len);

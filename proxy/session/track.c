@@ -8,6 +8,16 @@
 
 #include <string.h>
 
+/* What nearly every path is, once for all. */
+static char common[] = "public";
+
+static void
+free_text(char *text)
+{
+    if (text != common)
+        pv_free(text);
+}
+
 static void
 set_text(struct pv_session *s, char **slot, const char *text)
 {
@@ -15,12 +25,12 @@ set_text(struct pv_session *s, char **slot, const char *text)
 
     if (text != NULL && *slot != NULL && strcmp(text, *slot) == 0)
         return;
-    copy = text == NULL ? NULL : pv_strdup(text);
+    copy = text == NULL ? NULL : strcmp(text, common) == 0 ? common : pv_strdup(text);
     if (text != NULL && copy == NULL) {
         pv_session_fail(s, PV_NOMEM);
         return;
     }
-    pv_free(*slot);
+    free_text(*slot);
     *slot = copy;
 }
 
@@ -40,9 +50,9 @@ cut_savepoints(struct pv_track *track, size_t count)
     while (track->savepoint_count > count) {
         struct pv_savepoint *last = &track->savepoints[--track->savepoint_count];
 
-        pv_free(last->name);
-        pv_free(last->path);
-        pv_free(last->path_session);
+        free_text(last->name);
+        free_text(last->path);
+        free_text(last->path_session);
     }
 }
 
@@ -51,10 +61,10 @@ pv_track_clear(struct pv_session *s)
 {
     cut_savepoints(&s->track, 0);
     pv_free(s->track.savepoints);
-    pv_free(s->track.path_startup);
-    pv_free(s->track.path);
-    pv_free(s->track.path_session);
-    pv_free(s->track.path_committed);
+    free_text(s->track.path_startup);
+    free_text(s->track.path);
+    free_text(s->track.path_session);
+    free_text(s->track.path_committed);
     memset(&s->track, 0, sizeof(s->track));
 }
 

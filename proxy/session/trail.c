@@ -43,7 +43,7 @@ fill_begin(struct pv_session *s, struct pv_statement_begin *begin, bool is_exten
     begin->party = s->party;
     begin->service = s->service;
     begin->client = s->client;
-    begin->application = s->reported[0];
+    begin->application = pv_texts_at(s->reported, PV_REPORTED_APPLICATION);
     begin->protocol = is_extended ? PV_RECORD_EXTENDED : PV_RECORD_SIMPLE;
     s->statement_count++;
 }
