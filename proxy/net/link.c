@@ -85,15 +85,15 @@ pv_socket_prepare(int fd, bool is_tcp)
 
 /* ---- Events ---- */
 
-static void
-arm_one(struct event *event, bool is_wanted, bool *is_armed, const struct timeval *timeout)
+/* Gives whether it is armed now. */
+static bool
+arm_one(struct event *event, bool is_wanted, bool is_armed, const struct timeval *timeout)
 {
-    if (is_wanted && (!*is_armed || timeout != NULL)) {
-        *is_armed = event_add(event, timeout) == 0;
-    } else if (!is_wanted && *is_armed) {
+    if (is_wanted && (!is_armed || timeout != NULL))
+        return event_add(event, timeout) == 0;
+    if (!is_wanted && is_armed)
         (void) event_del(event);
-        *is_armed = false;
-    }
+    return is_wanted;
 }
 
 static void on_writable(evutil_socket_t fd, short what, void *context);
@@ -130,7 +130,7 @@ pv_link_arm(struct pv_link *link)
 {
     const struct timeval timeout = {LINGER_MS / 1000, 0};
     bool wants_read = !link->is_paused || link->write_wants_read;
-    bool wants_write = (pv_buf_len(&link->held) > 0 && !link->write_wants_read) || link->read_wants_write;
+    bool wants_write = (link->held != NULL && !link->write_wants_read) || link->read_wants_write;
 
     if (link->is_dead)
         return;
@@ -148,10 +148,11 @@ pv_link_arm(struct pv_link *link)
         pv_link_break(link, "out of memory");
         wants_read = wants_write = false;
     }
-    arm_one(&link->read_event, wants_read, &link->is_read_armed, link->is_finishing ? &timeout : NULL);
+    link->is_read_armed =
+        arm_one(&link->read_event, wants_read, link->is_read_armed, link->is_finishing ? &timeout : NULL);
     if (link->write_event != NULL)
-        arm_one(link->write_event, wants_write, &link->is_write_armed,
-                link->is_finishing && link->is_eof ? &timeout : NULL);
+        link->is_write_armed = arm_one(link->write_event, wants_write, link->is_write_armed,
+                                       link->is_finishing && link->is_eof ? &timeout : NULL);
 }
 
 /* Makes the loop look at this link again although its socket has no news. */
@@ -168,7 +169,7 @@ pv_link_break(struct pv_link *link, const char *words)
         return;
     link->is_broken = true;
     link->words = pv_strdup(words);
-    pv_buf_clear(&link->held);
+    pv_link_drop_held(link);
     poke(link);
 }
 
@@ -287,7 +288,7 @@ pv_link_start_tls(struct pv_link *link, struct pv_tls_context *context, const ch
 {
     enum pv_status status;
 
-    if (link->phase != PV_LINK_PLAIN || pv_buf_len(&link->held) > 0)
+    if (link->phase != PV_LINK_PLAIN || link->held != NULL)
         return PV_BUSY;
     status = pv_tls_new(context, link->fd, host, &link->tls);
     if (status != PV_OK)
@@ -315,7 +316,7 @@ release(struct pv_link *link)
     pv_link_give_gather(link);
     pv_tls_free(link->tls);
     (void) close(link->fd);
-    pv_buf_clear(&link->held);
+    pv_link_drop_held(link);
     pv_free(link->words);
     link->thread->link_count--;
     pv_free(link);
@@ -430,7 +431,7 @@ pv_link_open(struct pv_link_thread *thread, int fd, bool is_paused, const struct
 bool
 pv_link_may_leave(const struct pv_link *link)
 {
-    return link->depth == 0 && link->gather == NULL && pv_buf_len(&link->held) == 0 &&
+    return link->depth == 0 && link->gather == NULL && link->held == NULL &&
            link->phase != PV_LINK_HANDSHAKE && !link->is_finishing && !link->is_broken && !link->is_eof;
 }
 
@@ -495,7 +496,7 @@ proceed(struct pv_link *link)
         link->is_dead = true;
         return;
     }
-    if (pv_buf_len(&link->held) > 0)
+    if (link->held != NULL)
         return;
     if (!link->is_shut) {
         link->is_shut = true;

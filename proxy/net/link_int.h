@@ -39,28 +39,29 @@ struct pv_link {
     struct pv_link_thread *thread;
     const struct pv_link_events *events;
     void *context;
-    int fd;
-    enum pv_link_phase phase;
     struct pv_tls *tls;
     struct pv_gather *gather;
-    struct pv_buf held;
+    struct pv_buf *held; /* NULL: nothing is */
     uint64_t sent;
     int64_t finish_by_us;
-    unsigned depth; /* callbacks of ours that are running */
-    bool is_paused;
-    bool is_eof;       /* the peer sends no more */
-    bool is_broken;    /* of no more use, either way */
-    bool is_told;      /* the owner has heard of eof */
-    bool is_finishing; /* the owner has let go */
-    bool is_lingering;
-    bool is_first_seen;
-    bool is_shut; /* our goodbye was sent */
-    bool is_dead; /* freed inside a callback */
-    bool read_wants_write, write_wants_read, handshake_wants_write;
-    bool is_read_armed, is_write_armed;
+    int fd;
+    uint8_t phase; /* enum pv_link_phase */
+    uint8_t depth; /* callbacks of ours that are running */
+    /* Bits: thousands of links do nothing but wait. */
+    bool is_paused : 1;
+    bool is_eof : 1;       /* the peer sends no more */
+    bool is_broken : 1;    /* of no more use, either way */
+    bool is_told : 1;      /* the owner has heard of eof */
+    bool is_finishing : 1; /* the owner has let go */
+    bool is_lingering : 1;
+    bool is_first_seen : 1;
+    bool is_shut : 1; /* our goodbye was sent */
+    bool is_dead : 1; /* freed inside a callback */
+    bool read_wants_write : 1, write_wants_read : 1, handshake_wants_write : 1;
+    bool is_read_armed : 1, is_write_armed : 1;
     char *words; /* why it is broken; NULL: no memory to say */
-    struct event read_event;
     struct event *write_event; /* NULL until the peer does not take bytes */
+    struct event read_event;
 };
 
 /* Asks for the events that its state wants. */
@@ -70,6 +71,8 @@ void pv_link_break(struct pv_link *link, const char *words);
 void pv_link_break_errno(struct pv_link *link);
 /* The socket takes bytes again. */
 void pv_link_send_held(struct pv_link *link);
+/* Forgets what is held. */
+void pv_link_drop_held(struct pv_link *link);
 /* Gives the list of pieces back to the thread. */
 void pv_link_give_gather(struct pv_link *link);
 

@@ -35,9 +35,30 @@ take_gather(struct pv_link *link)
 static void
 hold(struct pv_link *link, struct pv_slice bytes)
 {
-    pv_buf_put_slice(&link->held, bytes);
-    if (!pv_buf_ok(&link->held))
+    if (link->held == NULL)
+        link->held = pv_calloc(1, sizeof(*link->held));
+    if (link->held != NULL)
+        pv_buf_put_slice(link->held, bytes);
+    if (link->held == NULL || !pv_buf_ok(link->held))
         pv_link_break(link, "out of memory");
+}
+
+void
+pv_link_drop_held(struct pv_link *link)
+{
+    if (link->held != NULL)
+        pv_buf_clear(link->held);
+    pv_free(link->held);
+    link->held = NULL;
+}
+
+/* The first bytes of it have gone. */
+static void
+consume_held(struct pv_link *link, size_t len)
+{
+    pv_buf_consume(link->held, len);
+    if (pv_buf_len(link->held) == 0)
+        pv_link_drop_held(link);
 }
 
 /* Takes `len` sent bytes off the front of the pieces; gives the first that is left. */
@@ -139,7 +160,7 @@ send_gathered(struct pv_link *link)
 
     if (gather == NULL || gather->count == 0)
         return;
-    if (!link->is_broken && pv_buf_len(&link->held) == 0 && link->phase != PV_LINK_HANDSHAKE)
+    if (!link->is_broken && link->held == NULL && link->phase != PV_LINK_HANDSHAKE)
         at = link->phase == PV_LINK_TLS ? send_tls(link, gather) : send_plain(link, gather);
     for (; at < gather->count && !link->is_broken; at++)
         hold(link, pv_slice_of(gather->pieces[at].iov_base, gather->pieces[at].iov_len));
@@ -184,17 +205,17 @@ pv_link_flush(struct pv_link *link)
 void
 pv_link_send_held(struct pv_link *link)
 {
-    size_t before = pv_buf_len(&link->held), left;
+    size_t before = pv_link_held(link), left;
 
-    while (!link->is_broken && pv_buf_len(&link->held) > 0) {
-        struct pv_slice bytes = pv_buf_slice(&link->held);
+    while (!link->is_broken && link->held != NULL) {
+        struct pv_slice bytes = pv_buf_slice(link->held);
         size_t taken = 0;
 
         if (link->phase == PV_LINK_TLS) {
             bool goes_on = tls_send(link, bytes, &taken);
 
             if (!link->is_broken)
-                pv_buf_consume(&link->held, taken);
+                consume_held(link, taken);
             if (!goes_on)
                 break;
         } else {
@@ -208,12 +229,10 @@ pv_link_send_held(struct pv_link *link)
                 break;
             }
             link->sent += (uint64_t) len;
-            pv_buf_consume(&link->held, (size_t) len);
+            consume_held(link, (size_t) len);
         }
     }
-    left = pv_buf_len(&link->held);
-    if (left == 0)
-        pv_buf_clear(&link->held);
+    left = pv_link_held(link);
     if (left < before)
         link->finish_by_us = pv_now_us() + PV_LINK_FINISH_MS * 1000;
     if (!link->is_finishing && !link->is_broken && link->events->drained != NULL && left < before &&
@@ -224,7 +243,7 @@ pv_link_send_held(struct pv_link *link)
 size_t
 pv_link_held(const struct pv_link *link)
 {
-    return pv_buf_len(&link->held);
+    return link->held == NULL ? 0 : pv_buf_len(link->held);
 }
 
 uint64_t

@@ -19,6 +19,26 @@ forget_password(struct pv_server *server)
     server->password = NULL;
 }
 
+static struct pv_server_secret *
+secret_new(const uint8_t *bytes, size_t len)
+{
+    struct pv_server_secret *secret = pv_alloc(sizeof(*secret) + len);
+
+    if (secret == NULL)
+        return NULL;
+    secret->len = len;
+    memcpy(secret->bytes, bytes, len);
+    return secret;
+}
+
+static void
+secret_free(struct pv_server_secret *secret)
+{
+    if (secret != NULL)
+        pv_wipe(secret->bytes, secret->len);
+    pv_free(secret);
+}
+
 /* Of the login at hand; another may follow with the same password. */
 void
 pv_server_drop_attempt(struct pv_server *server)
@@ -37,8 +57,8 @@ forget_login(struct pv_server *server)
     pv_backend_login_free(server->login);
     server->login = NULL;
     forget_password(server);
-    pv_wipe(server->identity, sizeof(server->identity));
-    server->identity_len = 0;
+    secret_free(server->identity);
+    server->identity = NULL;
     pv_task_free(server->timeout);
     server->timeout = NULL;
 }
@@ -51,7 +71,7 @@ server_free(struct pv_server *server)
     pv_lookup_forget(server->request);
     pv_dial_free(server->dial);
     pv_way_free(server);
-    pv_wipe(server->key, sizeof(server->key));
+    secret_free(server->key);
     pv_world_unref(server->world);
     pv_tls_context_unref(server->tls);
     pv_side_free(server->side);
@@ -229,16 +249,16 @@ logged_in(struct pv_server *server, struct pv_slice rest)
         names[i] = pv_backend_parameter_name(login, i);
         names[count + i] = pv_backend_parameter_value(login, i);
     }
-    facts.identity_key = pv_slice_of(server->identity, server->identity_len);
+    facts.identity_key = pv_slice_of(server->identity->bytes, server->identity->len);
     server->side = pv_side_new(&facts, pv_world_policy(server->world)->config.pool_prepared_max);
-    if (server->side == NULL) {
-        pv_free(names);
+    pv_free(names);
+    if (key.len > 0 && key.len <= PV_CANCEL_KEY_BYTES_MAX)
+        server->key = secret_new(key.data, key.len);
+    if (server->side == NULL || (server->key == NULL && key.len > 0 && key.len <= PV_CANCEL_KEY_BYTES_MAX)) {
         pv_server_fail_nomem(server);
         return;
     }
     server->pid = facts.pid;
-    server->key_len = key.len <= sizeof(server->key) ? key.len : 0;
-    memcpy(server->key, key.data, server->key_len);
     server->is_open = true;
     /* The snapshot may be an old one for as long as the session lasts: keep what a cancel needs, and let go of it. */
     server->address = server->way->candidate->address;
@@ -251,22 +271,9 @@ logged_in(struct pv_server *server, struct pv_slice rest)
     server->room = NULL;
     pv_world_unref(server->world);
     server->world = NULL;
-    /* Only now: the login's strings and the key are the facts. The callback may close the server. */
-    server->login = NULL;
-    forget_password(server);
-    pv_task_free(server->timeout);
-    server->timeout = NULL;
-    {
-        uint8_t identity[PV_LOOKUP_IDENTITY_MAX];
-
-        memcpy(identity, server->identity, sizeof(identity));
-        facts.identity_key.data = identity;
-        pv_wipe(server->identity, sizeof(server->identity));
-        server->events->open(server->context, server, &facts, rest);
-        pv_wipe(identity, sizeof(identity));
-    }
-    pv_backend_login_free(login);
-    pv_free(names);
+    forget_login(server);
+    pv_side_facts(server->side, false, &facts);
+    server->events->open(server->context, server, &facts, rest); /* which may close it */
 }
 
 static void
@@ -348,8 +355,12 @@ on_answer(void *context, struct pv_lookup_answer *answer)
         pv_server_fail_nomem(server);
         return;
     }
-    memcpy(server->identity, answer->identity, sizeof(server->identity));
-    server->identity_len = answer->identity_len;
+    secret_free(server->identity);
+    server->identity = secret_new(answer->identity, answer->identity_len);
+    if (server->identity == NULL) {
+        pv_server_fail_nomem(server);
+        return;
+    }
     if (!answer->was_cached)
         server->is_fresh = true;
     if (pv_way_new(server, answer) == PV_OK)

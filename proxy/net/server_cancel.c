@@ -109,7 +109,7 @@ pv_server_cancel_start(struct pv_server *server, void (*done)(void *context), vo
     enum pv_status status;
 
     pv_assert(server->is_open);
-    if (server->key_len == 0)
+    if (server->key == NULL)
         return PV_NOTFOUND;
     started = pv_calloc(1, sizeof(*started));
     if (started == NULL)
@@ -118,8 +118,8 @@ pv_server_cancel_start(struct pv_server *server, void (*done)(void *context), vo
     started->done = done;
     started->context = context;
     started->pid = server->pid;
-    started->key_len = server->key_len;
-    memcpy(started->key, server->key, server->key_len);
+    started->key_len = server->key->len;
+    memcpy(started->key, server->key->bytes, server->key->len);
     status = pv_dial_start(server->thread->links, server->thread->loop, &options, &cancel_dial_events, started, &dial);
     if (status != PV_OK) {
         pv_wipe(started->key, sizeof(started->key));

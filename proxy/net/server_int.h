@@ -26,6 +26,12 @@ struct pv_way {
     char words[PV_SERVER_WORDS_SIZE]; /* why those before were of no use */
 };
 
+/* As long as it is: thousands of connections hold one. */
+struct pv_server_secret {
+    size_t len;
+    uint8_t bytes[];
+};
+
 struct pv_server {
     struct pv_server_thread *thread;
     struct pv_world *world;     /* until open */
@@ -46,10 +52,8 @@ struct pv_server {
     enum pv_session_attrs attrs; /* asked for; once open */
     bool was_standby;
     uint32_t pid;
-    size_t key_len;
-    uint8_t key[PV_CANCEL_KEY_BYTES_MAX];
-    size_t identity_len;
-    uint8_t identity[PV_LOOKUP_IDENTITY_MAX];
+    struct pv_server_secret *key;      /* for cancels; NULL: it gave none */
+    struct pv_server_secret *identity; /* the room's; until it is open */
     char *password; /* until it is logged in; NULL: none */
     bool is_owner; /* logs in as the upstream's own user: conformance */
     bool is_fresh; /* the login was read from the state just now */

@@ -359,7 +359,7 @@ fill_query(struct pv_session *s, struct pv_request *r, struct pv_judged *judged,
         /* Behind a reset that is not the last there is SQL of ours, which names the server's process. */
         if (i + 1 < judged->count && pv_gate_is_reset(decision) && pv_lease_must_wait(s))
             return PV_MORE;
-        if (i + 1 < judged->count && pv_gate_is_reset(decision) && s->side != NULL && !pv_lease_identity(s))
+        if (i + 1 < judged->count && pv_gate_is_reset(decision) && !pv_gate_make_identity(s))
             return PV_NOMEM;
         pv_gate_run_init(s, run, judged, i);
         r->run_count++;

@@ -138,10 +138,27 @@ push_setup(struct pv_session *s, const char *only, bool is_apart)
         push_internal_sync(s);
 }
 
+bool
+pv_gate_make_identity(struct pv_session *s)
+{
+    enum pv_status status;
+
+    if (s->side != NULL)
+        return pv_lease_identity(s);
+    /* A conformance room has neither. */
+    if (pv_buf_len(&s->identity_sql) > 0 || pv_buf_len(&s->identity_key) == 0)
+        return true;
+    status = pv_identity_sql(s->room, s->user, s->account->attributes, s->account->attribute_count, s->server_pid,
+                             pv_buf_slice(&s->identity_key), &s->identity_sql);
+    if (status != PV_OK)
+        pv_session_fail(s, status);
+    return status == PV_OK;
+}
+
 void
 pv_gate_identity_after(struct pv_session *s, enum pv_request_kind kind, const struct pv_decision *decision)
 {
-    if (s->side != NULL && pv_gate_is_reset(decision) && !pv_lease_identity(s))
+    if (pv_gate_is_reset(decision) && !pv_gate_make_identity(s))
         return;
     /* A Sync of ours inside a segment of the client's would end what an earlier error skips. */
     if (pv_gate_is_reset(decision))
@@ -155,9 +172,6 @@ pv_gate_identity_after(struct pv_session *s, enum pv_request_kind kind, const st
 void
 pv_gate_refresh_identity(struct pv_session *s)
 {
-    struct pv_buf sql = {0};
-    enum pv_status status;
-
     if (!s->is_identity_stale || s->is_segment_open)
         return;
     if (s->tail == NULL && s->track.status == 'I')
@@ -166,19 +180,10 @@ pv_gate_refresh_identity(struct pv_session *s)
         /* A transaction that is open may take it back: whoever is next says it again. */
         pv_tag_unref(s->side->identity);
         s->side->identity = NULL;
-        if (!pv_lease_identity(s))
-            return;
-    } else {
-        status = pv_identity_sql(s->room, s->user, s->account->attributes, s->account->attribute_count, s->server_pid,
-                                 pv_buf_slice(&s->identity_key), &sql);
-        if (status != PV_OK) {
-            pv_buf_wipe(&sql);
-            pv_session_fail(s, status);
-            return;
-        }
-        pv_buf_wipe(&s->identity_sql);
-        s->identity_sql = sql;
     }
+    pv_buf_wipe(&s->identity_sql);
+    if (!pv_gate_make_identity(s))
+        return;
     push_internal_statement(s, pv_buf_slice(&s->identity_sql), true);
     push_internal_sync(s);
 }

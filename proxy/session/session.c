@@ -99,6 +99,11 @@ free_busy(struct pv_session *s)
 {
     pv_oversize_free(s->oversize);
     pv_pipeline_clear(s);
+    for (size_t i = 0; i < s->described_count; i++)
+        pv_judged_unref(s->described[i]);
+    pv_free(s->described);
+    pv_free(s->gates);
+    pv_buf_wipe(&s->identity_sql);
     pv_arena_free(s->peers_arena);
     pv_scram_server_free(s->scram);
     pv_buf_wipe(&s->client_in);
@@ -119,15 +124,10 @@ pv_session_free(struct pv_session *s)
     pv_auditor_free(s->auditor);
     pv_names_clear(&s->statements);
     pv_names_clear(&s->portals);
-    for (size_t i = 0; i < s->described_count; i++)
-        pv_judged_unref(s->described[i]);
-    pv_free(s->described);
     pv_track_clear(s);
     pv_texts_unref(s->reported);
-    pv_buf_wipe(&s->identity_sql);
     pv_buf_wipe(&s->identity_key);
     pv_lease_clear(s);
-    pv_free(s->gates);
     pv_free(s->settings);
     pv_free(s->client);
     pv_arena_free(s->arena);

@@ -111,6 +111,7 @@ tidy(struct pv_session *s)
     if (s->portals.count == 0)
         pv_names_clear(&s->portals);
     s->looking_runs = NULL;
+    pv_buf_wipe(&s->identity_sql);
     /* What came while something else was under way was taken in another event. */
     if (pv_buf_len(&s->client_in) == 0)
         pv_buf_clear(&s->client_in);

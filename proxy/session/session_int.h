@@ -309,7 +309,7 @@ struct pv_session {
 
     /* server */
     uint32_t server_pid;
-    struct pv_buf identity_key, identity_sql;
+    struct pv_buf identity_key;
     struct pv_side *side;     /* of the server at hand; NULL: none, or the session's own */
     struct pv_side *home; /* of a server of one's own: the next session to have it is told what it reported; NULL: none */
     struct pv_tag *tag;       /* who it asks for; NULL: to be made */
@@ -317,14 +317,10 @@ struct pv_session {
     struct pv_texts *reported; /* as its server said; NULL: not known yet */
 
     uint64_t client_total; /* bytes ever appended to client_out */
-    struct pv_gate *gates;
-    size_t gate_count, gate_size;
     uint64_t durable; /* tickets up to here are settled */
 
     /* names */
     struct pv_name_table statements, portals;
-    struct pv_judged **described; /* since the last Sync, not yet in the log */
-    size_t described_count, described_size;
     struct pv_track track;
     uint64_t statement_count;
     uint64_t denial_count; /* poisoned texts say session.number, to be found in the server's log */
@@ -337,6 +333,11 @@ struct pv_session {
     struct pv_buf client_out, server_out;
     size_t client_given, server_given; /* at the heads of the buffers: already handed over in this call */
     size_t unsent_bytes; /* in requests that are not sent */
+    struct pv_buf identity_sql; /* when it was needed last */
+    struct pv_gate *gates;
+    size_t gate_count, gate_size;
+    struct pv_judged **described; /* since the last Sync, not yet in the log */
+    size_t described_count, described_size;
 
     /* requests */
     struct pv_request *head, *tail, *unsent;
@@ -491,6 +492,8 @@ void pv_error_of_decision(struct pv_error *error, const struct pv_decision *deci
 void pv_gate_identity_after(struct pv_session *s, enum pv_request_kind kind, const struct pv_decision *decision);
 void pv_gate_refresh_identity(struct pv_session *s);
 /* SQL that brings identity (unless `only`) and the startup settings (or `only` that one) back. */
+/* identity_sql is that of now; false: the session has ended. */
+bool pv_gate_make_identity(struct pv_session *s);
 void pv_gate_setup_sql(struct pv_session *s, const char *only, struct pv_buf *out);
 size_t pv_gate_count_statements(struct pv_session *s, const char *only); /* of that SQL */
 bool pv_gate_is_reset(const struct pv_decision *decision);

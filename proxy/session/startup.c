@@ -605,7 +605,6 @@ pv_startup_server_open(struct pv_session *s, const struct pv_server_facts *facts
     if (facts->identity_key.len > 0) {
         status = pv_identity_sql(s->room, s->user, s->account->attributes, s->account->attribute_count, facts->pid,
                                  facts->identity_key, &s->identity_sql);
-        pv_buf_fit(&s->identity_sql);
     } else if (s->is_conformance) /* a conformance room has no views, so nobody reads who asks */
         status = PV_OK;
     else
