@@ -115,6 +115,10 @@ pv_faults_add(struct pv_faults *faults, const char *file, unsigned line, unsigne
     message = format_text(format, args);
     va_end(args);
     file_copy = pv_strdup(file);
+    /* A fault is one line, whatever stood in the file. */
+    for (char *c = message; c != NULL && *c != '\0'; c++)
+        if ((unsigned char) *c < 0x20 || *c == 0x7F)
+            *c = '?';
     if (message == NULL || file_copy == NULL || !grow(faults)) {
         pv_free(message);
         pv_free(file_copy);

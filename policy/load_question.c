@@ -248,16 +248,22 @@ report(void *context, const struct pv_compile_fault *fault)
     struct question_load *load = context;
     struct pv_doc *doc = load->doc;
     unsigned line, column;
+    const struct pv_question *question = load->question;
+    bool is_named = strncmp(fault->message, "question \"", 10) == 0;
+    const char *said =
+        is_named ? fault->message : pv_arena_printf(doc->load->arena, "question \"%s\": %s", question->id, fault->message);
 
+    if (said == NULL) {
+        doc->load->is_out_of_memory = true;
+        return;
+    }
     if (load->sql_file != NULL) {
-        place_in_text(load->question->sql, fault->position, &line, &column);
-        pv_faults_add(doc->load->faults, load->sql_file, line, column, false, "question \"%s\": %s",
-                      load->question->id, fault->message);
+        place_in_text(question->sql, fault->position, &line, &column);
+        pv_faults_add(doc->load->faults, load->sql_file, line, column, false, "%s", said);
         return;
     }
     pv_located_place(load->sql, fault->position, &line, &column);
-    pv_faults_add(doc->load->faults, doc->file, line, column, false, "question \"%s\": %s", load->question->id,
-                  fault->message);
+    pv_faults_add(doc->load->faults, doc->file, line, column, false, "%s", said);
 }
 
 static void

@@ -334,6 +334,8 @@ pv_load_room(struct pv_doc *doc, const struct pv_policy *policy, struct pv_room 
     room->timezone = "UTC";
     if (!pv_load_object(doc, top, keys, PV_COUNT_OF(keys), room))
         return;
+    if (room->name == NULL)
+        room->name = room->file; /* what is made for a question bears the room's name, and its faults are to be found too */
     /* In this order, whatever that of the file: each part names things of those before it. */
     if ((found = find_kind(top, "parties", PV_J_OBJECT)) != NULL)
         load_parties(doc, room, found);

@@ -92,7 +92,7 @@ static const struct page pages[] = {
      "Reads a password from standard input and prints its SCRAM-SHA-256 verifier, which is what\n"
      "the users' file holds.\n"
      "\n"
-     "  --user U  print a member for the users' file, with U as its name\n"},
+     "  --user U  whose password it is, for whoever reads the command; the verifier does not hang on it\n"},
     {"help", "pgveil help [COMMAND]", "say this, or what a command does", "pgveil --version prints the version.\n"},
 };
 

@@ -62,7 +62,18 @@ static const struct {
     {"--help", pv_command_help},
     {"-h", pv_command_help},
     {"--version", pv_command_version},
+    {"-V", pv_command_version},
 };
+
+/* `pgveil COMMAND --help`, and that of what `audit` does: no command takes it for anything else there. */
+static bool
+asks_for_help(int argc, char **argv)
+{
+    for (int i = 2; i < argc && (i == 2 || (i == 3 && strcmp(argv[1], "audit") == 0)); i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return true;
+    return false;
+}
 
 static void *
 run_call(void *context)
@@ -134,5 +145,10 @@ main(int argc, char **argv)
     }
     call.argc = argc - 2;
     call.argv = argv + 2;
+    if (call.run != pv_command_help && call.run != pv_command_version && asks_for_help(argc, argv)) {
+        call.run = pv_command_help;
+        call.argc = 1;
+        call.argv = argv + 1;
+    }
     return run_on_large_stack(&call);
 }

@@ -30,7 +30,12 @@ def test_version_and_help():
     assert done.returncode == 0
     for command in ("serve", "check", "provision", "explain", "audit", "approve", "consent", "passwd"):
         assert command in done.stdout
-        assert run_binary("help", command).returncode == 0
+        told = run_binary("help", command)
+        assert told.returncode == 0
+        for word in ("--help", "-h"):
+            asked = run_binary(command, word)
+            assert (asked.returncode, asked.stdout, asked.stderr) == (0, told.stdout, "")
+    assert run_binary("audit", "list", "--help").stdout == run_binary("help", "audit").stdout
 
 
 @pytest.mark.parametrize("args", [("nonsense",), (), ("serve", "--nonsense"), ("help", "nonsense"), ("explain",),

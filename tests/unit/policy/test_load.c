@@ -625,6 +625,23 @@ user_faults_have_their_place(void **state)
     expect_rows("users.json", users_text, rows, PV_COUNT_OF(rows));
 }
 
+/* What is made for a question bears the room's name: without one its faults are found all the same. */
+static void
+a_room_without_a_name_is_read_to_its_end(void **state)
+{
+    static const struct row rows[] = {
+        {"\"SELECT c.region", "\"SELECT \1nothing.region",
+         "\"room\" must be a string, not an integer\n"
+         "question \"overlap_by_region\": missing FROM-clause entry for table \"nothing\" in room \"rooms/retail_media.json\""},
+        {"\"title\": \"Acme", "\"title\": \"Ace", "\"room\" must be a string, not an integer"},
+    };
+    char *nameless = exchange(room_text, "\"room\": \"retail_media\"", "\"room\": \1" "7");
+
+    (void) state;
+    expect_rows("rooms/retail_media.json", nameless, rows, PV_COUNT_OF(rows));
+    free(nameless);
+}
+
 static void
 room_faults_have_their_place(void **state)
 {
@@ -657,6 +674,7 @@ room_faults_have_their_place(void **state)
          "the data set lists no column \"nothing\""},
         {"\"entity\": \"customer_id\",\n      \"row", "\"entity\": \1\"full_name\",\n      \"row",
          "the entity column \"full_name\" is omitted from the room"},
+        {"\"room\": \"retail_media\"", "\"room\": \1" "7", "\"room\" must be a string, not an integer"},
         {"{\"category\": 1},\n        \"birth", "{\"category\": \1" "4},\n        \"birth",
          "\"category\" must be 1 (shared), 2 (omitted) or 3 (masked)"},
         {"{\"category\": 1},\n        \"birth", "\1{},\n        \"birth", "missing key \"category\""},
@@ -704,7 +722,7 @@ room_faults_have_their_place(void **state)
          "\"runs\" must be between 0 and 1000000000"},
         {"\"overlap_by_region\"", "\"Overlap-2026, by \\\"Region\\\" (\303\251)\"", ""},
         {"\"overlap_by_region\"", "\1\"\"", "a question's name is 1 to 63 bytes without control characters, not \"\""},
-        {"\"overlap_by_region\"", "\1\"a\\tb\"", "a question's name is 1 to 63 bytes without control characters, not \"a\tb\""},
+        {"\"overlap_by_region\"", "\1\"a\\tb\"", "a question's name is 1 to 63 bytes without control characters, not \"a?b\""},
         {"\"overlap_by_region\"", "\1\"1234567890123456789012345678901234567890123456789012345678901234\"",
          "a question's name is 1 to 63 bytes without control characters, not "
          "\"1234567890123456789012345678901234567890123456789012345678901234\""},
@@ -949,6 +967,7 @@ main(void)
         cmocka_unit_test(secrets_are_looked_at),
         cmocka_unit_test(user_faults_have_their_place),
         cmocka_unit_test(room_faults_have_their_place),
+        cmocka_unit_test(a_room_without_a_name_is_read_to_its_end),
         cmocka_unit_test(faults_inside_sql_stand_on_their_character),
         cmocka_unit_test(sql_may_stand_in_a_file),
         cmocka_unit_test(rooms_of_one_name_are_refused_and_others_sorted),
