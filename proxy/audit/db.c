@@ -13,15 +13,10 @@ static const char hash_at_sql[] = "SELECT hash FROM statement WHERE seq = ?1 UNI
 
 static const char sealed_at_sql[] = "SELECT last_seq, hash FROM segment WHERE first_seq <= ?1 AND last_seq >= ?1";
 
-static const char lost_sql[] =
-    "SELECT s.id FROM statement AS s WHERE s.seq > (SELECT value FROM meta WHERE name = 'swept')"
-    " AND s.outcome IS NULL AND NOT EXISTS (SELECT 1 FROM statement_end AS e WHERE e.id = s.id) ORDER BY s.seq";
-
 /* ---- Small tools ---- */
 
-/* For statements without rows: leaves them ready for the next time. */
-static enum pv_status
-run(sqlite3_stmt *statement)
+enum pv_status
+pv_db_run(sqlite3_stmt *statement)
 {
     enum pv_status status = pv_db_step(statement);
 
@@ -162,31 +157,14 @@ set_up(sqlite3 *sqlite, const struct pv_db_options *options, char *error, size_t
 }
 
 static enum pv_status
-prepare_insert(struct pv_db *db, enum pv_table_id id)
-{
-    const struct pv_table *table = &pv_tables[id];
-    struct pv_buf sql = {0};
-    enum pv_status status = PV_NOMEM;
-
-    pv_buf_printf(&sql, "INSERT INTO %s (seq, %s, hash) VALUES (?", table->name, table->columns);
-    for (size_t i = 0; i < table->column_count + 1; i++)
-        pv_buf_put_text(&sql, ", ?");
-    pv_buf_put_text(&sql, ")");
-    if (pv_buf_text(&sql) != NULL)
-        status = pv_db_prepare(db->sqlite, pv_buf_text(&sql), &db->insert[id]);
-    pv_buf_clear(&sql);
-    return status;
-}
-
-static enum pv_status
 prepare_table(struct pv_db *db, enum pv_table_id id)
 {
     struct pv_buf sql = {0};
-    enum pv_status status = prepare_insert(db, id);
+    enum pv_status status = PV_NOMEM;
 
     pv_buf_printf(&sql, "SELECT seq, hash FROM main.%s ORDER BY seq DESC LIMIT 1", pv_tables[id].name);
-    if (status == PV_OK)
-        status = pv_buf_text(&sql) == NULL ? PV_NOMEM : pv_db_prepare(db->sqlite, pv_buf_text(&sql), &db->newest[id]);
+    if (pv_buf_text(&sql) != NULL)
+        status = pv_db_prepare(db->sqlite, pv_buf_text(&sql), &db->newest[id]);
     pv_buf_clear(&sql);
     return status;
 }
@@ -213,7 +191,7 @@ prepare_all(struct pv_db *db)
         status = pv_db_prepare(db->sqlite, rows[i].sql, rows[i].statement);
     for (int i = 0; status == PV_OK && i < PV_TABLE_COUNT; i++)
         status = prepare_table(db, (enum pv_table_id) i);
-    return status;
+    return status == PV_OK ? pv_db_feeds_open(db) : status;
 }
 
 enum pv_status
@@ -280,11 +258,11 @@ pv_db_close(struct pv_db *db)
     (void) sqlite3_finalize(db->budget_used);
     (void) sqlite3_finalize(db->budget_add);
     (void) sqlite3_finalize(db->spilled);
-    for (int i = 0; i < PV_TABLE_COUNT; i++) {
-        (void) sqlite3_finalize(db->insert[i]);
+    for (int i = 0; i < PV_TABLE_COUNT; i++)
         (void) sqlite3_finalize(db->newest[i]);
-    }
+    pv_db_feeds_finalize(db);
     (void) sqlite3_close(db->sqlite);
+    pv_free(db->feeds);
     pv_buf_clear(&db->canonical);
     pv_sha256_free(db->sha256);
     pv_free(db);
@@ -300,9 +278,8 @@ pv_db_is_in_place(const struct pv_db *db, const char *path)
 
 /* ---- Writing ---- */
 
-/* Before a roll-back makes SQLite forget them. */
-static void
-keep_words(struct pv_db *db)
+void
+pv_db_keep_words(struct pv_db *db)
 {
     (void) snprintf(db->words, sizeof(db->words), "%s", sqlite3_errmsg(db->sqlite));
 }
@@ -310,7 +287,7 @@ keep_words(struct pv_db *db)
 enum pv_status
 pv_db_begin(struct pv_db *db)
 {
-    enum pv_status status = run(db->begin);
+    enum pv_status status = pv_db_run(db->begin);
 
     if (status == PV_OK && db->has_version && data_version(db) == db->version) {
         /* Nobody wrote since this connection's own commit, whose head is known. */
@@ -320,7 +297,7 @@ pv_db_begin(struct pv_db *db)
     db->has_version = false;
     if (status == PV_OK)
         status = read_head(db, &db->current);
-    keep_words(db);
+    pv_db_keep_words(db);
     if (status == PV_OK) {
         status = check_grown(db);
         if (status == PV_CORRUPT)
@@ -329,71 +306,6 @@ pv_db_begin(struct pv_db *db)
     if (status != PV_OK)
         pv_db_rollback(db);
     return status;
-}
-
-static enum pv_status
-bind(sqlite3_stmt *insert, int index, const struct pv_value *value)
-{
-    switch (value->kind) {
-    case PV_VALUE_NULL:
-        return pv_db_status(sqlite3_bind_null(insert, index));
-    case PV_VALUE_INT:
-        return pv_db_status(sqlite3_bind_int64(insert, index, value->number));
-    case PV_VALUE_TEXT:
-        return pv_db_status(
-            sqlite3_bind_text64(insert, index, (const char *) value->data, value->len, SQLITE_STATIC, SQLITE_UTF8));
-    case PV_VALUE_BLOB:
-        return pv_db_status(sqlite3_bind_blob64(insert, index, value->data, value->len, SQLITE_STATIC));
-    }
-    return PV_INTERNAL;
-}
-
-static enum pv_status
-append_row(struct pv_db *db, enum pv_table_id id, const struct pv_value *values)
-{
-    const struct pv_table *table = &pv_tables[id];
-    sqlite3_stmt *insert = db->insert[id];
-    struct pv_db_head next = {.seq = db->current.seq + 1};
-    struct pv_row_shape shape;
-    bool is_shaped = pv_row_shape(table, values, &shape);
-    int index = 1;
-    enum pv_status status;
-
-    pv_assert(is_shaped);
-    status = pv_canonical(&db->canonical, db->current.hash, shape.tag, next.seq, values, shape.count);
-    if (status == PV_OK)
-        status = pv_sha256_update(db->sha256, pv_buf_slice(&db->canonical));
-    if (status == PV_OK)
-        status = pv_sha256_finish(db->sha256, next.hash);
-    if (status != PV_OK)
-        return status;
-    (void) sqlite3_bind_int64(insert, index++, (int64_t) next.seq);
-    for (size_t i = 0; status == PV_OK && i < table->column_count; i++)
-        status = bind(insert, index++, &values[i]);
-    if (status != PV_OK)
-        return status;
-    (void) sqlite3_bind_blob(insert, index, next.hash, PV_SHA256_BYTES, SQLITE_STATIC);
-    status = run(insert);
-    if (status == PV_OK)
-        db->current = next;
-    else
-        keep_words(db);
-    return status;
-}
-
-/* One row; `end` NULL: the statement runs yet. */
-static enum pv_status
-append_statement(struct pv_db *db, const struct pv_value *begin, const struct pv_value *end)
-{
-    enum { ID_AND_TIME = 2 };
-    struct pv_value values[PV_BEGIN_VALUES + PV_WHOLE_VALUES];
-
-    memcpy(values, begin, PV_BEGIN_VALUES * sizeof(values[0]));
-    if (end == NULL)
-        memset(values + PV_BEGIN_VALUES, 0, PV_WHOLE_VALUES * sizeof(values[0]));
-    else
-        memcpy(values + PV_BEGIN_VALUES, end + ID_AND_TIME, PV_WHOLE_VALUES * sizeof(values[0]));
-    return append_row(db, PV_TABLE_STATEMENT, values);
 }
 
 /* ---- Budgets ---- */
@@ -435,7 +347,7 @@ budget_take(struct pv_db *db, const struct pv_budget_take *take)
     (void) sqlite3_bind_text(db->budget_add, 1, take->key, -1, SQLITE_STATIC);
     (void) sqlite3_bind_text(db->budget_add, 2, take->period, -1, SQLITE_STATIC);
     (void) sqlite3_bind_int64(db->budget_add, 3, (int64_t) take->runs);
-    status = run(db->budget_add);
+    status = pv_db_run(db->budget_add);
     release(db->budget_add);
     return status;
 }
@@ -454,61 +366,21 @@ pv_db_budgets_take(struct pv_db *db, const struct pv_budget_take *takes, size_t 
     for (size_t i = 0; i < count && status == PV_OK; i++)
         status = budget_take(db, &takes[i]);
     if (status != PV_OK && status != PV_LIMIT)
-        keep_words(db);
+        pv_db_keep_words(db);
     return status;
-}
-
-/* A budget that is spent denies the statement, in the log first of all. */
-static enum pv_status
-append_taking(struct pv_db *db, struct pv_entry *entry)
-{
-    size_t spent = 0;
-    enum pv_status status = pv_db_budgets_take(db, entry->takes, entry->take_count, &spent);
-
-    if (status == PV_LIMIT) {
-        pv_entry_deny(entry, spent);
-        status = append_statement(db, entry->values, entry->values + PV_BEGIN_VALUES);
-        return status == PV_OK ? PV_LIMIT : status;
-    }
-    return status == PV_OK ? append_statement(db, entry->values, NULL) : status;
-}
-
-enum pv_status
-pv_db_append(struct pv_db *db, struct pv_entry *entry)
-{
-    pv_entry_settle(entry);
-    if (entry->kind == PV_RECORD_BEGIN && entry->take_count > 0)
-        return append_taking(db, entry);
-    switch (entry->kind) {
-    case PV_RECORD_BEGIN:
-        if (entry->end != NULL)
-            pv_entry_settle(entry->end);
-        return append_statement(db, entry->values, entry->end == NULL ? NULL : entry->end->values);
-    case PV_RECORD_END:
-        /*
-         * Of a statement that a spent budget had denied, whose end is in its row, whoever puts one did not know yet: the
-         * row beside it is read by nobody.
-         */
-        return entry->is_in_begin ? PV_OK : append_row(db, PV_TABLE_STATEMENT_END, entry->values);
-    case PV_RECORD_WHOLE:
-        return append_statement(db, entry->values, entry->values + PV_BEGIN_VALUES);
-    case PV_RECORD_EVENT:
-        return append_row(db, PV_TABLE_EVENT, entry->values);
-    }
-    return PV_INTERNAL;
 }
 
 enum pv_status
 pv_db_commit(struct pv_db *db)
 {
-    enum pv_status status = run(db->commit);
+    enum pv_status status = pv_db_run(db->commit);
 
     if (status == PV_OK) {
         db->committed = db->current;
         db->version = data_version(db);
         db->has_version = true;
     } else {
-        keep_words(db);
+        pv_db_keep_words(db);
         pv_db_rollback(db);
     }
     return status;
@@ -517,55 +389,10 @@ pv_db_commit(struct pv_db *db)
 void
 pv_db_rollback(struct pv_db *db)
 {
-    if (sqlite3_get_autocommit(db->sqlite) == 0)
-        (void) run(db->rollback);
-}
-
-static enum pv_status
-append_lost(struct pv_db *db, uint64_t id)
-{
-    const struct pv_statement_end end = {.id = id, .outcome = PV_OUTCOME_LOST, .is_unseen = true};
-    const struct pv_record record = {.kind = PV_RECORD_END, .end = &end};
-    struct pv_entry *entry = NULL;
-    enum pv_status status = pv_entry_new(NULL, &record, &entry);
-
-    if (status == PV_OK)
-        status = pv_db_append(db, entry);
-    pv_entry_unref(entry);
-    return status;
-}
-
-enum pv_status
-pv_db_sweep_lost(struct pv_db *db, uint64_t *lost)
-{
-    sqlite3_stmt *running = NULL;
-    sqlite3_stmt *mark = NULL;
-    uint64_t count = 0, id_max = 0;
-    enum pv_status status = pv_db_prepare(db->sqlite, lost_sql, &running);
-
-    while (status == PV_OK) {
-        status = pv_db_step(running);
-        if (status != PV_OK)
-            break;
-        status = append_lost(db, (uint64_t) sqlite3_column_int64(running, 0));
-        count++;
+    if (sqlite3_get_autocommit(db->sqlite) == 0) {
+        (void) sqlite3_step(db->rollback);
+        (void) sqlite3_reset(db->rollback);
     }
-    (void) sqlite3_finalize(running);
-    if (status != PV_NOTFOUND)
-        return status;
-    status = pv_db_id_max(db, &id_max);
-    if (status == PV_OK)
-        status = pv_db_prepare(db->sqlite, "UPDATE meta SET value = iif(name = 'swept', ?1, ?2)"
-                                           " WHERE name IN ('swept', 'swept_id')", &mark);
-    if (status == PV_OK) {
-        (void) sqlite3_bind_int64(mark, 1, (int64_t) db->current.seq);
-        (void) sqlite3_bind_int64(mark, 2, (int64_t) id_max);
-        status = run(mark);
-    }
-    (void) sqlite3_finalize(mark);
-    if (status == PV_OK)
-        *lost = count;
-    return status;
 }
 
 enum pv_status

@@ -33,7 +33,7 @@ struct pv_db {
     sqlite3 *sqlite;
     sqlite3_stmt *begin, *commit, *rollback;
     sqlite3_stmt *newest[PV_TABLE_COUNT], *hash_at, *sealed_at;
-    sqlite3_stmt *insert[PV_TABLE_COUNT];
+    struct pv_feed *feeds; /* db_append.c: what is appended to each table */
     sqlite3_stmt *budget_used, *budget_add;
     sqlite3_stmt *spilled; /* prepared by the first that needs it */
     struct pv_db_head committed; /* what this connection last saw on disk; the log may only grow from it */
@@ -64,6 +64,11 @@ enum pv_status pv_db_begin(struct pv_db *db) PV_MUST_CHECK;
  * appended as that; either way the transaction goes on. Anything else but PV_OK: roll back.
  */
 enum pv_status pv_db_append(struct pv_db *db, struct pv_entry *entry) PV_MUST_CHECK;
+/*
+ * The same of a list: the first and, in one statement of SQL, as many behind it as can be. Each has the status that is its
+ * own; `next` is the first that was not tried. PV_INVALID, PV_LIMIT: of the last that was.
+ */
+enum pv_status pv_db_append_some(struct pv_db *db, struct pv_entry *first, struct pv_entry **next) PV_MUST_CHECK;
 /* Inside a transaction that may write: takes all, or PV_LIMIT and takes none. */
 enum pv_status pv_db_budgets_take(struct pv_db *db, const struct pv_budget_take *takes, size_t count,
                                   size_t *spent) PV_MUST_CHECK;
@@ -75,6 +80,17 @@ enum pv_status pv_db_sweep_lost(struct pv_db *db, uint64_t *lost) PV_MUST_CHECK;
 enum pv_status pv_db_id_max(struct pv_db *db, uint64_t *id) PV_MUST_CHECK;
 /* Whether `path` still is the file that was opened. */
 bool pv_db_is_in_place(const struct pv_db *db, const char *path);
+
+/* For statements without rows: leaves them ready for the next time. */
+enum pv_status pv_db_run(sqlite3_stmt *statement) PV_MUST_CHECK;
+/* The words of the last failure, before a roll-back makes SQLite forget them. */
+void pv_db_keep_words(struct pv_db *db);
+
+/* ---- db_append.c ---- */
+
+/* On an open connection; finalized before it is closed, and freed after that. */
+enum pv_status pv_db_feeds_open(struct pv_db *db) PV_MUST_CHECK;
+void pv_db_feeds_finalize(struct pv_db *db);
 
 /* ---- db_read.c: shared by readers, the writer and the store ---- */
 

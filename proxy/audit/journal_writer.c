@@ -118,12 +118,12 @@ append_batch(struct pv_journal *journal, const struct pv_queue *batch)
 
     if (status != PV_OK)
         return status;
-    for (struct pv_entry *entry = batch->first; entry != NULL && status == PV_OK; entry = entry->next) {
-        entry->status = pv_db_append(journal->db, entry);
-        if (entry->status == PV_INVALID)
+    for (struct pv_entry *entry = batch->first; entry != NULL && status == PV_OK;) {
+        status = pv_db_append_some(journal->db, entry, &entry);
+        if (status == PV_INVALID)
             pv_log(PV_LOG_WARNING, "the query log refused a record: %s", journal->db->words);
-        else if (entry->status != PV_LIMIT) /* a spent budget is an answer */
-            status = entry->status;
+        if (status == PV_INVALID || status == PV_LIMIT) /* a spent budget is an answer */
+            status = PV_OK;
     }
     if (status == PV_OK && spilled > 0)
         status = pv_db_spilled_set(journal->db, spilled);

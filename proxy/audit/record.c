@@ -507,10 +507,14 @@ pv_entry_new(struct pv_entry_room *room, const struct pv_record *record, struct 
     made->packed_len = packed;
     for (size_t i = 0; i < builder.count; i++) {
         made->values[i] = builder.values[i];
+        if (i == PV_BEGIN_VALUES)
+            made->packed_begin_len = (size_t) (at - made->packed);
         at = pv_value_put(at, &builder.values[i]);
         if (builder.values[i].kind == PV_VALUE_TEXT)
             made->values[i].data = at - builder.values[i].len;
     }
+    if (builder.count <= PV_BEGIN_VALUES)
+        made->packed_begin_len = packed;
     *entry = made;
     return PV_OK;
 }
@@ -607,56 +611,79 @@ pv_row_shape(const struct pv_table *table, const struct pv_value *values, struct
     return true;
 }
 
+/* ---- What a hash covers ---- */
+
+/* hash before | tag | seq | each value (pv_value_put) */
+enum { CANONICAL_HEAD = PV_SHA256_BYTES + 1 + 8 };
+
+/* Room for the head and `bytes` more; gives where they go, NULL: out of memory. */
 static uint8_t *
-put_u64(uint8_t *at, uint64_t value)
+begin_canonical(struct pv_buf *out, const uint8_t *hash_before, uint8_t tag, uint64_t seq, size_t bytes)
 {
-    for (int i = 0; i < 8; i++)
-        at[i] = (uint8_t) (value >> (56 - 8 * i));
-    return at + 8;
+    uint64_t number = htobe64(seq);
+    uint8_t *at;
+
+    pv_buf_truncate(out, 0);
+    at = pv_buf_reserve(out, CANONICAL_HEAD + bytes);
+    if (at == NULL) {
+        pv_buf_clear(out);
+        return NULL;
+    }
+    memcpy(at, hash_before, PV_SHA256_BYTES);
+    at[PV_SHA256_BYTES] = tag;
+    memcpy(at + PV_SHA256_BYTES + 1, &number, sizeof(number));
+    return at + CANONICAL_HEAD;
 }
 
-/*
- * hash before | tag | seq | for each value: kind, then nothing, eight bytes, or length and bytes. Every piece
- * has a fixed or a stated length, so no two rows have the same bytes.
- */
 enum pv_status
 pv_canonical(struct pv_buf *out, const uint8_t *hash_before, uint8_t tag, uint64_t seq, const struct pv_value *values,
              size_t count)
 {
-    size_t size = PV_SHA256_BYTES + 1 + 8 + count * 9;
+    size_t bytes = 0;
     uint8_t *at;
 
     for (size_t i = 0; i < count; i++)
-        size += values[i].len;
-    pv_buf_truncate(out, 0);
-    at = pv_buf_reserve(out, size);
-    if (at == NULL) {
-        pv_buf_clear(out);
+        bytes += pv_value_size(&values[i]);
+    at = begin_canonical(out, hash_before, tag, seq, bytes);
+    if (at == NULL)
         return PV_NOMEM;
+    for (size_t i = 0; i < count; i++)
+        at = pv_value_put(at, &values[i]);
+    pv_buf_commit(out, CANONICAL_HEAD + bytes);
+    return PV_OK;
+}
+
+const struct pv_value *
+pv_entry_end_values(const struct pv_entry *entry)
+{
+    pv_assert(entry->kind == PV_RECORD_END || entry->value_count > PV_BEGIN_VALUES);
+    return entry->kind == PV_RECORD_END ? entry->values : entry->values + PV_BEGIN_VALUES;
+}
+
+enum pv_status
+pv_canonical_packed(struct pv_buf *out, const uint8_t *hash_before, uint8_t tag, uint64_t seq,
+                    const struct pv_entry *entry, const struct pv_entry *end)
+{
+    bool is_begin = entry->kind == PV_RECORD_BEGIN || entry->kind == PV_RECORD_WHOLE;
+    size_t first = is_begin ? entry->packed_begin_len : entry->packed_len;
+    const uint8_t *rest = NULL;
+    size_t rest_len = 0;
+    uint8_t *at;
+
+    pv_assert(entry->packed != NULL && (end == NULL || end->packed != NULL));
+    if (end != NULL) {
+        const struct pv_value *time = &pv_entry_end_values(end)[1];
+
+        /* The row has the begin's id and time. */
+        rest = time->data + time->len;
+        rest_len = (size_t) (end->packed + end->packed_len - rest);
     }
-    memcpy(at, hash_before, PV_SHA256_BYTES);
-    at += PV_SHA256_BYTES;
-    *at++ = tag;
-    at = put_u64(at, seq);
-    for (size_t i = 0; i < count; i++) {
-        switch (values[i].kind) {
-        case PV_VALUE_NULL:
-            *at++ = 'N';
-            break;
-        case PV_VALUE_INT:
-            *at++ = 'I';
-            at = put_u64(at, (uint64_t) values[i].number);
-            break;
-        case PV_VALUE_TEXT:
-        case PV_VALUE_BLOB:
-            *at++ = values[i].kind == PV_VALUE_TEXT ? 'T' : 'B';
-            at = put_u64(at, values[i].len);
-            if (values[i].len > 0)
-                memcpy(at, values[i].data, values[i].len);
-            at += values[i].len;
-            break;
-        }
-    }
-    pv_buf_commit(out, (size_t) (at - (pv_buf_slice(out).data)));
+    at = begin_canonical(out, hash_before, tag, seq, first + rest_len);
+    if (at == NULL)
+        return PV_NOMEM;
+    memcpy(at, entry->packed, first);
+    if (rest_len > 0)
+        memcpy(at + first, rest, rest_len);
+    pv_buf_commit(out, CANONICAL_HEAD + first + rest_len);
     return PV_OK;
 }

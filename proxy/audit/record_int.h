@@ -77,41 +77,43 @@ struct pv_entry {
     struct pv_entry *end; /* of a BEGIN in the same batch: its end, which goes into the same row */
     bool is_in_begin;     /* of that end */
     uint64_t spilled;     /* its number beside the state (spill.h); 0: none */
-    /* The values once more, one behind the other, as a spill writes them (pv_value_put); what `values` point into. NULL:
-     * the values have changed since, or were never written so. */
+    /*
+     * The values once more, one behind the other, as a hash covers and a spill holds them (pv_value_put); what `values`
+     * point into. NULL: the values have changed since, or were never written so. The first `packed_begin_len` bytes are a
+     * statement's begin; behind them a WHOLE record has its end.
+     */
     const uint8_t *packed;
-    size_t packed_len;
+    size_t packed_len, packed_begin_len;
     size_t value_count;
     struct pv_value values[]; /* of a WHOLE record the statement's, then its end's */
 };
 
-/* A value in a spill: its kind, then nothing, eight bytes, or length in four and the bytes. */
+/*
+ * A value in what a hash covers, and in a spill: its kind, then nothing, eight bytes, or length in eight and the bytes.
+ * Every piece has a fixed or a stated length, so no two rows have the same bytes.
+ */
+#define PV_VALUE_LETTERS "NITB" /* by kind */
+
 static inline size_t
 pv_value_size(const struct pv_value *value)
 {
-    return value->kind == PV_VALUE_INT ? 9 : value->kind == PV_VALUE_NULL ? 1 : 5 + value->len;
+    return value->kind == PV_VALUE_NULL ? 1 : 9 + value->len;
 }
 
 /* Gives what is behind it, where the bytes of a text or blob end. */
 static inline uint8_t *
 pv_value_put(uint8_t *at, const struct pv_value *value)
 {
-    *at++ = (uint8_t) value->kind;
-    if (value->kind == PV_VALUE_INT) {
-        uint64_t number = htobe64((uint64_t) value->number);
+    uint64_t number = htobe64(value->kind == PV_VALUE_INT ? (uint64_t) value->number : value->len);
 
-        memcpy(at, &number, sizeof(number));
-        at += sizeof(number);
-    } else if (value->kind != PV_VALUE_NULL) {
-        uint32_t len = htobe32((uint32_t) value->len);
-
-        memcpy(at, &len, sizeof(len));
-        at += sizeof(len);
-        if (value->len > 0)
-            memcpy(at, value->data, value->len);
-        at += value->len;
-    }
-    return at;
+    *at++ = (uint8_t) PV_VALUE_LETTERS[value->kind];
+    if (value->kind == PV_VALUE_NULL)
+        return at;
+    memcpy(at, &number, sizeof(number));
+    at += sizeof(number);
+    if (value->len > 0)
+        memcpy(at, value->data, value->len);
+    return at + value->len;
 }
 
 /*
@@ -137,9 +139,16 @@ void pv_entry_settle(struct pv_entry *entry);
 /* A BEGIN whose take `spent` found nothing left becomes the record of a denied statement: a WHOLE one. */
 void pv_entry_deny(struct pv_entry *entry, size_t spent);
 
-/* Replaces the buffer's content with what the hash of a row covers. */
+/*
+ * Replaces the buffer's content with what the hash of a row covers. The second takes the row from the packed entries that
+ * it is of: `end` NULL: no statement, or one that runs yet; else the entry that has the end, which may be the same.
+ */
 enum pv_status pv_canonical(struct pv_buf *out, const uint8_t *hash_before, uint8_t tag, uint64_t seq,
                             const struct pv_value *values, size_t count) PV_MUST_CHECK;
+enum pv_status pv_canonical_packed(struct pv_buf *out, const uint8_t *hash_before, uint8_t tag, uint64_t seq,
+                                   const struct pv_entry *entry, const struct pv_entry *end) PV_MUST_CHECK;
+/* Values of the end of an END or a WHOLE record, from its id on. */
+const struct pv_value *pv_entry_end_values(const struct pv_entry *entry);
 
 /* Moves the count so that the next id is above `id`. */
 void pv_statement_id_raise(uint64_t id);

@@ -86,24 +86,34 @@ struct recovery {
     uint64_t count;
 };
 
+/* As pv_value_put wrote it; an earlier release wrote the kind as a number, and lengths in four bytes. */
 static enum pv_status
 read_value(struct pv_reader *reader, struct pv_value *value)
 {
+    static const char letters[] = PV_VALUE_LETTERS;
     struct pv_slice bytes = {NULL, 0};
+    const char *letter;
     uint8_t kind = 0;
+    int64_t long_len = 0;
     uint32_t len = 0;
     enum pv_status status = pv_read_u8(reader, &kind);
 
-    *value = (struct pv_value){.kind = (enum pv_value_kind) kind};
-    if (status != PV_OK || kind == PV_VALUE_NULL)
-        return status;
-    if (kind == PV_VALUE_INT)
-        return pv_read_i64(reader, &value->number);
-    if (kind != PV_VALUE_TEXT && kind != PV_VALUE_BLOB)
+    letter = status == PV_OK && kind > PV_VALUE_BLOB ? strchr(letters, kind) : NULL;
+    if (status == PV_OK && kind > PV_VALUE_BLOB && letter == NULL)
         return PV_PROTOCOL;
-    status = pv_read_u32(reader, &len);
+    *value = (struct pv_value){.kind = (enum pv_value_kind)(letter == NULL ? kind : letter - letters)};
+    if (status != PV_OK || value->kind == PV_VALUE_NULL)
+        return status;
+    if (value->kind == PV_VALUE_INT)
+        return pv_read_i64(reader, &value->number);
+    if (letter == NULL)
+        status = pv_read_u32(reader, &len);
+    else
+        status = pv_read_i64(reader, &long_len);
+    if (status == PV_OK && (long_len < 0 || long_len > UINT32_MAX))
+        return PV_PROTOCOL;
     if (status == PV_OK)
-        status = pv_read_slice(reader, len, &bytes);
+        status = pv_read_slice(reader, letter == NULL ? len : (size_t) long_len, &bytes);
     value->data = bytes.data;
     value->len = bytes.len;
     return status;

@@ -56,26 +56,43 @@ utf8_sequence_len(const uint8_t *at, size_t left)
     return len;
 }
 
+/* Top bits of what is not an ASCII character: those of others, and of a byte that is 0, which borrows one. */
+static uint64_t
+not_ascii(const uint8_t *at)
+{
+    uint64_t word;
+
+    memcpy(&word, at, sizeof(word));
+    return (word | (word - UINT64_C(0x0101010101010101))) & UINT64_C(0x8080808080808080);
+}
+
 bool
 pv_utf8_valid(struct pv_slice text)
 {
+    enum { WORD = sizeof(uint64_t) };
     size_t at = 0;
 
+    if (text.len > 0 && text.len < WORD) {
+        uint8_t padded[WORD];
+
+        memset(padded, ' ', sizeof(padded));
+        memcpy(padded, text.data, text.len);
+        if (not_ascii(padded) == 0)
+            return true;
+    }
     while (at < text.len) {
         size_t len;
-        uint64_t word;
 
-        /* Eight at a time while they are ASCII: no top bit, and no byte that is 0, which would borrow one. */
-        while (text.len - at >= sizeof(word)) {
-            memcpy(&word, text.data + at, sizeof(word));
-            if (((word | (word - UINT64_C(0x0101010101010101))) & UINT64_C(0x8080808080808080)) != 0)
-                break;
-            at += sizeof(word);
-        }
-        if (at == text.len)
+        while (text.len - at >= 4 * WORD &&
+               (not_ascii(text.data + at) | not_ascii(text.data + at + WORD) | not_ascii(text.data + at + 2 * WORD) |
+                not_ascii(text.data + at + 3 * WORD)) == 0)
+            at += 4 * WORD;
+        while (text.len - at >= WORD && not_ascii(text.data + at) == 0)
+            at += WORD;
+        /* The last bytes once more, with some before them, which may be of a character: then it is no word. */
+        if (at == text.len || (text.len >= WORD && text.len - at < WORD && not_ascii(text.data + text.len - WORD) == 0))
             return true;
         len = utf8_sequence_len(text.data + at, text.len - at);
-
         if (len == 0 || text.data[at] == 0)
             return false;
         at += len;

@@ -1,5 +1,7 @@
 #include "tests/unit/audit/audit_test.h"
 
+#include "proxy/audit/spill.h"
+
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -107,6 +109,46 @@ nothing_is_brought_in_twice(void **state)
     pv_journal_recover(place->path);
     assert_int_equal(raw_number(place, "SELECT count(*) FROM query_log"), 5);
     assert_int_equal(spilled_bytes(place), 0);
+    assert_sound(place);
+}
+
+/* Which wrote a value's kind as a number, and lengths in four bytes. */
+static void
+records_of_an_earlier_release_are_read(void **state)
+{
+    const struct place *place = *state;
+    const char *const texts[] = {"2026-01-01T00:00:00.000002Z", NULL, "retail", "alice", NULL, "login", "{}"};
+    struct pv_buf body = {0}, file = {0};
+    char name[256];
+    int fd;
+
+    pv_journal_close(open_journal(place, (struct pv_journal_options){0}));
+    pv_buf_put_u64(&body, 1);
+    pv_buf_put_u8(&body, PV_RECORD_EVENT);
+    pv_buf_put_u8(&body, PV_COUNT_OF(texts));
+    for (size_t i = 0; i < PV_COUNT_OF(texts); i++) {
+        pv_buf_put_u8(&body, i == 1 ? PV_VALUE_INT : texts[i] == NULL ? PV_VALUE_NULL : PV_VALUE_TEXT);
+        if (i == 1)
+            pv_buf_put_u64(&body, 77);
+        if (texts[i] == NULL)
+            continue;
+        pv_buf_put_u32(&body, (uint32_t) strlen(texts[i]));
+        pv_buf_put_text(&body, texts[i]);
+    }
+    pv_buf_put_u32(&file, (uint32_t) pv_buf_len(&body));
+    pv_buf_put_u64(&file, pv_spill_check(pv_buf_slice(&body)));
+    pv_buf_put_slice(&file, pv_buf_slice(&body));
+    name_of(place, 0, name);
+    fd = open(name, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, pv_buf_slice(&file).data, pv_buf_len(&file)), pv_buf_len(&file));
+    assert_int_equal(close(fd), 0);
+    pv_buf_clear(&body);
+    pv_buf_clear(&file);
+    pv_journal_recover(place->path);
+    assert_int_equal(raw_number(place, "SELECT session FROM event_log WHERE event = 'login' AND user = 'alice' AND"
+                                       " client IS NULL AND detail = '{}' AND at = '2026-01-01T00:00:00.000002Z'"),
+                     77);
     assert_sound(place);
 }
 
@@ -578,6 +620,7 @@ main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, place_make, place_remove)
     const struct CMUnitTest tests[] = {
         TEST(a_killed_relaxed_log_has_every_record), TEST(nothing_is_brought_in_twice),
+        TEST(records_of_an_earlier_release_are_read),
         TEST(what_is_torn_ends_the_reading),         TEST(while_it_is_served_nobody_else_brings_it_in),
         TEST(files_that_cannot_be_made_are_said),    TEST(a_killed_strict_log_has_every_record),
         TEST(readers_see_what_was_told_durable),     TEST(takes_and_large_batches_go_into_the_log),

@@ -33,8 +33,18 @@ utf8_accepts_and_refuses(void **state)
     };
 
     (void) state;
-    for (size_t i = 0; i < PV_COUNT_OF(rows); i++)
+    for (size_t i = 0; i < PV_COUNT_OF(rows); i++) {
         assert_int_equal(pv_utf8_valid(pv_slice_of(rows[i].text, rows[i].len)), rows[i].is_valid);
+        /* Many bytes are looked at together: at each place among plain ones it is the same. */
+        for (size_t before = 0; before < 70; before++)
+            for (size_t behind = 0; behind < 20; behind++) {
+                char text[100];
+
+                memset(text, 'x', sizeof(text));
+                memcpy(text + before, rows[i].text, rows[i].len);
+                assert_int_equal(pv_utf8_valid(pv_slice_of(text, before + rows[i].len + behind)), rows[i].is_valid);
+            }
+    }
 }
 
 static void
