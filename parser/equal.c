@@ -50,8 +50,8 @@ pv_const_same(const A_Const *a, const A_Const *b)
     return IsA(&a->val.node, BitString) && text_same(a->val.bsval.bsval, b->val.bsval.bsval);
 }
 
-static bool
-field_same(const Node *a, const Node *b, const struct pv_field *field)
+bool
+pv_field_same(const Node *a, const Node *b, const struct pv_field *field)
 {
     const char *x = (const char *) a + field->offset;
     const char *y = (const char *) b + field->offset;
@@ -85,29 +85,22 @@ field_same(const Node *a, const Node *b, const struct pv_field *field)
     return true;
 }
 
-bool
-pv_fields_same(const Node *a, const Node *b, const struct pv_kind *kind, const struct pv_field **differs)
-{
-    for (unsigned i = 0; i < kind->field_count; i++) {
-        if (!field_same(a, b, &kind->fields[i])) {
-            if (differs != NULL)
-                *differs = &kind->fields[i];
-            return false;
-        }
-    }
-    return true;
-}
-
 static enum pv_status
 push_pair(struct pv_stack *stack, const Node *a, const Node *b, bool *same)
 {
-    struct pv_frame frame = {a, b, NULL, NULL, 0, 0};
+    struct pv_frame *frame;
+    enum pv_status status;
 
     if (a == NULL || b == NULL || nodeTag(a) != nodeTag(b)) {
         *same = a == NULL && b == NULL;
         return PV_OK;
     }
-    return pv_stack_push(stack, frame);
+    status = pv_stack_room(stack, &frame);
+    if (status == PV_OK) {
+        frame->a = a;
+        frame->b = b;
+    }
+    return status;
 }
 
 static enum pv_status
@@ -120,7 +113,7 @@ push_lists(struct pv_stack *stack, const List *a, const List *b, bool *same)
         return PV_OK;
     }
     for (int i = list_length(a) - 1; i >= 0 && *same && status == PV_OK; i--)
-        status = push_pair(stack, list_nth(a, i), list_nth(b, i), same);
+        status = push_pair(stack, a->elements[i].ptr_value, b->elements[i].ptr_value, same);
     return status;
 }
 
@@ -134,14 +127,15 @@ push_pairs(struct pv_stack *stack, const Node *a, const Node *b, bool *same)
         return PV_DENIED;
     if (IsA(a, List))
         return push_lists(stack, (const List *) a, (const List *) b, same);
-    *same = pv_fields_same(a, b, kind, NULL);
-    for (unsigned i = kind->field_count; i-- > 0 && *same && status == PV_OK;) {
-        const struct pv_field *field = &kind->fields[i];
+    for (unsigned i = 0; i < kind->values.count && *same; i++)
+        *same = pv_field_same(a, b, &kind->values.list[i]);
+    for (unsigned i = kind->children.count; i-- > 0 && *same && status == PV_OK;) {
+        const struct pv_field *field = &kind->children.list[i];
+        const void *x = pv_field_pointer(a, field), *y = pv_field_pointer(b, field);
 
-        if (field->kind == PV_FIELD_NODE)
-            status = push_pair(stack, pv_field_pointer(a, field), pv_field_pointer(b, field), same);
-        else if (field->kind == PV_FIELD_LIST)
-            status = push_lists(stack, pv_field_pointer(a, field), pv_field_pointer(b, field), same);
+        if (x == NULL && y == NULL)
+            continue;
+        status = field->kind == PV_FIELD_NODE ? push_pair(stack, x, y, same) : push_lists(stack, x, y, same);
     }
     return status;
 }

@@ -192,18 +192,89 @@
 #define F_DiscardStmt(field_kind, member) FIELD(DiscardStmt, field_kind, member)
 #define F_ExplainStmt(field_kind, member) FIELD(ExplainStmt, field_kind, member)
 
-static const struct pv_field no_fields[1];
+/* Each list ends in one that is never counted, so that none is empty. */
+#define LIST_END \
+    { \
+        PV_FIELD_LOCATION, 0, NULL, NULL \
+    }
 
-#define KIND(self) \
-    static const struct pv_field fields_##self[] = {PV_FIELDS_##self(F_##self){PV_FIELD_LOCATION, 0, NULL, NULL}};
+#define KIND(self) static const struct pv_field fields_##self[] = {PV_FIELDS_##self(F_##self) LIST_END};
+PV_NODE_TABLE(KIND)
+#undef KIND
+#undef FIELD
+
+/* The same lists again, each time of some kinds of fields: which they are is told by a macro a kind of field. */
+#define ALL_OF(self, field_kind, member) \
+    {PV_FIELD_##field_kind, (unsigned) offsetof(self, member), #member, #self "." #member},
+#define NONE_OF(self, field_kind, member)
+#define FIELD(self, field_kind, member) IS_##field_kind(self, field_kind, member)
+
+#define IS_NODE ALL_OF
+#define IS_LIST ALL_OF
+#define IS_NAMES NONE_OF
+#define IS_STRING NONE_OF
+#define IS_INT NONE_OF
+#define IS_BOOL NONE_OF
+#define IS_CHAR NONE_OF
+#define IS_LONG NONE_OF
+#define IS_CONST NONE_OF
+#define IS_LOCATION NONE_OF
+#define IS_FORM NONE_OF
+#define IS_NO_PTR NONE_OF
+#define IS_NO_INT NONE_OF
+#define IS_NO_BOOL NONE_OF
+#define IS_NO_CHAR NONE_OF
+#define KIND(self) static const struct pv_field children_##self[] = {PV_FIELDS_##self(F_##self) LIST_END};
+PV_NODE_TABLE(KIND)
+#undef KIND
+#undef IS_NODE
+#undef IS_LIST
+#undef IS_NAMES
+#undef IS_NO_PTR
+#undef IS_NO_INT
+#undef IS_NO_BOOL
+#undef IS_NO_CHAR
+
+#define IS_NODE NONE_OF
+#define IS_LIST NONE_OF
+#define IS_NAMES ALL_OF
+#define IS_NO_PTR ALL_OF
+#define IS_NO_INT ALL_OF
+#define IS_NO_BOOL ALL_OF
+#define IS_NO_CHAR ALL_OF
+#define KIND(self) static const struct pv_field guarded_##self[] = {PV_FIELDS_##self(F_##self) LIST_END};
+PV_NODE_TABLE(KIND)
+#undef KIND
+#undef IS_STRING
+#undef IS_INT
+#undef IS_BOOL
+#undef IS_CHAR
+#undef IS_LONG
+#undef IS_CONST
+
+#define IS_STRING ALL_OF
+#define IS_INT ALL_OF
+#define IS_BOOL ALL_OF
+#define IS_CHAR ALL_OF
+#define IS_LONG ALL_OF
+#define IS_CONST ALL_OF
+#define KIND(self) static const struct pv_field values_##self[] = {PV_FIELDS_##self(F_##self) LIST_END};
 PV_NODE_TABLE(KIND)
 #undef KIND
 
+static const struct pv_field no_fields[] = {LIST_END};
+
+#define COUNTED(list) \
+    { \
+        list, (unsigned) PV_COUNT_OF(list) - 1 \
+    }
 static const struct pv_kind kinds[] = {
-#define KIND(self) [T_##self] = {#self, fields_##self, (unsigned) PV_COUNT_OF(fields_##self) - 1},
+#define KIND(self) \
+    [T_##self] = {#self, COUNTED(fields_##self), COUNTED(children_##self), COUNTED(guarded_##self), \
+                  COUNTED(values_##self)},
     PV_NODE_TABLE(KIND)
 #undef KIND
-        [T_List] = {"List", no_fields, 0},
+        [T_List] = {"List", COUNTED(no_fields), COUNTED(no_fields), COUNTED(no_fields), COUNTED(no_fields)},
 };
 
 const struct pv_kind *

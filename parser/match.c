@@ -422,18 +422,14 @@ match_fields(struct matcher *m, const struct pv_frame *frame, const struct pv_ki
             differ(m, "%s uses the aliases otherwise than the question", clause_words(frame->field));
         return;
     }
-    for (unsigned i = 0; i < kind->field_count; i++) {
-        const struct pv_kind one = {kind->name, &kind->fields[i], 1};
+    for (unsigned i = 0; i < kind->values.count && field == NULL; i++) {
+        const struct pv_field *one = &kind->values.list[i];
+        bool is_same = one->kind == PV_FIELD_NAMES && has_builtin_name(frame->a)
+                           ? same_builtin_name(pv_field_pointer(frame->a, one), pv_field_pointer(frame->b, one))
+                           : pv_field_same(frame->a, frame->b, one);
 
-        if (kind->fields[i].kind == PV_FIELD_NAMES && has_builtin_name(frame->a)) {
-            if (same_builtin_name(pv_field_pointer(frame->a, &kind->fields[i]),
-                                  pv_field_pointer(frame->b, &kind->fields[i])))
-                continue;
-        } else if (pv_fields_same(frame->a, frame->b, &one, NULL)) {
-            continue;
-        }
-        field = &kind->fields[i];
-        break;
+        if (!is_same)
+            field = one;
     }
     if (field != NULL)
         differ(m, "%s differs", clause_words(IsA(frame->a, SelectStmt) ? field->name : frame->field));
@@ -446,8 +442,8 @@ match_children(struct matcher *m, const struct pv_frame *frame, const struct pv_
         push_lists(m, frame, frame->field, frame->chain, (const List *) frame->a, (const List *) frame->b);
         return;
     }
-    for (unsigned i = kind->field_count; i-- > 0;) {
-        const struct pv_field *field = &kind->fields[i];
+    for (unsigned i = kind->children.count; i-- > 0;) {
+        const struct pv_field *field = &kind->children.list[i];
         const char *where = IsA(frame->a, SelectStmt) ? field->name : frame->field;
         unsigned flags = flags_below(frame, field);
 

@@ -151,10 +151,17 @@ struct pv_field {
     const char *words; /* "SelectStmt.whereClause" */
 };
 
+struct pv_fields {
+    const struct pv_field *list;
+    unsigned count;
+};
+
 struct pv_kind {
     const char *name;
-    const struct pv_field *fields;
-    unsigned field_count;
+    struct pv_fields fields;
+    struct pv_fields children; /* those that are nodes and lists of nodes */
+    struct pv_fields guarded;  /* what must be absent, and names */
+    struct pv_fields values;   /* all that carries meaning but children */
 };
 
 /* NULL for a kind that the table does not hold. T_List is in it, with no fields: its elements are its children. */

@@ -19,9 +19,9 @@ forget(void *context, Node *node, const struct pv_walk_at *at)
 
     (void) context;
     (void) at;
-    for (unsigned i = 0; kind != NULL && i < kind->field_count; i++)
-        if (kind->fields[i].kind == PV_FIELD_LOCATION)
-            memcpy((char *) node + kind->fields[i].offset, &none, sizeof(none));
+    for (unsigned i = 0; kind != NULL && i < kind->fields.count; i++)
+        if (kind->fields.list[i].kind == PV_FIELD_LOCATION)
+            memcpy((char *) node + kind->fields.list[i].offset, &none, sizeof(none));
     return PV_WALK_ON;
 }
 

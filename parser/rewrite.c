@@ -33,11 +33,11 @@ push_children(struct slots *slots, Node *node)
             push(slots, (Node **) &lfirst(cell));
         return;
     }
-    for (unsigned i = 0; kind != NULL && i < kind->field_count; i++) {
-        const struct pv_field *field = &kind->fields[i];
+    for (unsigned i = 0; kind != NULL && i < kind->children.count; i++) {
+        Node **slot = (Node **) (void *) ((char *) node + kind->children.list[i].offset);
 
-        if (field->kind == PV_FIELD_NODE || field->kind == PV_FIELD_LIST)
-            push(slots, (Node **) (void *) ((char *) node + field->offset));
+        if (*slot != NULL)
+            push(slots, slot);
     }
 }
 

@@ -28,8 +28,8 @@ pv_stack_clear(struct pv_stack *stack)
     pv_stack_init(stack);
 }
 
-static enum pv_status
-stack_grow(struct pv_stack *stack)
+enum pv_status
+pv_stack_grow(struct pv_stack *stack)
 {
     size_t size = stack->size * 2;
     struct pv_frame *frames;
@@ -45,19 +45,6 @@ stack_grow(struct pv_stack *stack)
         return PV_NOMEM;
     stack->frames = frames;
     stack->size = size;
-    return PV_OK;
-}
-
-enum pv_status
-pv_stack_push(struct pv_stack *stack, struct pv_frame frame)
-{
-    if (stack->count == stack->size) {
-        enum pv_status status = stack_grow(stack);
-
-        if (status != PV_OK)
-            return status;
-    }
-    stack->frames[stack->count++] = frame;
     return PV_OK;
 }
 
@@ -130,28 +117,28 @@ deny(struct walker *w, const Node *node, const char *name)
     return PV_DENIED;
 }
 
+/* The frame's depth and chain are those of `above`, and one is added to either. */
 static enum pv_status
 push_child(struct walker *w, const struct pv_frame *above, Node *parent, const struct pv_field *field,
            const Node *child)
 {
-    struct pv_frame frame = {child, NULL, parent, field->name, above->depth, above->chain};
+    bool is_chain = IsA(parent, A_Expr) && pv_in_chain(parent, field, child);
+    struct pv_frame *frame;
+    enum pv_status status = pv_stack_room(&w->stack, &frame);
 
-    if (child == NULL)
-        return PV_OK;
-    if (pv_in_chain(parent, field, child))
-        frame.chain++;
-    else
-        frame.depth++;
-    if (frame.depth > w->limits->depth_max || frame.chain > w->limits->chain_max)
-        return PV_DEPTH;
-    return pv_stack_push(&w->stack, frame);
+    if (status != PV_OK)
+        return status;
+    *frame = (struct pv_frame){
+        child, NULL, parent, field->name, above->depth + (is_chain ? 0 : 1), above->chain + (is_chain ? 1 : 0)};
+    return frame->depth > w->limits->depth_max || frame->chain > w->limits->chain_max ? PV_DEPTH : PV_OK;
 }
 
 static enum pv_status
 push_list(struct walker *w, const struct pv_frame *above, Node *parent, const struct pv_field *field, const List *list)
 {
     for (int i = list_length(list) - 1; i >= 0; i--) {
-        enum pv_status status = push_child(w, above, parent, field, list_nth(list, i));
+        const Node *child = list->elements[i].ptr_value;
+        enum pv_status status = child == NULL ? PV_OK : push_child(w, above, parent, field, child);
 
         if (status != PV_OK)
             return status;
@@ -167,16 +154,17 @@ push_children(struct walker *w, const struct pv_frame *above, Node *node, const 
 
     if (IsA(node, List))
         return push_list(w, above, node, &element, (const List *) node);
-    for (unsigned i = kind->field_count; i-- > 0;) {
-        const struct pv_field *field = &kind->fields[i];
+    for (unsigned i = w->lenient ? 0 : kind->guarded.count; i-- > 0;)
+        if (!value_allowed(node, &kind->guarded.list[i]))
+            return deny(w, node, kind->guarded.list[i].words);
+    for (unsigned i = kind->children.count; i-- > 0;) {
+        const struct pv_field *field = &kind->children.list[i];
+        const void *child = pv_field_pointer(node, field);
         enum pv_status status = PV_OK;
 
-        if (field->kind == PV_FIELD_NODE)
-            status = push_child(w, above, node, field, pv_field_pointer(node, field));
-        else if (field->kind == PV_FIELD_LIST)
-            status = push_list(w, above, node, field, pv_field_pointer(node, field));
-        else if (!w->lenient && !value_allowed(node, field))
-            status = deny(w, node, field->words);
+        if (child != NULL)
+            status = field->kind == PV_FIELD_NODE ? push_child(w, above, node, field, child)
+                                                  : push_list(w, above, node, field, child);
         if (status != PV_OK)
             return status;
     }
@@ -252,11 +240,11 @@ pv_node_location(const Node *node)
 {
     const struct pv_kind *kind = node == NULL ? NULL : pv_kind_of(nodeTag(node));
 
-    for (unsigned i = 0; kind != NULL && i < kind->field_count; i++) {
-        if (kind->fields[i].kind == PV_FIELD_LOCATION) {
+    for (unsigned i = 0; kind != NULL && i < kind->fields.count; i++) {
+        if (kind->fields.list[i].kind == PV_FIELD_LOCATION) {
             int location;
 
-            memcpy(&location, (const char *) node + kind->fields[i].offset, sizeof(location));
+            memcpy(&location, (const char *) node + kind->fields.list[i].offset, sizeof(location));
             return location;
         }
     }

@@ -28,14 +28,39 @@ struct pv_stack {
 
 void pv_stack_init(struct pv_stack *stack);
 void pv_stack_clear(struct pv_stack *stack);
-enum pv_status pv_stack_push(struct pv_stack *stack, struct pv_frame frame) PV_MUST_CHECK;
+enum pv_status pv_stack_grow(struct pv_stack *stack) PV_MUST_CHECK;
+
+/* One more on top, not filled. Inline, as what follows: walks are most of what a judgement does. */
+static inline enum pv_status
+pv_stack_room(struct pv_stack *stack, struct pv_frame **frame)
+{
+    if (stack->count == stack->size) {
+        enum pv_status status = pv_stack_grow(stack);
+
+        if (status != PV_OK)
+            return status;
+    }
+    *frame = &stack->frames[stack->count++];
+    return PV_OK;
+}
+
+static inline enum pv_status
+pv_stack_push(struct pv_stack *stack, struct pv_frame frame)
+{
+    struct pv_frame *room;
+    enum pv_status status = pv_stack_room(stack, &room);
+
+    if (status == PV_OK)
+        *room = frame;
+    return status;
+}
 
 /* As pv_tree_walk; a lenient walk takes kinds and fields that are refused for leaves. */
 enum pv_status pv_tree_walk_mode(Node *root, const struct pv_sql_limits *limits, bool lenient, pv_walk_visit visit,
                                  void *ctx, struct pv_walk_result *result) PV_MUST_CHECK;
 
-/* The fields of two nodes of one kind that are not child nodes: values, texts, names. */
-bool pv_fields_same(const Node *a, const Node *b, const struct pv_kind *kind, const struct pv_field **differs);
+/* A field of two nodes of one kind that is no child node: a value, a text, a name. */
+bool pv_field_same(const Node *a, const Node *b, const struct pv_field *field);
 bool pv_names_same(const List *a, const List *b);
 bool pv_const_same(const A_Const *a, const A_Const *b);
 

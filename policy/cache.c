@@ -15,6 +15,7 @@
 #include "parser/sqltext.h"
 #include "policy/cache_int.h"
 #include "policy/param.h"
+#include "policy/question_int.h"
 #include "policy/standing.h"
 
 #include <stdatomic.h>
@@ -548,15 +549,26 @@ take(struct pv_arena *arena, struct entry *entry, struct pv_decision **decisions
     return status;
 }
 
-/* Each run's record has them: they are written once. */
+static bool
+is_same_list(const struct pv_names *a, const struct pv_names *b)
+{
+    return a->count == b->count && (a->count == 0 || memcmp(a->names, b->names, a->count * sizeof(*a->names)) == 0);
+}
+
+/* Each run's record has them: they are written once, and for a fixed question at its load. */
 static void
 put_names(struct entry *entry)
 {
     for (size_t i = 0; i < entry->count; i++) {
         struct pv_decision *decision = &entry->decisions[i];
+        const struct pv_plan *plan = decision->question == NULL ? NULL : decision->question->plan;
 
-        decision->datasets_json = pv_names_json(entry->arena, &decision->datasets);
-        decision->columns_json = pv_names_json(entry->arena, &decision->columns);
+        decision->datasets_json = plan != NULL && is_same_list(&decision->datasets, &plan->datasets)
+                                      ? plan->datasets_json
+                                      : pv_names_json(entry->arena, &decision->datasets);
+        decision->columns_json = plan != NULL && is_same_list(&decision->columns, &plan->columns)
+                                     ? plan->columns_json
+                                     : pv_names_json(entry->arena, &decision->columns);
     }
 }
 

@@ -3,8 +3,10 @@
 #include "parser/sqltext.h"
 #include "policy/catalog_columns.h"
 #include "policy/views_int.h"
+#include "policy/words.h"
 #include "proxy/base/arena.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,15 +17,52 @@
 
 /* ---- lookups ---- */
 
+/* The rows stand in the order of their making; here they are by name, then by schema. Every name of a statement is
+ * sought. */
+#define RELATIONS_MAX 512u
+static const struct pv_catalog_relation *by_name[RELATIONS_MAX];
+static pthread_once_t by_name_once = PTHREAD_ONCE_INIT;
+
+static int
+compare_relation(const struct pv_catalog_relation *a, const char *schema, const char *name)
+{
+    int order = strcmp(name, a->relation.name);
+
+    return order != 0 ? order : strcmp(schema, a->relation.schema);
+}
+
+static void
+sort_by_name(void)
+{
+    pv_assert(pv_catalog_relation_count <= RELATIONS_MAX);
+    for (size_t i = 0; i < pv_catalog_relation_count; i++) {
+        const struct pv_catalog_relation *row = &pv_catalog_relations[i];
+        size_t at = i;
+
+        for (; at > 0 && compare_relation(by_name[at - 1], row->relation.schema, row->relation.name) < 0; at--)
+            by_name[at] = by_name[at - 1];
+        by_name[at] = row;
+    }
+}
+
 const struct pv_catalog_relation *
 pv_catalog_find(const char *schema, const char *name)
 {
     const char *wanted = schema != NULL ? schema : "pg_catalog";
+    size_t from = 0, to = pv_catalog_relation_count;
 
-    for (size_t i = 0; i < pv_catalog_relation_count; i++)
-        if (strcmp(pv_catalog_relations[i].relation.name, name) == 0 &&
-            strcmp(pv_catalog_relations[i].relation.schema, wanted) == 0)
-            return &pv_catalog_relations[i];
+    (void) pthread_once(&by_name_once, sort_by_name);
+    while (from < to) {
+        size_t middle = from + (to - from) / 2;
+        int order = compare_relation(by_name[middle], wanted, name);
+
+        if (order == 0)
+            return by_name[middle];
+        if (order < 0)
+            to = middle;
+        else
+            from = middle + 1;
+    }
     return NULL;
 }
 
@@ -50,6 +89,7 @@ pv_catalog_schema(const struct pv_catalog_relation *relation, const char *room, 
 
 /* ---- columns of types that look names up ---- */
 
+/* Sorted. */
 static const char *const regproc_columns[] = {
     "aggcombinefn", "aggdeserialfn", "aggfinalfn",  "aggfnoid",    "aggmfinalfn",    "aggminvtransfn", "aggmtransfn",
     "aggserialfn",  "aggtransfn",    "amhandler",   "amproc",      "conproc",        "oprcode",        "oprjoin",
@@ -63,10 +103,7 @@ pv_catalog_column_is_regproc(const struct pv_relation *relation, const char *col
 {
     if (relation->kind != PV_RELATION_CATALOG || strcmp(relation->schema, "pg_catalog") != 0)
         return false;
-    for (size_t i = 0; i < PV_COUNT_OF(regproc_columns); i++)
-        if (strcmp(regproc_columns[i], column) == 0)
-            return true;
-    return false;
+    return pv_word_in_sorted(column, regproc_columns, PV_COUNT_OF(regproc_columns));
 }
 
 /* Tables of pg_catalog whose rows have no OID; all others whose first column is `oid` are tables too. */

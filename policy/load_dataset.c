@@ -62,17 +62,24 @@ set_columns(struct pv_doc *doc, const struct pv_located *value, void *field, con
     struct pv_dataset *dataset = ((struct dataset_load *) field)->dataset;
     struct pv_column *columns = pv_load_alloc(doc, value->child_count, sizeof(*columns));
     const char **names = pv_load_alloc(doc, value->child_count, sizeof(*names));
+    const char **keys = pv_load_alloc(doc, value->child_count, sizeof(*keys));
 
     (void) key;
     if (value->child_count == 0)
         pv_load_fault(doc, value, "\"columns\" must list at least one column");
-    if (columns == NULL || names == NULL)
+    if (columns == NULL || names == NULL || keys == NULL)
         return;
     for (size_t i = 0; i < value->child_count; i++) {
         pv_load_column(doc, &value->children[i], &columns[i]);
-        if (columns[i].mask.kind != PV_MASK_OMIT)
-            names[dataset->relation.column_count++] = columns[i].name;
+        if (columns[i].mask.kind == PV_MASK_OMIT)
+            continue;
+        keys[dataset->relation.column_count] =
+            pv_arena_printf(doc->load->arena, "%s.%s", dataset->key, columns[i].name);
+        if (keys[dataset->relation.column_count] == NULL)
+            doc->load->is_out_of_memory = true;
+        names[dataset->relation.column_count++] = columns[i].name;
     }
+    dataset->column_keys = keys;
     dataset->columns = columns;
     dataset->column_count = value->child_count;
     dataset->relation.columns = names;

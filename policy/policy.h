@@ -248,9 +248,10 @@ struct pv_analysis_rule {
 };
 
 struct pv_dataset {
-    struct pv_relation relation; /* published schema and name; columns that callers may see, in file order */
-    const char *key;             /* "schema.name" as in the file */
-    const char *owner;           /* party */
+    struct pv_relation relation;    /* published schema and name; columns that callers may see, in file order */
+    const char *key;                /* "schema.name" as in the file */
+    const char *const *column_keys; /* "schema.name.column", by the relation's columns */
+    const char *owner;              /* party */
     const char *source_schema, *source_name;
     const char *entity;     /* column name or NULL */
     const char *row_filter; /* SQL or NULL */

@@ -208,19 +208,16 @@ read_column(void *context, struct pv_column_at base)
 {
     struct reading *reading = context;
     const struct pv_relation *relation = base.rte->relation;
-    const char *name;
     const struct pv_dataset *dataset;
+    const char *name;
 
     if (relation->kind != PV_RELATION_DATASET || base.index >= relation->column_count)
         return;
     dataset = relation->owner;
-    name = pv_arena_printf(reading->arena, "%s.%s", dataset->key, relation->columns[base.index]);
-    if (name == NULL) {
-        reading->is_out_of_memory = true;
-        return;
-    }
+    name = dataset->column_keys[base.index];
+    /* A column has one text in the snapshot. */
     for (size_t i = 0; i < reading->column_count; i++)
-        if (strcmp(reading->columns[i], name) == 0)
+        if (reading->columns[i] == name)
             return;
     if (reading->column_count == reading->column_size) {
         size_t size = reading->column_size == 0 ? 16 : reading->column_size * 2;
@@ -306,7 +303,7 @@ pv_names_read(struct pv_arena *arena, const struct pv_resolution *resolution, st
         bool is_known = relation->kind != PV_RELATION_DATASET;
 
         for (size_t k = 0; k < reading.dataset_count && !is_known; k++)
-            is_known = strcmp(reading.datasets[k], dataset->key) == 0;
+            is_known = reading.datasets[k] == dataset->key;
         if (!is_known)
             reading.datasets[reading.dataset_count++] = dataset->key;
     }
@@ -338,8 +335,11 @@ describe(struct compile *compile)
 
     if (status != PV_OK)
         return status;
+    compile->plan->datasets_json = pv_names_json(compile->arena, &compile->plan->datasets);
+    compile->plan->columns_json = pv_names_json(compile->arena, &compile->plan->columns);
     datasets = pv_arena_alloc(compile->arena, (compile->plan->datasets.count + 1) * sizeof(*datasets));
-    if (columns == NULL || datasets == NULL)
+    if (columns == NULL || datasets == NULL || compile->plan->datasets_json == NULL ||
+        compile->plan->columns_json == NULL)
         return PV_NOMEM;
     for (size_t i = 0; i < top->output_count; i++) {
         columns[i] = pv_arena_strdup(compile->arena, top->outputs[i].name);

@@ -17,6 +17,7 @@ struct pv_plan {
     TypeName **types;            /* by number */
     struct pv_names datasets;    /* keys */
     struct pv_names columns;     /* dataset.column */
+    const char *datasets_json, *columns_json;
     bool has_threshold;
     /* What a statement that is the question is sent as, where it could be cut: with its own columns' names, with others. */
     struct pv_pieces bare, named;

@@ -19,8 +19,9 @@ pv_word_in_sorted(const char *word, const char *const *words, size_t count)
 bool
 pv_word_is_one_of(const char *word, const char *const *words, size_t count)
 {
+    /* Most words differ in their first letter. */
     for (size_t i = 0; i < count; i++)
-        if (strcasecmp(word, words[i]) == 0)
+        if (((word[0] ^ words[i][0]) & ~0x20) == 0 && strcasecmp(word, words[i]) == 0)
             return true;
     return false;
 }

@@ -115,8 +115,9 @@ run(struct bench *bench, unsigned rounds)
     }
     printf("%.3f\n", least);
     decision = judge_once(bench);
-    printf("%s\n", decision->is_allowed ? decision->forwarded
-                   : decision->detail != NULL ? decision->detail : decision->message);
+    printf("%s\n", decision->is_allowed       ? decision->forwarded
+                   : decision->detail != NULL ? decision->detail
+                                              : decision->message);
 }
 
 int

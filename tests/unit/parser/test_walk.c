@@ -218,6 +218,35 @@ field_bytes(const struct pv_field *field)
     return 0;
 }
 
+static unsigned
+times_in(const struct pv_fields *fields, const struct pv_field *field)
+{
+    unsigned times = 0;
+
+    for (unsigned i = 0; i < fields->count; i++)
+        times += fields->list[i].offset == field->offset && fields->list[i].kind == field->kind;
+    return times;
+}
+
+/* Each field is a child, or is compared as a value, or carries no meaning; what may be refused is looked at. */
+static void
+check_split(const struct pv_kind *kind)
+{
+    unsigned silent = 0;
+
+    for (unsigned i = 0; i < kind->fields.count; i++) {
+        const struct pv_field *field = &kind->fields.list[i];
+        bool is_child = field->kind == PV_FIELD_NODE || field->kind == PV_FIELD_LIST;
+        bool is_silent = field->kind == PV_FIELD_LOCATION || field->kind == PV_FIELD_FORM;
+
+        silent += is_silent;
+        assert_int_equal(times_in(&kind->children, field), is_child);
+        assert_int_equal(times_in(&kind->values, field), !is_child && !is_silent);
+        assert_int_equal(times_in(&kind->guarded, field), field->kind >= PV_FIELD_NO_PTR || field->kind == PV_FIELD_NAMES);
+    }
+    assert_int_equal(kind->children.count + kind->values.count + silent, kind->fields.count);
+}
+
 /* A member that the table forgot would leave a hole; what padding leaves is shorter than a pointer. */
 static void
 check_coverage(NodeTag tag, const char *name, size_t size)
@@ -228,10 +257,11 @@ check_coverage(NodeTag tag, const char *name, size_t size)
 
     assert_non_null(kind);
     assert_string_equal(kind->name, name);
+    check_split(kind);
     assert_true(size <= sizeof(covered));
-    for (unsigned i = 0; i < kind->field_count; i++)
-        for (size_t j = 0; j < field_bytes(&kind->fields[i]); j++)
-            covered[kind->fields[i].offset + j] = true;
+    for (unsigned i = 0; i < kind->fields.count; i++)
+        for (size_t j = 0; j < field_bytes(&kind->fields.list[i]); j++)
+            covered[kind->fields.list[i].offset + j] = true;
     for (size_t i = 0; i < size; i++) {
         hole = covered[i] ? 0 : hole + 1;
         assert_true(hole < 8);
