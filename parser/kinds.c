@@ -193,10 +193,7 @@
 #define F_ExplainStmt(field_kind, member) FIELD(ExplainStmt, field_kind, member)
 
 /* Each list ends in one that is never counted, so that none is empty. */
-#define LIST_END \
-    { \
-        PV_FIELD_LOCATION, 0, NULL, NULL \
-    }
+#define LIST_END {PV_FIELD_LOCATION, 0, NULL, NULL}
 
 #define KIND(self) static const struct pv_field fields_##self[] = {PV_FIELDS_##self(F_##self) LIST_END};
 PV_NODE_TABLE(KIND)
@@ -264,10 +261,7 @@ PV_NODE_TABLE(KIND)
 
 static const struct pv_field no_fields[] = {LIST_END};
 
-#define COUNTED(list) \
-    { \
-        list, (unsigned) PV_COUNT_OF(list) - 1 \
-    }
+#define COUNTED(list) {list, (unsigned) PV_COUNT_OF(list) - 1}
 static const struct pv_kind kinds[] = {
 #define KIND(self) \
     [T_##self] = {#self, COUNTED(fields_##self), COUNTED(children_##self), COUNTED(guarded_##self), \

@@ -5,7 +5,7 @@
  *    What differs must be one of the spellings listed in match.h.
  * 2. Table aliases are renamed one to one over the whole statement.
  */
-#include "parser/match.h"
+#include "parser/match_int.h"
 
 #include "parser/resolve.h"
 #include "parser/walk_int.h"
@@ -23,25 +23,22 @@ struct alias_pair {
     const char *theirs;
 };
 
-struct names {
-    const char **items;
-    unsigned count;
-};
+/* As many as most statements have; more are on the heap. */
+#define ALIASES_INLINE 8u
 
 struct matcher {
+    const struct pv_match_form *ours;
+    const Node *theirs;
     pv_match_same_relation same;
     void *ctx;
     struct pv_match *match;
-    struct pv_stack stack;
     struct alias_pair *aliases;
     size_t alias_count;
     size_t alias_size;
-    struct names our_tables; /* aliases and CTE names that the template declares */
-    struct names our_ctes;
-    struct names our_outputs;
-    struct names their_outputs; /* explicit or implied */
     enum pv_status status;
     bool differs;
+    struct alias_pair first_aliases[ALIASES_INLINE];
+    struct pv_stack stack;
 };
 
 static void
@@ -101,28 +98,12 @@ word_at(const List *names, int index)
 }
 
 static bool
-holds(const struct names *names, const char *name)
+holds(const struct pv_match_names *names, const char *name)
 {
-    for (unsigned i = 0; i < names->count; i++)
+    for (size_t i = 0; i < names->count; i++)
         if (same_text(names->items[i], name))
             return true;
     return false;
-}
-
-static void
-add_name(struct matcher *m, struct names *names, const char *name)
-{
-    if ((names->count & (names->count - 1)) == 0) {
-        size_t size = names->count == 0 ? 1 : (size_t) names->count * 2;
-        const char **items = pv_realloc(names->items, size * sizeof(*items));
-
-        if (items == NULL) {
-            fail(m, PV_NOMEM);
-            return;
-        }
-        names->items = items;
-    }
-    names->items[names->count++] = name;
 }
 
 /* One to one, whichever of the two places of a name comes first. */
@@ -135,13 +116,16 @@ unify(struct matcher *m, const char *ours, const char *theirs)
         if (same_text(m->aliases[i].ours, ours) || same_text(m->aliases[i].theirs, theirs))
             return same_text(m->aliases[i].ours, ours) && same_text(m->aliases[i].theirs, theirs);
     if (m->alias_count == m->alias_size) {
-        size_t size = m->alias_size == 0 ? 8 : m->alias_size * 2;
-        struct alias_pair *aliases = pv_realloc(m->aliases, size * sizeof(*aliases));
+        size_t size = m->alias_size * 2;
+        bool is_first = m->aliases == m->first_aliases;
+        struct alias_pair *aliases = pv_realloc(is_first ? NULL : m->aliases, size * sizeof(*aliases));
 
         if (aliases == NULL) {
             fail(m, PV_NOMEM);
             return false;
         }
+        if (is_first)
+            memcpy(aliases, m->first_aliases, sizeof(m->first_aliases));
         m->aliases = aliases;
         m->alias_size = size;
     }
@@ -261,28 +245,55 @@ capture(struct matcher *m, const ParamRef *param, const Node *theirs, const char
 }
 
 static const char *
-output_of(const struct names *from, const char *name, const struct names *to, bool *known)
+output_name(const ResTarget *target)
 {
-    *known = false;
-    for (unsigned i = 0; i < from->count && i < to->count; i++) {
-        if (same_text(from->items[i], name)) {
-            *known = true;
-            return to->items[i];
-        }
-    }
-    return NULL;
+    return target->name != NULL || target->val == NULL ? target->name : pv_default_column_name(target->val);
+}
+
+/* The leaf whose targets name the statement's output; NULL for VALUES and other statements. */
+static const SelectStmt *
+naming_leaf(const Node *stmt)
+{
+    const SelectStmt *select = (const SelectStmt *) stmt;
+
+    if (stmt == NULL || !IsA(stmt, SelectStmt))
+        return NULL;
+    while (select->op != SETOP_NONE && select->larg != NULL)
+        select = select->larg;
+    return select;
+}
+
+size_t
+pv_match_output_count(const Node *stmt)
+{
+    const SelectStmt *leaf = naming_leaf(stmt);
+
+    return leaf == NULL ? 0 : (size_t) list_length(leaf->targetList);
+}
+
+const char *
+pv_match_output_at(const Node *stmt, size_t index)
+{
+    const SelectStmt *leaf = naming_leaf(stmt);
+    const ResTarget *target = leaf == NULL ? NULL : list_nth(leaf->targetList, (int) index);
+
+    return target != NULL && IsA(target, ResTarget) ? output_name(target) : NULL;
 }
 
 /* A single name in ORDER BY or GROUP BY of the statement: an output column's, if there is one. */
 static bool
 same_output_name(struct matcher *m, const char *ours, const char *theirs)
 {
-    bool known;
-    const char *renamed = output_of(&m->our_outputs, ours, &m->their_outputs, &known);
+    const struct pv_match_names *outputs = &m->ours->outputs;
+    size_t their_count = pv_match_output_count(m->theirs);
 
-    if (known)
-        return same_text(renamed, theirs);
-    return same_text(ours, theirs) && !holds(&m->their_outputs, theirs);
+    for (size_t i = 0; i < outputs->count && i < their_count; i++)
+        if (same_text(outputs->items[i], ours))
+            return same_text(pv_match_output_at(m->theirs, i), theirs);
+    for (size_t i = 0; i < their_count; i++)
+        if (same_text(pv_match_output_at(m->theirs, i), theirs))
+            return false;
+    return same_text(ours, theirs);
 }
 
 static bool
@@ -300,7 +311,7 @@ same_column(struct matcher *m, const ColumnRef *a, const ColumnRef *b, unsigned 
     if (len_a == 1 && IsA(last_a, String)) {
         if ((flags & AT_NAMED) != 0)
             return same_output_name(m, pv_word(last_a), pv_word(last_b));
-        if (holds(&m->our_tables, pv_word(last_a)) && !same_text(pv_word(last_a), pv_word(last_b)))
+        if (holds(&m->ours->tables, pv_word(last_a)) && !same_text(pv_word(last_a), pv_word(last_b)))
             return unify(m, pv_word(last_a), pv_word(last_b));
     }
     if (IsA(last_a, String) && !same_text(pv_word(last_a), pv_word(last_b)))
@@ -325,7 +336,7 @@ same_relation(struct matcher *m, const RangeVar *a, const RangeVar *b)
 {
     if (a->inh != b->inh || a->relpersistence != b->relpersistence)
         return false;
-    if (a->schemaname == NULL && holds(&m->our_ctes, a->relname))
+    if (a->schemaname == NULL && holds(&m->ours->ctes, a->relname))
         return b->schemaname == NULL && same_text(a->relname, b->relname);
     if (m->same != NULL)
         return m->same(m->ctx, a, b);
@@ -346,12 +357,6 @@ match_relation(struct matcher *m, const struct pv_frame *frame)
     else if (!pv_names_same(columns_a, columns_b) || !unify(m, a->alias != NULL ? a->alias->aliasname : a->relname,
                                                             b->alias != NULL ? b->alias->aliasname : b->relname))
         differ(m, "%s uses the aliases otherwise than the question", clause_words(frame->field));
-}
-
-static const char *
-output_name(const ResTarget *target)
-{
-    return target->name != NULL || target->val == NULL ? target->name : pv_default_column_name(target->val);
 }
 
 static void
@@ -499,46 +504,6 @@ match_pair(struct matcher *m, const struct pv_frame *frame)
     }
 }
 
-static enum pv_walk
-note_name(void *ctx, Node *node, const struct pv_walk_at *at)
-{
-    struct matcher *m = ctx;
-
-    (void) at;
-    if (IsA(node, RangeVar) && ((RangeVar *) node)->alias == NULL)
-        add_name(m, &m->our_tables, ((RangeVar *) node)->relname);
-    else if (IsA(node, Alias))
-        add_name(m, &m->our_tables, ((Alias *) node)->aliasname);
-    else if (IsA(node, CommonTableExpr))
-        add_name(m, &m->our_ctes, ((CommonTableExpr *) node)->ctename);
-    return PV_WALK_ON;
-}
-
-/* The leaf whose targets name the statement's output; NULL for VALUES and other statements. */
-static const SelectStmt *
-naming_leaf(const Node *stmt)
-{
-    const SelectStmt *select = (const SelectStmt *) stmt;
-
-    if (stmt == NULL || !IsA(stmt, SelectStmt))
-        return NULL;
-    while (select->op != SETOP_NONE && select->larg != NULL)
-        select = select->larg;
-    return select;
-}
-
-static void
-note_outputs(struct matcher *m, const Node *stmt, struct names *names)
-{
-    const SelectStmt *leaf = naming_leaf(stmt);
-
-    for (int i = 0; leaf != NULL && i < list_length(leaf->targetList); i++) {
-        const ResTarget *target = list_nth(leaf->targetList, i);
-
-        add_name(m, names, IsA(target, ResTarget) ? output_name(target) : NULL);
-    }
-}
-
 static enum pv_status
 give_names(struct pv_match *match, const Node *stmt)
 {
@@ -554,39 +519,27 @@ give_names(struct pv_match *match, const Node *stmt)
     return PV_OK;
 }
 
-static enum pv_status
-prepare(struct matcher *m, const Node *ours, unsigned parameter_count, Node *theirs)
-{
-    enum pv_status status;
-
-    m->match->captures = pv_calloc((size_t) parameter_count + 1, sizeof(*m->match->captures));
-    if (m->match->captures == NULL)
-        return PV_NOMEM;
-    m->match->capture_count = parameter_count;
-    status = pv_tree_walk(pv_mutable(ours), &pv_sql_limits_default, note_name, m, NULL);
-    note_outputs(m, ours, &m->our_outputs);
-    note_outputs(m, theirs, &m->their_outputs);
-    return status != PV_OK ? status : m->status;
-}
-
 enum pv_status
-pv_match(const Node *ours, unsigned parameter_count, Node *theirs, pv_match_same_relation same, void *ctx,
-         struct pv_match *match, bool *matched)
+pv_match(const struct pv_match_form *ours, Node *theirs, pv_match_same_relation same, void *ctx, struct pv_match *match,
+         bool *matched)
 {
     const struct pv_frame root = {NULL, NULL, NULL, NULL, 0, 0};
     struct matcher m;
-    enum pv_status status;
 
-    memset(&m, 0, offsetof(struct matcher, stack));
-    memset((char *) &m + offsetof(struct matcher, aliases), 0, sizeof(m) - offsetof(struct matcher, aliases));
+    memset(&m, 0, offsetof(struct matcher, first_aliases));
+    m.ours = ours;
+    m.theirs = theirs;
     m.same = same;
     m.ctx = ctx;
     m.match = match;
+    m.aliases = m.first_aliases;
+    m.alias_size = ALIASES_INLINE;
     pv_stack_init(&m.stack);
-    status = prepare(&m, ours, parameter_count, theirs);
-    if (status != PV_OK)
-        fail(&m, status);
-    push(&m, &root, NULL, AT_TOP, ours, theirs);
+    match->captures = pv_calloc((size_t) ours->parameter_count + 1, sizeof(*match->captures));
+    if (match->captures == NULL)
+        return PV_NOMEM;
+    match->capture_count = ours->parameter_count;
+    push(&m, &root, NULL, AT_TOP, ours->tree, theirs);
     while (m.status == PV_OK && !m.differs && m.stack.count > 0) {
         struct pv_frame frame = m.stack.frames[--m.stack.count];
 
@@ -596,11 +549,8 @@ pv_match(const Node *ours, unsigned parameter_count, Node *theirs, pv_match_same
     if (m.status == PV_OK && !m.differs)
         fail(&m, give_names(match, theirs));
     pv_stack_clear(&m.stack);
-    pv_free(m.aliases);
-    pv_free(m.our_tables.items);
-    pv_free(m.our_ctes.items);
-    pv_free(m.our_outputs.items);
-    pv_free(m.their_outputs.items);
+    if (m.aliases != m.first_aliases)
+        pv_free(m.aliases);
     if (m.status == PV_OK)
         *matched = !m.differs;
     return m.status;

@@ -8,8 +8,9 @@
 #define PV_MATCH_H
 
 #include "parser/parse.h"
+#include "proxy/base/arena.h"
 
-/* Whether two names (of the template, of the client) mean one relation. Neither is a CTE's name. */
+/* Whether two names (of the template, of the client) mean one relation; relname is equal then. Neither is a CTE's. */
 typedef bool (*pv_match_same_relation)(void *ctx, const RangeVar *ours, const RangeVar *theirs);
 
 struct pv_match {
@@ -21,13 +22,38 @@ struct pv_match {
     unsigned agreed;      /* nodes that agreed before it: how near it was */
 };
 
+/* What is known of a template beforehand. */
+struct pv_match_names {
+    const char **items;
+    size_t count, size;
+};
+
+struct pv_match_form {
+    const Node *tree;
+    unsigned parameter_count;
+    uint64_t shape;
+    struct pv_match_names tables; /* aliases, and names of relations without one, that it declares */
+    struct pv_match_names ctes;
+    struct pv_match_names outputs; /* explicit or implied; NULL where there is none */
+};
+
+/* In the arena, and borrows the tree. PV_NOMEM; PV_DENIED for kinds that nodes.h does not list. */
+enum pv_status pv_match_form_make(struct pv_arena *arena, const Node *tree, unsigned parameter_count,
+                                  struct pv_match_form *form) PV_MUST_CHECK;
+
+/*
+ * A number that is the same for two statements that match: made of the kinds of nodes and of those names that have to
+ * agree, without constants and parameters. Templates are sought by it. PV_NOMEM; PV_DENIED for kinds that nodes.h does not
+ * list: nothing matches.
+ */
+enum pv_status pv_match_shape(const Node *stmt, uint64_t *shape) PV_MUST_CHECK;
+
 /*
  * PV_OK with *matched set; PV_NOMEM; PV_DENIED for kinds that nodes.h does not list.
- * `parameter_count` is that of the template. The match borrows from the client's tree.
- * Fill with zeroes before; pv_match_clear after, matched or not.
+ * The match borrows from the client's tree. Fill with zeroes before; pv_match_clear after, matched or not.
  */
-enum pv_status pv_match(const Node *ours, unsigned parameter_count, Node *theirs, pv_match_same_relation same,
-                        void *ctx, struct pv_match *match, bool *matched) PV_MUST_CHECK;
+enum pv_status pv_match(const struct pv_match_form *ours, Node *theirs, pv_match_same_relation same, void *ctx,
+                        struct pv_match *match, bool *matched) PV_MUST_CHECK;
 /* A look at the outermost clauses: false where pv_match would certainly find a difference. Costs next to nothing. */
 bool pv_match_may(const Node *ours, const Node *theirs);
 void pv_match_clear(struct pv_match *match);

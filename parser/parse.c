@@ -19,6 +19,7 @@ struct pv_sql {
     char *text; /* with a NUL after it */
     size_t len;
     List *raw; /* of RawStmt; the parser's own list, in the context */
+    bool is_known;
 };
 
 void
@@ -94,13 +95,19 @@ check_text(struct pv_slice text, size_t bytes_max, struct pv_sql_error *err)
 }
 
 static enum pv_status
-check_trees(const struct pv_sql *sql, const struct pv_sql_limits *limits, struct pv_sql_error *err)
+check_trees(struct pv_sql *sql, const struct pv_sql_limits *limits, struct pv_sql_error *err)
 {
     if (pv_sql_count(sql) > limits->statements_max)
         return refuse(err, PV_LIMIT, "too many statements");
+    sql->is_known = true;
     for (unsigned i = 0; i < pv_sql_count(sql); i++) {
-        enum pv_status status = pv_tree_walk_mode(pv_sql_stmt(sql, i), limits, true, NULL, NULL, NULL);
+        enum pv_status status = pv_tree_walk_mode(pv_sql_stmt(sql, i), limits, false, NULL, NULL, NULL);
 
+        /* What is refused is a denial for whoever walks it; here it counts. */
+        if (status == PV_DENIED) {
+            sql->is_known = false;
+            status = pv_tree_walk_mode(pv_sql_stmt(sql, i), limits, true, NULL, NULL, NULL);
+        }
         if (status == PV_LIMIT)
             return refuse(err, status, "statement is too complex");
         if (status != PV_OK)
@@ -189,6 +196,12 @@ pv_sql_stmt(const struct pv_sql *sql, unsigned index)
     const RawStmt *raw = list_nth(sql->raw, (int) index);
 
     return raw->stmt;
+}
+
+bool
+pv_sql_is_known(const struct pv_sql *sql)
+{
+    return sql->is_known;
 }
 
 static bool

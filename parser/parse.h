@@ -49,6 +49,11 @@ void pv_sql_free(struct pv_sql *sql); /* NULL is fine */
 
 unsigned pv_sql_count(const struct pv_sql *sql);
 Node *pv_sql_stmt(const struct pv_sql *sql, unsigned index);           /* without its RawStmt; lives as long as sql */
+/*
+ * Every statement holds only kinds and fields that nodes.h admits, within the limits of the parse: pv_tree_walk of it, or of a
+ * part of it, as long as nobody has edited it, is PV_OK.
+ */
+bool pv_sql_is_known(const struct pv_sql *sql);
 struct pv_slice pv_sql_text(const struct pv_sql *sql, unsigned index); /* verbatim, outer white space off; borrows */
 
 /*

@@ -28,12 +28,15 @@ pv_print_type(struct pv_printer *p, const TypeName *type)
     for (int i = 0; i < list_length(type->arrayBounds); i++) {
         const Integer *bound = list_nth(type->arrayBounds, i);
 
-        if (!IsA(bound, Integer) || bound->ival < -1)
+        if (!IsA(bound, Integer) || bound->ival < -1) {
             pv_print_deny(p, "TypeName.arrayBounds");
-        else if (bound->ival == -1)
+        } else if (bound->ival == -1) {
             put(p, "[]");
-        else
-            pv_buf_printf(p->buf, "[%d]", bound->ival);
+        } else {
+            put(p, "[");
+            pv_buf_put_decimal(p->buf, bound->ival);
+            put(p, "]");
+        }
     }
 }
 
@@ -256,8 +259,11 @@ pv_print_sql_value(struct pv_printer *p, const SQLValueFunction *value)
         if (names[i].op != value->op)
             continue;
         put(p, names[i].words);
-        if (names[i].precise)
-            pv_buf_printf(p->buf, "(%d)", value->typmod);
+        if (names[i].precise) {
+            put(p, "(");
+            pv_buf_put_decimal(p->buf, value->typmod);
+            put(p, ")");
+        }
         return;
     }
     pv_print_deny(p, "SQLValueFunction.op");

@@ -50,7 +50,7 @@ print_option(struct pv_printer *p, const DefElem *option)
     if (pv_print_word(arg) != NULL) {
         pv_sql_quote_literal(p->buf, pv_print_word(arg));
     } else if (IsA(arg, Integer)) {
-        pv_buf_printf(p->buf, "%d", ((const Integer *) arg)->ival);
+        pv_buf_put_decimal(p->buf, ((const Integer *) arg)->ival);
     } else if (IsA(arg, A_Star)) {
         put(p, "*");
     } else if (IsA(arg, List)) {

@@ -62,7 +62,7 @@ void
 pv_print_number(struct pv_printer *p, const A_Const *value)
 {
     if (!value->isnull && IsA(&value->val.node, Integer))
-        pv_buf_printf(p->buf, "%d", value->val.ival.ival);
+        pv_buf_put_decimal(p->buf, value->val.ival.ival);
     else if (!value->isnull && IsA(&value->val.node, Float) && is_number(value->val.fval.fval))
         put(p, value->val.fval.fval);
     else
@@ -304,7 +304,8 @@ print_param(struct pv_printer *p, const ParamRef *param)
 {
     if (param->number <= 0)
         pv_print_deny(p, "ParamRef.number");
-    pv_buf_printf(p->buf, "$%d", param->number);
+    put(p, "$");
+    pv_buf_put_decimal(p->buf, param->number);
 }
 
 static void

@@ -329,7 +329,7 @@ print_fetch(struct pv_printer *p, const FetchStmt *stmt)
     if (stmt->howMany == FETCH_ALL)
         put(p, "ALL");
     else
-        pv_buf_printf(p->buf, "%ld", stmt->howMany);
+        pv_buf_put_decimal(p->buf, stmt->howMany);
     put(p, " FROM ");
     put_name(p, stmt->portalname);
 }
@@ -349,7 +349,7 @@ print_explain(struct pv_printer *p, const ExplainStmt *stmt)
         if (pv_print_word(option->arg) != NULL)
             pv_sql_quote_literal(p->buf, pv_print_word(option->arg));
         else if (IsA(option->arg, Integer))
-            pv_buf_printf(p->buf, "%d", ((const Integer *) option->arg)->ival);
+            pv_buf_put_decimal(p->buf, ((const Integer *) option->arg)->ival);
         else
             pv_print_deny(p, "EXPLAIN option");
     }

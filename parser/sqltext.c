@@ -15,18 +15,21 @@ pv_sql_is_keyword(const char *word)
     return ScanKeywordLookup(word, &ScanKeywords) >= 0;
 }
 
+/* Characters of plain words: 1 may begin one, 2 may only follow. */
+static const uint8_t plain[256] = {['a' ... 'z'] = 1, ['_'] = 1, ['0' ... '9'] = 2};
+
 /* Plain: what the scanner would read as this very word, and no grammar knows. */
 static bool
-is_plain(const char *name)
+is_plain(const char *name, size_t *len)
 {
-    size_t len = strlen(name);
+    const uint8_t *at = (const uint8_t *) name;
 
-    if (len == 0 || !((name[0] >= 'a' && name[0] <= 'z') || name[0] == '_'))
+    if (plain[*at] != 1)
         return false;
-    for (size_t i = 1; i < len; i++)
-        if (!((name[i] >= 'a' && name[i] <= 'z') || (name[i] >= '0' && name[i] <= '9') || name[i] == '_'))
-            return false;
-    return !pv_sql_is_keyword(name);
+    while (plain[*at] != 0)
+        at++;
+    *len = (size_t) (at - (const uint8_t *) name);
+    return *at == '\0' && !pv_sql_is_keyword(name);
 }
 
 static void
@@ -49,8 +52,10 @@ put_quoted(struct pv_buf *buf, const char *text, char quote)
 void
 pv_sql_quote_identifier(struct pv_buf *buf, const char *name)
 {
-    if (is_plain(name))
-        pv_buf_put_text(buf, name);
+    size_t len;
+
+    if (is_plain(name, &len))
+        pv_buf_put(buf, name, len);
     else
         put_quoted(buf, name, '"');
 }

@@ -25,26 +25,16 @@ deny_parameter(struct pv_trial *trial, const struct pv_parameter *parameter, int
     return status;
 }
 
-static const char *
-integer_text(struct pv_trial *trial, int value)
-{
-    struct pv_buf buf = {0};
-    const char *text;
-
-    pv_buf_put_decimal(&buf, value);
-    text = pv_buf_ok(&buf) ? pv_arena_strndup(trial->arena, (const char *) pv_buf_slice(&buf).data, pv_buf_len(&buf)) : NULL;
-    pv_buf_clear(&buf);
-    return text;
-}
-
 const char *
 pv_constant_text(struct pv_trial *trial, const A_Const *constant)
 {
+    char digits[PV_DECIMAL_SIZE];
+
     if (constant->isnull)
         return NULL;
     switch ((int) constant->val.node.type) {
     case T_Integer:
-        return integer_text(trial, constant->val.ival.ival);
+        return pv_arena_strdup(trial->arena, pv_decimal(constant->val.ival.ival, digits));
     case T_Float:
         return constant->val.fval.fval;
     case T_Boolean:
@@ -182,8 +172,7 @@ pv_question_match(struct pv_trial *trial, const struct pv_question *question, No
 {
     struct spelling spelling = {trial, ctes};
 
-    return pv_match(pv_sql_stmt(question->plan->match.sql, 0), question->plan->number_count, select, same_relation,
-                    &spelling, match, is_matched);
+    return pv_match(&question->plan->form, select, same_relation, &spelling, match, is_matched);
 }
 
 /*
@@ -324,19 +313,19 @@ pv_ask_nearest(struct pv_trial *trial, Node *select)
 
 /* Asks the first matching question of those that admit the caller, or of those that do not (which is a denial). */
 static enum pv_status
-ask_first(struct pv_trial *trial, bool is_admitted, Node **select)
+ask_first(struct pv_trial *trial, uint64_t shape, bool is_admitted, Node **select)
 {
     const struct pv_room *room = trial->caller->room;
+    const struct pv_question_index *index = room->question_index;
     enum pv_status status = PV_NOTFOUND;
 
-    for (size_t i = 0; i < room->question_count && status == PV_NOTFOUND; i++) {
-        const struct pv_question *question = &room->questions[i];
+    for (uint32_t at = index->heads[shape & index->mask]; at != 0 && status == PV_NOTFOUND; at = index->next[at - 1]) {
+        const struct pv_question *question = &room->questions[at - 1];
         struct pv_match match = {0};
         bool is_matched = false;
 
-        if (question->is_open || question->plan == NULL ||
-            pv_question_admits(question, trial->caller->member) != is_admitted ||
-            !pv_match_may(pv_sql_stmt(question->plan->match.sql, 0), *select))
+        if (question->plan->form.shape != shape ||
+            pv_question_admits(question, trial->caller->member) != is_admitted)
             continue;
         status = pv_question_match(trial, question, *select, NULL, &match, &is_matched);
         if (status == PV_OK && is_matched)
@@ -351,9 +340,13 @@ ask_first(struct pv_trial *trial, bool is_admitted, Node **select)
 enum pv_status
 pv_ask_fixed(struct pv_trial *trial, Node **select)
 {
-    enum pv_status status = ask_first(trial, true, select);
+    uint64_t shape;
+    enum pv_status status = trial->caller->room->question_index == NULL ? PV_DENIED : pv_match_shape(*select, &shape);
 
-    return status == PV_NOTFOUND ? ask_first(trial, false, select) : status;
+    if (status != PV_OK)
+        return status == PV_DENIED ? PV_NOTFOUND : status;
+    status = ask_first(trial, shape, true, select);
+    return status == PV_NOTFOUND ? ask_first(trial, shape, false, select) : status;
 }
 
 /* ---- by name ---------------------------------------------------------------------------- */

@@ -310,7 +310,10 @@ pv_judge_select(struct pv_trial *trial, Node **select)
     struct pv_resolution *resolution = NULL;
     struct pv_walk_result walk = {0};
     struct pv_sql_error err = {0};
-    enum pv_status status = pv_tree_walk(*select, &pv_sql_limits_default, NULL, NULL, &walk);
+    /* is_composing: it is the statement as it was parsed. */
+    enum pv_status status = trial->is_composing && pv_sql_is_known(trial->sql)
+                                ? PV_OK
+                                : pv_tree_walk(*select, &pv_sql_limits_default, NULL, NULL, &walk);
 
     if (status != PV_OK)
         return status == PV_NOMEM ? status : pv_allow_tree(trial, *select, PV_ALLOW_RELEASED);

@@ -1,6 +1,6 @@
 /* Questions: INTERFACE 3. */
 #include "policy/load_int.h"
-#include "policy/question.h"
+#include "policy/question_int.h"
 
 #include <errno.h>
 #include <string.h>
@@ -339,6 +339,10 @@ pv_load_questions(struct pv_doc *doc, struct pv_room_load *load, const struct pv
         return;
     for (size_t i = 0; i < value->child_count && !doc->load->is_out_of_memory; i++)
         read_question(doc, load, &value->children[i], &questions[i]);
+    if (doc->load->is_out_of_memory)
+        return;
     load->room->questions = questions;
     load->room->question_count = value->child_count;
+    if (pv_question_index_make(doc->load->arena, questions, value->child_count, &load->room->question_index) != PV_OK)
+        doc->load->is_out_of_memory = true;
 }

@@ -40,7 +40,7 @@ pv_number_int(struct pv_arena *arena, const char *text, int64_t least, int64_t m
     size_t at = digits.len > 0 && (digits.data[0] == '-' || digits.data[0] == '+') ? 1 : 0;
     bool is_negative = at == 1 && digits.data[0] == '-';
     int64_t value = 0; /* kept negative: the negative range is the wider one */
-    char *copy;
+    char text_of[PV_DECIMAL_SIZE], *copy;
 
     if (at == digits.len)
         return PV_INVALID;
@@ -57,7 +57,7 @@ pv_number_int(struct pv_arena *arena, const char *text, int64_t least, int64_t m
         value = -value;
     if (value < least || value > most)
         return PV_INVALID;
-    copy = pv_arena_printf(arena, "%lld", (long long) value);
+    copy = pv_arena_strdup(arena, pv_decimal(value, text_of));
     if (copy == NULL)
         return PV_NOMEM;
     *canonical = copy;

@@ -285,6 +285,7 @@ struct pv_parameter {
     uint64_t max_items;    /* arrays */
 };
 
+struct pv_question_index;
 struct pv_plan; /* a fixed question, compiled: policy/question.h */
 
 struct pv_question {
@@ -331,6 +332,7 @@ struct pv_room {
     size_t dataset_count;
     const struct pv_question *questions;
     size_t question_count;
+    const struct pv_question_index *question_index; /* policy/question_int.h */
     bool has_approvals, is_approved_by_owners; /* of questions that say nothing themselves */
     struct pv_names approvals;
 };

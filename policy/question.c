@@ -85,6 +85,43 @@ parse_text(struct compile *compile)
     return PV_OK;
 }
 
+static enum pv_status
+make_form(struct compile *compile)
+{
+    struct pv_plan *plan = compile->plan;
+
+    return pv_match_form_make(compile->arena, pv_sql_stmt(plan->match.sql, 0), plan->number_count, &plan->form);
+}
+
+enum pv_status
+pv_question_index_make(struct pv_arena *arena, const struct pv_question *questions, size_t count,
+                       const struct pv_question_index **index)
+{
+    struct pv_question_index *made = pv_arena_alloc(arena, sizeof(*made));
+    size_t size = 1;
+
+    while (size < count)
+        size *= 2;
+    if (made == NULL)
+        return PV_NOMEM;
+    made->mask = size - 1;
+    made->heads = pv_arena_alloc(arena, size * sizeof(*made->heads));
+    made->next = pv_arena_alloc(arena, (count + 1) * sizeof(*made->next));
+    if (made->heads == NULL || made->next == NULL)
+        return PV_NOMEM;
+    for (size_t i = count; i-- > 0;) {
+        uint32_t *head;
+
+        if (questions[i].plan == NULL)
+            continue;
+        head = &made->heads[questions[i].plan->form.shape & made->mask];
+        made->next[i] = *head;
+        *head = (uint32_t) i + 1;
+    }
+    *index = made;
+    return PV_OK;
+}
+
 /* ---- the parameters ----------------------------------------------------------- */
 
 static const struct pv_parameter *
@@ -423,6 +460,8 @@ pv_question_compile(struct pv_arena *arena, const struct pv_room *room, struct p
     status = parse_text(&compile);
     if (status == PV_OK)
         status = check_parameters(&compile);
+    if (status == PV_OK)
+        status = make_form(&compile);
     if (status == PV_OK)
         status = resolve_names(&compile);
     if (status == PV_OK)

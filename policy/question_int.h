@@ -9,6 +9,7 @@
 
 struct pv_plan {
     struct pv_template match;   /* as written: what a caller's statement is compared with */
+    struct pv_match_form form;  /* of it */
     struct pv_template forward; /* physical names, thresholds injected; $n still parameters of the template */
     Node *forward_tree;
     const struct pv_parameter **by_number; /* the parameter of $n */
@@ -22,6 +23,14 @@ struct pv_plan {
     /* What a statement that is the question is sent as, where it could be cut: with its own columns' names, with others. */
     struct pv_pieces bare, named;
 };
+
+/* A room's fixed questions by the shape of their statements. */
+struct pv_question_index {
+    uint32_t *heads, *next; /* a question's number + 1, in the order of the file; 0: no further one */
+    size_t mask;
+};
+enum pv_status pv_question_index_make(struct pv_arena *arena, const struct pv_question *questions, size_t count,
+                                      const struct pv_question_index **index) PV_MUST_CHECK;
 
 /*
  * The names of what a resolution reads: data set keys, and `dataset.column` for each column that any expression

@@ -171,20 +171,28 @@ pv_buf_put_cstr(struct pv_buf *buf, const char *text)
     pv_buf_put(buf, text, strlen(text) + 1);
 }
 
-void
-pv_buf_put_decimal(struct pv_buf *buf, int64_t value)
+const char *
+pv_decimal(int64_t value, char text[PV_DECIMAL_SIZE])
 {
-    char digits[20];
-    size_t at = sizeof(digits);
+    char *at = text + PV_DECIMAL_SIZE - 1;
     /* The least number has no opposite. */
     uint64_t rest = value < 0 ? 0 - (uint64_t) value : (uint64_t) value;
 
+    *at = '\0';
     do
-        digits[--at] = (char) ('0' + rest % 10);
+        *--at = (char) ('0' + rest % 10);
     while ((rest /= 10) != 0);
     if (value < 0)
-        digits[--at] = '-';
-    pv_buf_put(buf, digits + at, sizeof(digits) - at);
+        *--at = '-';
+    return at;
+}
+
+void
+pv_buf_put_decimal(struct pv_buf *buf, int64_t value)
+{
+    char text[PV_DECIMAL_SIZE];
+
+    pv_buf_put_text(buf, pv_decimal(value, text));
 }
 
 void

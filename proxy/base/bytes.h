@@ -195,7 +195,10 @@ void pv_buf_put_u64(struct pv_buf *buf, uint64_t value);
 void pv_buf_put_cstr(struct pv_buf *buf, const char *text); /* with NUL */
 /* A JSON string with its quotes; text that is not UTF-8 gets '?' for each byte above 127. */
 void pv_buf_put_json(struct pv_buf *buf, struct pv_slice text);
-void pv_buf_put_decimal(struct pv_buf *buf, int64_t value); /* as %lld, without printf's cost */
+/* As %lld, without printf's cost: the first digit or sign, which lies in `text`; ends in NUL. */
+#define PV_DECIMAL_SIZE 21u
+const char *pv_decimal(int64_t value, char text[PV_DECIMAL_SIZE]);
+void pv_buf_put_decimal(struct pv_buf *buf, int64_t value);
 void pv_buf_printf(struct pv_buf *buf, const char *format, ...) PV_PRINTF(2, 3);
 void pv_buf_vprintf(struct pv_buf *buf, const char *format, va_list args) PV_PRINTF(2, 0);
 /* Appends a NUL without counting it and gives the text; NULL when failed. */

@@ -1,6 +1,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -118,6 +119,25 @@ buffer_round_trips(void **state)
 }
 
 static void
+decimals_are_as_printf_has_them(void **state)
+{
+    static const int64_t values[] = {0, 1, -1, 9, 10, -10, 65535, 2147483647, -2147483648, INT64_MAX, INT64_MIN};
+    struct pv_buf buf = {0};
+
+    (void) state;
+    for (size_t i = 0; i < PV_COUNT_OF(values); i++) {
+        char text[PV_DECIMAL_SIZE], wanted[32];
+
+        (void) snprintf(wanted, sizeof(wanted), "%lld", (long long) values[i]);
+        assert_string_equal(pv_decimal(values[i], text), wanted);
+        pv_buf_truncate(&buf, 0);
+        pv_buf_put_decimal(&buf, values[i]);
+        assert_true(pv_slice_is(pv_buf_slice(&buf), wanted));
+    }
+    pv_buf_clear(&buf);
+}
+
+static void
 buffer_says_when_memory_ran_out(void **state)
 {
     struct pv_buf buf = {0};
@@ -188,6 +208,7 @@ main(void)
         cmocka_unit_test(reader_refuses_every_proper_prefix),
         cmocka_unit_test(reader_wants_a_nul),
         cmocka_unit_test(buffer_round_trips),
+        cmocka_unit_test(decimals_are_as_printf_has_them),
         cmocka_unit_test(buffer_says_when_memory_ran_out),
         cmocka_unit_test(arena_fails_in_turn_and_zeroes),
         cmocka_unit_test(arena_formats_texts_of_any_length),

@@ -89,6 +89,37 @@ limits_come_first(void **state)
     pv_sql_free(sql);
 }
 
+/* What a judgement need not walk once more: nothing that a strict walk would refuse. */
+static void
+known_is_what_a_walk_admits(void **state)
+{
+    static const struct {
+        const char *text;
+        bool is_known;
+    } rows[] = {
+        {"", true},
+        {"SELECT a FROM t WHERE b = ANY (SELECT c FROM u)", true},
+        {"BEGIN; SELECT 1; COMMIT", true},
+        {"SELECT 1; INSERT INTO t VALUES (1)", false},
+        {"SELECT xmlelement(name a)", false},
+        {"SELECT a INTO b FROM t", false},
+        {"SELECT * FROM (SELECT a[1:2], (b).c FROM t) AS s WHERE x IS DOCUMENT", false},
+    };
+
+    (void) state;
+    for (size_t i = 0; i < PV_COUNT_OF(rows); i++) {
+        struct pv_sql *sql = NULL;
+        bool is_admitted = true;
+
+        assert_int_equal(pv_sql_parse(pv_slice_cstr(rows[i].text), &pv_sql_limits_default, &sql, NULL), PV_OK);
+        for (unsigned k = 0; k < pv_sql_count(sql); k++)
+            is_admitted &= pv_tree_walk(pv_sql_stmt(sql, k), &pv_sql_limits_default, NULL, NULL, NULL) == PV_OK;
+        assert_int_equal(pv_sql_is_known(sql), rows[i].is_known);
+        assert_int_equal(is_admitted, rows[i].is_known);
+        pv_sql_free(sql);
+    }
+}
+
 static void
 texts_are_verbatim(void **state)
 {
@@ -406,6 +437,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(faults_are_worded_as_postgresql_words_them),
         cmocka_unit_test(limits_come_first),
+        cmocka_unit_test(known_is_what_a_walk_admits),
         cmocka_unit_test(texts_are_verbatim),
         cmocka_unit_test(trees_are_built_and_copied),
         cmocka_unit_test(thrown_errors_become_statuses),
