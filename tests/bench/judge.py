@@ -1,6 +1,6 @@
 """
-What the first sight of a statement costs beyond PostgreSQL's own parser: microseconds, the least of ten batches, and
-instructions by callgrind, which no noise touches. The room is that of bench.py. `make bench-judge` runs it.
+What the first sight of a statement costs beyond PostgreSQL's own parser: microseconds of CPU, the least of twenty batches,
+and instructions by callgrind, which no noise touches. The room is that of bench.py. `make bench-judge` runs it.
     judge.py BENCH_JUDGE
 """
 import json
@@ -54,10 +54,12 @@ WHERE c.relkind IN ('r','p','v','m','S','f','')
   AND pg_catalog.pg_table_is_visible(c.oid)
 ORDER BY 1,2;"""
 
+BATCHES = 20  # as bench_judge.c has them
+
 STATEMENTS = [
-    ("pgbench -S, a fixed question", "SELECT abalance FROM pgbench_accounts WHERE aid = 4711;", 20000),
-    ("a report of 21 lines, an open question", REPORT, 1000),
-    ("psql's \\d, of the catalogs", CATALOG, 1000),
+    ("pgbench -S, a fixed question", "SELECT abalance FROM pgbench_accounts WHERE aid = 4711;", 5000),
+    ("a report of 21 lines, an open question", REPORT, 300),
+    ("psql's \\d, of the catalogs", CATALOG, 300),
 ]
 
 
@@ -82,31 +84,29 @@ def make_room(folder, questions):
 
 
 def microseconds(command, rounds):
+    """Of the parse, of the first sight; and what became of the statement."""
     out = subprocess.run(command + [str(rounds)], check=True, stdout=subprocess.PIPE, text=True).stdout
-    return float(out.split("\n", 1)[0]), out.split("\n", 1)[1].strip()
+    times, words = out.split("\n", 1)
+    return [float(time) for time in times.split()] + [words.strip()]
 
 
-def instructions(command, rounds):
+def instructions(command, function, rounds):
     """Of one round in the steady state: the difference of two counts."""
     counts = []
     for times in (rounds, 3 * rounds):
         err = subprocess.run(["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", "--collect-atstart=no",
-                              "--toggle-collect=bench_rounds"] + command + [str(times)],
+                              "--toggle-collect=" + function] + command + [str(times)],
                              check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True).stderr
         counts.append(int(re.search(r"Collected : (\d+)", err).group(1)))
-    return (counts[1] - counts[0]) / (2.0 * rounds * 10)
+    return (counts[1] - counts[0]) / (2.0 * rounds * BATCHES)
 
 
 def measure(program, config, text, rounds, folder):
-    path = write(folder, "statement.sql", text)
-    found = {}
-    for mode in ("parse", "judge"):
-        command = [program, config, "bench", bench.USER, path, mode]
-        found[mode], words = microseconds(command, rounds)
-        if shutil.which("valgrind"):
-            found[mode + "_count"] = instructions(command, 20)
-    if os.environ.get("BENCH_SHOW"):
-        print("<!-- %s -->" % words)
+    command = [program, config, "bench", bench.USER, write(folder, "statement.sql", text)]
+    found = dict(zip(("parse", "judge", "words"), microseconds(command, rounds)))
+    if shutil.which("valgrind"):
+        found["parse_count"] = instructions(command, "parse_rounds", 10)
+        found["judge_count"] = instructions(command, "judge_rounds", 10)
     return found
 
 
@@ -119,6 +119,8 @@ def main(program):
             config = make_room(folder, more)
             for name, text, rounds in STATEMENTS:
                 m = measure(program, config, text, rounds, folder)
+                if os.environ.get("BENCH_SHOW"):
+                    print("<!-- %s -->" % m["words"])
                 count = "%.0f | %.0f" % (m["parse_count"], m["judge_count"] - m["parse_count"]) \
                     if "parse_count" in m else "- | -"
                 print("| %s | %d | %.2f | %.2f | %.2f | %s |" % (name, 17 + more, m["parse"], m["judge"],
