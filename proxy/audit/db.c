@@ -8,6 +8,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Pages that many records share are written back once, not at each thousandth. */
+#define CHECKPOINT_PAGES 4000
+#define TEXT_OF(macro) TEXT_OF_IT(macro)
+#define TEXT_OF_IT(text) #text
+
 static const char hash_at_sql[] = "SELECT hash FROM statement WHERE seq = ?1 UNION ALL SELECT hash FROM statement_end"
                                   " WHERE seq = ?1 UNION ALL SELECT hash FROM event WHERE seq = ?1";
 
@@ -135,11 +140,11 @@ set_up(sqlite3 *sqlite, const struct pv_db_options *options, char *error, size_t
     (void) sqlite3_db_config(sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     status = set_wal(sqlite, busy_ms);
     if (status == PV_OK)
-        status = pv_db_exec(sqlite, options->is_relaxed ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL");
+        status = pv_db_exec(sqlite, options->is_relaxed && pv_gather_vfs() == NULL ? "PRAGMA synchronous = NORMAL"
+                                                                                  : "PRAGMA synchronous = FULL");
     if (status == PV_OK)
         status = pv_db_exec(sqlite, "PRAGMA journal_size_limit = 67108864; PRAGMA cell_size_check = ON;"
-                                    /* Pages that many records share are written back once, not at each thousandth. */
-                                    "PRAGMA wal_autocheckpoint = 4000;"
+                                    "PRAGMA wal_autocheckpoint = " TEXT_OF(CHECKPOINT_PAGES) ";"
                                     "PRAGMA temp_store = MEMORY; PRAGMA recursive_triggers = ON; BEGIN IMMEDIATE");
     if (status != PV_OK) {
         pv_db_error(error, error_size, "%s", sqlite3_errmsg(sqlite));
@@ -167,6 +172,18 @@ prepare_table(struct pv_db *db, enum pv_table_id id)
         status = pv_db_prepare(db->sqlite, pv_buf_text(&sql), &db->newest[id]);
     pv_buf_clear(&sql);
     return status;
+}
+
+/* In place of SQLite's own hook, which would write back inside the commit. */
+static int
+note_wal_pages(void *context, sqlite3 *sqlite, const char *name, int pages)
+{
+    struct pv_db *db = context;
+
+    (void) sqlite;
+    (void) name;
+    db->wal_pages = pages;
+    return SQLITE_OK;
 }
 
 static const char budget_used_sql[] = "SELECT runs FROM budget WHERE key = ?1 AND period = ?2";
@@ -222,7 +239,7 @@ pv_db_open(const char *path, const struct pv_db_options *options, struct pv_db *
     /* Statistics that nobody asks for would put a lock around each allocation. Too late after a first use: no harm. */
     (void) sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     status = pv_db_status(sqlite3_open_v2(path, &made->sqlite, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
-                                          options->is_relaxed ? NULL : pv_gather_vfs()));
+                                          pv_gather_vfs()));
     if (status == PV_OK)
         status = set_up(made->sqlite, options, words, sizeof(words));
     if (status == PV_OK)
@@ -236,6 +253,9 @@ pv_db_open(const char *path, const struct pv_db_options *options, struct pv_db *
         pv_db_error(error, error_size, "cannot open the query log %s: %s", path, words);
         goto failed;
     }
+    made->is_lazy = options->is_relaxed;
+    if (made->is_lazy)
+        (void) sqlite3_wal_hook(made->sqlite, note_wal_pages, made);
     made->device = facts.st_dev;
     made->inode = facts.st_ino;
     *db = made;
@@ -373,8 +393,16 @@ pv_db_budgets_take(struct pv_db *db, const struct pv_budget_take *takes, size_t 
 enum pv_status
 pv_db_commit(struct pv_db *db)
 {
-    enum pv_status status = pv_db_run(db->commit);
+    enum pv_status status;
 
+    if (db->is_lazy)
+        pv_gather_be_lazy(db->sqlite, true);
+    status = pv_db_run(db->commit);
+    if (db->is_lazy)
+        pv_gather_be_lazy(db->sqlite, false);
+    /* What cannot be written back now is next time. */
+    if (status == PV_OK && db->is_lazy && db->wal_pages >= CHECKPOINT_PAGES)
+        (void) sqlite3_wal_checkpoint_v2(db->sqlite, "main", SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
     if (status == PV_OK) {
         db->committed = db->current;
         db->version = data_version(db);

@@ -40,6 +40,8 @@ struct pv_db {
     struct pv_db_head current;   /* inside a transaction */
     uint32_t version;            /* SQLite's, of the state that `committed` is of */
     bool has_version;
+    bool is_lazy;  /* relaxed: a commit need not be on disk */
+    int wal_pages; /* of that one: in the write-ahead log */
     struct pv_buf canonical;
     struct pv_sha256_state *sha256;
     char words[160]; /* of the last failure, for the operational log */

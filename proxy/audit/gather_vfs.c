@@ -4,7 +4,9 @@
  * 2. What a sync was asked for is in the file when it is made. SQLite tells other connections of a transaction's pages
  *    only after that: none reads what is still held. Where a disk's sectors are written around the bytes asked for
  *    (no powersafe overwrite), SQLite writes on behind its last sync: there nothing is held.
- * 3. What could not be written is held no more: SQLite was told, rolls back, and writes the place anew.
+ * 3. A lazy sync is one that SQLite would not ask for under synchronous NORMAL: that of a commit. That of a new header of
+ *    the write-ahead log, which frames of an earlier turn must not follow, is made all the same.
+ * 4. What could not be written is held no more: SQLite was told, rolls back, and writes the place anew.
  */
 #include "proxy/audit/gather_vfs.h"
 
@@ -25,6 +27,8 @@ struct gather_file {
     int len;
     sqlite3_int64 at;
     bool is_holding;
+    bool is_lazy;
+    bool is_header_new; /* written since the last sync */
     sqlite3_file *real; /* behind this in its memory */
 };
 
@@ -53,6 +57,7 @@ gather_write(sqlite3_file *base, const void *data, int len, sqlite3_int64 at)
     struct gather_file *file = own(base);
     int rc = SQLITE_OK;
 
+    file->is_header_new = file->is_header_new || at == 0;
     if (file->is_holding && file->held == NULL)
         file->held = sqlite3_malloc(HELD_BYTES);
     if (file->len > 0 && (at != file->at + file->len || len > HELD_BYTES - file->len))
@@ -87,9 +92,14 @@ gather_truncate(sqlite3_file *base, sqlite3_int64 size)
 static int
 gather_sync(sqlite3_file *base, int flags)
 {
-    int rc = flush(own(base));
+    struct gather_file *file = own(base);
+    int rc = flush(file);
 
-    return rc == SQLITE_OK ? own(base)->real->pMethods->xSync(own(base)->real, flags) : rc;
+    if (rc != SQLITE_OK || (file->is_lazy && !file->is_header_new))
+        return rc;
+    rc = file->real->pMethods->xSync(file->real, flags);
+    file->is_header_new = file->is_header_new && rc != SQLITE_OK;
+    return rc;
 }
 
 static int
@@ -240,4 +250,14 @@ pv_gather_vfs(void)
 {
     (void) pthread_once(&once, set_up);
     return gather_name;
+}
+
+void
+pv_gather_be_lazy(sqlite3 *sqlite, bool is_lazy)
+{
+    sqlite3_file *file = NULL;
+
+    if (sqlite3_file_control(sqlite, "main", SQLITE_FCNTL_JOURNAL_POINTER, &file) == SQLITE_OK && file != NULL &&
+        file->pMethods == &methods)
+        own(file)->is_lazy = is_lazy;
 }
