@@ -49,6 +49,8 @@
 /* Hosts of an upstream, and addresses of all of them: a login may have to try each in turn. */
 #define PV_UPSTREAM_HOSTS_MAX 16u
 #define PV_UPSTREAM_ADDRESSES_MAX 32u
+/* Open files that clients do not get: refusals in words, connections to databases, the state. */
+#define PV_RESERVED_DESCRIPTORS 64u
 /* Records waiting for the audit writer before statements are refused with 58030. */
 #define PV_AUDIT_QUEUE_MAX 65536u
 /* The same in bytes: records hold query texts. */

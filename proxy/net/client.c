@@ -27,9 +27,11 @@
 #define STALL_STEP_BYTES (1024u * 1024u)
 /* Deadlines are not waited for in shorter steps than this, should the engine name one that has passed already. */
 #define TIMER_LEAST_US 5000
-/* Connections above limits.clients that are let in as far as a proper refusal, cancels among them; beyond: closed at
- * once. */
+/* Connections above limits.clients that are let in as far as a proper refusal, cancels among them; beyond:
+ * refused before anything is read of them. */
 #define REFUSALS_AT_ONCE 100u
+/* That clients are refused is said no more often than this. */
+#define COMPLAINT_US 10000000
 
 static void leave(struct pv_client *client);
 static void finish(struct pv_client *client);
@@ -557,6 +559,21 @@ set_up(struct pv_client *client, int fd, const char *printable)
     return status;
 }
 
+/* The kernel gives the lowest number that is free, so all below this socket's are in use. */
+static bool
+is_scarce(struct pv_worker *worker, int fd)
+{
+    int64_t now_us = pv_now_us();
+
+    if (fd < worker->net->descriptors_max)
+        return false;
+    if (now_us - worker->complained_us >= COMPLAINT_US) {
+        pv_log(PV_LOG_WARNING, "clients are refused: %d open files are in use, and the rest is kept; raise the limit", fd);
+        worker->complained_us = now_us;
+    }
+    return true;
+}
+
 void
 pv_client_accept(struct pv_worker *worker, int fd, const struct sockaddr_storage *peer)
 {
@@ -564,6 +581,7 @@ pv_client_accept(struct pv_worker *worker, int fd, const struct sockaddr_storage
     uint32_t clients_max = pv_world_policy(worker->world)->config.clients_max;
     uint32_t count = atomic_fetch_add(&net->client_count, 1) + 1;
     struct pv_client *client = NULL;
+    bool is_over_limit = count > clients_max || is_scarce(worker, fd);
     char printable[96];
 
     PV_COUNT(&worker->counters, connections, 1);
@@ -574,7 +592,7 @@ pv_client_accept(struct pv_worker *worker, int fd, const struct sockaddr_storage
     client->hooks.id = atomic_fetch_add(&net->session_next, 1);
     client->stall_at_us = INT64_MAX;
     pv_due_init(&client->due);
-    client->is_over_limit = count > clients_max;
+    client->is_over_limit = is_over_limit;
     describe_peer(client, peer, printable, sizeof(printable));
     if (set_up(client, fd, printable) != PV_OK)
         goto refuse;
@@ -587,7 +605,11 @@ refuse:
     if (client != NULL)
         pv_session_free(client->session);
     pv_free(client);
-    (void) close(fd);
+    if (worker->is_draining)
+        pv_socket_refuse(fd, "57P03", "the database system is shutting down");
+    else
+        pv_socket_refuse(fd, is_over_limit ? "53300" : "53200",
+                         is_over_limit ? "sorry, too many clients already" : "out of memory");
 }
 
 /* ---- What the worker passes on ---- */

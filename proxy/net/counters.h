@@ -24,7 +24,7 @@ enum { PV_LATENCY_BUCKET_COUNT = 1 PV_LATENCY_BUCKETS(PV_X) };
     X(sessions, "sessions", "gauge", "Client connections now open") \
     X(servers, "server_connections", "gauge", "Connections to databases now open") \
     X(connections, "connections_total", "counter", "Client connections accepted") \
-    X(refused, "connections_refused_total", "counter", "Client connections refused because of limits.clients") \
+    X(refused, "connections_refused_total", "counter", "Client connections refused because of limits.clients or for want of open files") \
     X(logins, "logins_total", "counter", "Successful logins") \
     X(login_failures, "login_failures_total", "counter", "Failed logins") \
     X(cancels, "cancel_requests_total", "counter", "Cancel requests that named a session") \

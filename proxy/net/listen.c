@@ -3,9 +3,11 @@
 #include "proxy/base/log.h"
 #include "proxy/net/link.h"
 #include "proxy/net/loop.h"
+#include "proxy/wire/message.h"
 
 #include <errno.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -21,14 +23,18 @@
 /* Pause when accept has no descriptor or memory: long enough for a session to end, short enough not to be felt. */
 #define BACKOFF_MS 200u
 
+/* Said no more often than this, while it lasts. */
+#define COMPLAINT_US 10000000
+
 struct pv_listener {
     struct pv_loop *loop;
     int fd;
     bool is_tcp;
-    bool has_complained;
+    int64_t complained_us; /* 0: never yet */
     struct event *event;
     struct pv_task *backoff;
-    void (*accepted)(void *context, int fd, const struct sockaddr_storage *peer);
+    int spare_fd; /* given up for the time of a refusal; -1: somebody else has taken it */
+    const struct pv_listener_events *events;
     void *context;
 };
 
@@ -223,19 +229,83 @@ resume(void *context)
 
     pv_task_free(listener->backoff);
     listener->backoff = NULL;
+    if (listener->spare_fd < 0)
+        listener->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     (void) event_add(listener->event, NULL);
+}
+
+static void
+complain(struct pv_listener *listener, int error)
+{
+    int64_t now_us = pv_now_us();
+
+    if (now_us - listener->complained_us < COMPLAINT_US)
+        return;
+    pv_log(PV_LOG_ERROR, "cannot accept connections for now: %s", strerror(error));
+    listener->complained_us = now_us;
+}
+
+void
+pv_socket_refuse(int fd, const char *sqlstate, const char *words)
+{
+    struct pv_msg_notice notice;
+    struct pv_buf out = {0};
+    uint8_t unread[1024];
+
+    pv_msg_notice_init(&notice, "FATAL", sqlstate, words);
+    /* Whether it arrives is the network's: nobody waits for it here. */
+    if (pv_msg_notice_write(&out, PV_SERVER_ERROR_RESPONSE, &notice) == PV_OK)
+        (void) send(fd, pv_buf_slice(&out).data, pv_buf_len(&out), MSG_NOSIGNAL | MSG_DONTWAIT);
+    pv_buf_clear(&out);
+    /* What lies unread would make a reset of the end, which could overtake the words. */
+    (void) shutdown(fd, SHUT_WR);
+    while (recv(fd, unread, sizeof(unread), MSG_DONTWAIT) > 0)
+        ;
+    (void) close(fd);
 }
 
 static void
 back_off(struct pv_listener *listener, int error)
 {
-    if (!listener->has_complained)
-        pv_log(PV_LOG_ERROR, "cannot accept connections for now: %s", strerror(error));
-    listener->has_complained = true;
+    complain(listener, error);
     listener->backoff = pv_loop_once(listener->loop, BACKOFF_MS, resume, listener);
     /* Without memory even for the timer, the readiness of the socket tries again at once. */
     if (listener->backoff != NULL)
         (void) event_del(listener->event);
+}
+
+/* There is no descriptor left but the spare one. False: nobody waits to be refused. */
+static bool
+refuse_one(struct pv_listener *listener, int fd, int error)
+{
+    int refused;
+
+    (void) close(listener->spare_fd);
+    refused = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (refused >= 0)
+        pv_socket_refuse(refused, "53300", "sorry, too many clients already");
+    listener->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (refused < 0)
+        return false;
+    complain(listener, error);
+    if (listener->events->refused != NULL)
+        listener->events->refused(listener->context);
+    return true;
+}
+
+/* A connection that could not be taken. True: another may wait behind it. */
+static bool
+go_without(struct pv_listener *listener, int fd, int error)
+{
+    bool is_full = error == EMFILE || error == ENFILE;
+
+    if (error == EINTR || error == ECONNABORTED)
+        return true;
+    if (is_full && listener->spare_fd >= 0)
+        return refuse_one(listener, fd, error);
+    if (is_full || error == ENOBUFS || error == ENOMEM)
+        back_off(listener, error);
+    return false;
 }
 
 static void
@@ -250,21 +320,17 @@ on_acceptable(evutil_socket_t fd, short what, void *context)
         int accepted = accept4(fd, (struct sockaddr *) &peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
         if (accepted < 0) {
-            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-                back_off(listener, errno);
-            else if (errno == EINTR || errno == ECONNABORTED)
-                continue;
-            return;
+            if (!go_without(listener, fd, errno))
+                return;
+            continue;
         }
-        listener->has_complained = false;
         pv_socket_prepare(accepted, listener->is_tcp);
-        listener->accepted(listener->context, accepted, &peer);
+        listener->events->accepted(listener->context, accepted, &peer);
     }
 }
 
 struct pv_listener *
-pv_listener_new(struct pv_loop *loop, int fd, bool is_tcp,
-                void (*accepted)(void *context, int fd, const struct sockaddr_storage *peer), void *context)
+pv_listener_new(struct pv_loop *loop, int fd, bool is_tcp, const struct pv_listener_events *events, void *context)
 {
     struct pv_listener *listener = pv_calloc(1, sizeof(*listener));
 
@@ -273,7 +339,8 @@ pv_listener_new(struct pv_loop *loop, int fd, bool is_tcp,
     listener->loop = loop;
     listener->fd = -1;
     listener->is_tcp = is_tcp;
-    listener->accepted = accepted;
+    listener->events = events;
+    listener->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     listener->context = context;
     listener->event = event_new(pv_loop_base(loop), fd, EV_READ | EV_PERSIST, on_acceptable, listener);
     if (listener->event == NULL || event_add(listener->event, NULL) != 0) {
@@ -294,5 +361,7 @@ pv_listener_free(struct pv_listener *listener)
     pv_task_free(listener->backoff);
     if (listener->fd >= 0)
         (void) close(listener->fd);
+    if (listener->spare_fd >= 0)
+        (void) close(listener->spare_fd);
     pv_free(listener);
 }

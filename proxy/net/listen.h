@@ -36,10 +36,19 @@ int pv_bound_socket(const struct pv_bound *bound);
 
 struct pv_listener;
 
-/* Takes the socket; `accepted` gets each connection's socket, prepared, and the peer. NULL: out of memory. */
-struct pv_listener *pv_listener_new(struct pv_loop *loop, int fd, bool is_tcp,
-                                    void (*accepted)(void *context, int fd, const struct sockaddr_storage *peer),
+struct pv_listener_events {
+    void (*accepted)(void *context, int fd, const struct sockaddr_storage *peer); /* a socket, prepared */
+    void (*refused)(void *context); /* one for which there was no descriptor: it was told so and is gone; NULL: nobody counts */
+};
+
+/* Takes the socket; a descriptor is kept for refusals. NULL: out of memory. */
+struct pv_listener *pv_listener_new(struct pv_loop *loop, int fd, bool is_tcp, const struct pv_listener_events *events,
                                     void *context) PV_MUST_CHECK;
+/*
+ * Says why to a client of whom nothing was read, as PostgreSQL does when it cannot start a process for it, and closes the
+ * socket. Whoever waits for an answer to an SSLRequest takes that for one too.
+ */
+void pv_socket_refuse(int fd, const char *sqlstate, const char *words);
 /* Closes the socket; on the loop's thread or when that has ended. NULL is fine. */
 void pv_listener_free(struct pv_listener *listener);
 

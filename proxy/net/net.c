@@ -5,9 +5,11 @@
 #include "proxy/net/net_int.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* ---- Opening ---- */
@@ -54,6 +56,19 @@ bind_all(struct pv_net *net, char *error, size_t error_size)
     return status;
 }
 
+/* The rest is for refusals in words, connections to databases, the state. A small limit is shared in half. */
+static int
+descriptors_max(void)
+{
+    struct rlimit limit;
+    rlim_t reserve;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur > INT_MAX)
+        return INT_MAX;
+    reserve = limit.rlim_cur / 2 < PV_RESERVED_DESCRIPTORS ? limit.rlim_cur / 2 : PV_RESERVED_DESCRIPTORS;
+    return (int) (limit.rlim_cur - reserve);
+}
+
 static unsigned
 worker_count(const struct pv_config *config)
 {
@@ -78,6 +93,7 @@ pv_net_open(const struct pv_net_options *options, struct pv_net **net, char *err
     opened->options = *options;
     (void) pv_world_ref(opened->options.world);
     atomic_store(&opened->session_next, 1);
+    opened->descriptors_max = descriptors_max();
     for (int i = 0; i < 2; i++)
         opened->env[i] = (struct pv_session_env){
             .host = &pv_client_host,

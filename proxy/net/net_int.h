@@ -47,6 +47,7 @@ struct pv_worker {
     struct pv_task *fold_task;
     struct pv_dues *dues; /* of clients */
     bool is_draining;
+    int64_t complained_us; /* of descriptors; 0: never yet */
     struct pv_task *drain_end, *drain_watch;
     struct pv_counters counters;
 };
@@ -64,6 +65,7 @@ struct pv_net {
     struct pv_pools *pools;
     struct pv_session_env env[2]; /* what the workers' are made from */
     _Atomic uint32_t client_count;
+    int descriptors_max; /* clients whose sockets are beyond are refused: what is left is for ourselves */
     _Atomic uint64_t session_next;
     _Atomic unsigned running; /* workers that have not ended */
 };

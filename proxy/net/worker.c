@@ -243,6 +243,15 @@ on_unix(void *context, int fd, const struct sockaddr_storage *peer)
 }
 
 static void
+on_refused(void *context)
+{
+    PV_COUNT(&((struct pv_worker *) context)->counters, refused, 1);
+}
+
+static const struct pv_listener_events tcp_events = {.accepted = on_tcp, .refused = on_refused};
+static const struct pv_listener_events unix_events = {.accepted = on_unix, .refused = on_refused};
+
+static void
 stop_accepting(struct pv_worker *worker)
 {
     for (size_t i = 0; i < worker->listener_count; i++)
@@ -414,7 +423,7 @@ pv_worker_open(struct pv_net *net, unsigned index)
 enum pv_status
 pv_worker_listen(struct pv_worker *worker, int fd, bool is_tcp)
 {
-    struct pv_listener *listener = pv_listener_new(worker->loop, fd, is_tcp, is_tcp ? on_tcp : on_unix, worker);
+    struct pv_listener *listener = pv_listener_new(worker->loop, fd, is_tcp, is_tcp ? &tcp_events : &unix_events, worker);
 
     if (listener == NULL) {
         (void) close(fd);

@@ -3,6 +3,7 @@ A raw client for protocol 3.0: frames by hand, so that tests can send what no dr
 (SCRAM-SHA-256) and to read messages; it judges nothing.
 """
 import base64
+import functools
 import hashlib
 import hmac
 import os
@@ -111,6 +112,12 @@ def close(kind, name=""):
 SYNC, FLUSH, TERMINATE = frame("S"), frame("H"), frame("X")
 
 
+@functools.lru_cache(maxsize=256)
+def salted_password(password, salt, iterations):
+    """What makes a login dear for its client: kept, as a client may (RFC 5802, 5.1)."""
+    return hashlib.pbkdf2_hmac("sha256", password.encode(), salt, iterations)
+
+
 class Wire:
     """A connection; `Wire.login(...)` goes on to ReadyForQuery."""
 
@@ -217,7 +224,7 @@ class Wire:
         server_first = message.body[4:].decode()
         fields = dict(part.split("=", 1) for part in server_first.split(","))
         assert fields["r"].startswith(nonce) and len(fields["r"]) > len(nonce)
-        salted = hashlib.pbkdf2_hmac("sha256", password.encode(), base64.b64decode(fields["s"]), int(fields["i"]))
+        salted = salted_password(password, base64.b64decode(fields["s"]), int(fields["i"]))
         final = "c=biws,r=" + fields["r"]
         signed = ",".join((first, server_first, final)).encode()
         client_key = hmac.digest(salted, b"Client Key", "sha256")

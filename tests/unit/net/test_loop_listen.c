@@ -121,6 +121,17 @@ accepted(void *context, int fd, const struct sockaddr_storage *peer)
     accepted_count++;
 }
 
+static unsigned refused_count;
+
+static void
+refused(void *context)
+{
+    (void) context;
+    refused_count++;
+}
+
+static const struct pv_listener_events listener_events = {.accepted = accepted, .refused = refused};
+
 static int
 connect_to(const struct pv_bound *bound)
 {
@@ -153,8 +164,8 @@ test_tcp_listeners_share_a_port_and_refuse_strangers(void **state)
     assert_string_not_equal(bounds[0].name, "127.0.0.1:0");
     second = pv_bound_socket(&bounds[0]);
     assert_true(second >= 0);
-    listeners[0] = pv_listener_new(bench.loop, fds[0], true, accepted, NULL);
-    listeners[1] = pv_listener_new(bench.loop, second, true, accepted, NULL);
+    listeners[0] = pv_listener_new(bench.loop, fds[0], true, &listener_events, NULL);
+    listeners[1] = pv_listener_new(bench.loop, second, true, &listener_events, NULL);
     assert_non_null(listeners[0]);
     assert_non_null(listeners[1]);
     /* Another process of the same user must not get in beside us. */
@@ -203,6 +214,55 @@ test_unix_socket_replaces_a_stale_one_only(void **state)
     assert_int_equal(pv_bound_make(&entry, bounds, fds, &count, error, sizeof(error)), PV_IO);
 }
 
+/* Where the descriptors are used up but for the spare one, whoever comes is told so at once. */
+static void
+test_refused_in_words(void **state)
+{
+    const struct pv_listen entry = {.host = "127.0.0.1", .port = 0};
+    struct pv_bound bounds[PV_LISTEN_ADDRESSES_MAX];
+    int fds[PV_LISTEN_ADDRESSES_MAX], clients[3], taken[256], taken_count = 0, fd;
+    struct pv_listener *listener;
+    struct rlimit before, tight;
+    struct bench bench;
+    size_t count;
+    char error[256], said[256];
+
+    (void) state;
+    bench_open(&bench);
+    assert_int_equal(pv_bound_make(&entry, bounds, fds, &count, error, sizeof(error)), PV_OK);
+    listener = pv_listener_new(bench.loop, fds[0], true, &listener_events, NULL);
+    assert_non_null(listener);
+    for (size_t i = 0; i < PV_COUNT_OF(clients); i++)
+        assert_true((clients[i] = connect_to(&bounds[0])) >= 0);
+    assert_int_equal(send(clients[1], "unread", 6, 0), 6);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    tight = before;
+    tight.rlim_cur = 128;
+    accepted_count = refused_count = 0;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
+    while (taken_count < (int) PV_COUNT_OF(taken) && (fd = dup(clients[0])) >= 0)
+        taken[taken_count++] = fd;
+    bench_until(&bench, refused_count == PV_COUNT_OF(clients));
+    assert_int_equal(accepted_count, 0);
+    while (taken_count > 0)
+        (void) close(taken[--taken_count]);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    for (size_t i = 0; i < PV_COUNT_OF(clients); i++) {
+        ssize_t len = recv(clients[i], said, sizeof(said), MSG_WAITALL);
+
+        assert_true(len > 20);
+        assert_int_equal(said[0], 'E');
+        assert_non_null(memmem(said, (size_t) len, "C53300", 7));
+        (void) close(clients[i]);
+    }
+    fd = connect_to(&bounds[0]);
+    bench_until(&bench, accepted_count == 1);
+    (void) close(last_fd);
+    (void) close(fd);
+    pv_listener_free(listener);
+    bench_close(&bench);
+}
+
 /* Without descriptors accepting pauses, and goes on when there are some again. */
 static void
 test_accept_backs_off(void **state)
@@ -219,7 +279,7 @@ test_accept_backs_off(void **state)
     (void) state;
     bench_open(&bench);
     assert_int_equal(pv_bound_make(&entry, bounds, fds, &count, error, sizeof(error)), PV_OK);
-    listener = pv_listener_new(bench.loop, fds[0], true, accepted, NULL);
+    listener = pv_listener_new(bench.loop, fds[0], true, &listener_events, NULL);
     assert_non_null(listener);
     client = connect_to(&bounds[0]);
     assert_true(client >= 0);
@@ -366,6 +426,7 @@ main(void)
         cmocka_unit_test(test_stop_from_another_thread),
         cmocka_unit_test(test_tcp_listeners_share_a_port_and_refuse_strangers),
         cmocka_unit_test(test_unix_socket_replaces_a_stale_one_only),
+        cmocka_unit_test(test_refused_in_words),
         cmocka_unit_test(test_accept_backs_off),
         cmocka_unit_test(test_dial_reaches_a_live_address_and_says_of_a_dead_one),
         cmocka_unit_test(test_counters_add_up),
