@@ -78,10 +78,14 @@ take_words(struct pv_key_state *s, struct pv_slice text)
 static inline uint64_t
 end(struct pv_key_state *s, struct pv_slice text)
 {
-    size_t whole = text.len / 8 * 8;
+    size_t rest = text.len % 8;
+    uint64_t last = 0;
 
     take_words(s, text);
-    compress(s, s->len << 56 | (text.len > whole ? load(text.data + whole, text.len - whole) : 0));
+    if (rest > 0)
+        last = text.len > 8 ? load_word(text.data + text.len - 8) >> (64 - 8 * rest)
+                            : load(text.data + text.len - rest, rest);
+    compress(s, s->len << 56 | last);
     s->v2 ^= 0xff;
     round_once(s);
     round_once(s);

@@ -25,6 +25,8 @@
 /* One entry must not push out all others. */
 #define SHARE_OF_ONE 16u
 #define BUCKETS_FIRST 256u
+/* Texts whose lengths differ by a multiple of this are counted together. */
+#define LENGTHS 64u
 /* Of an arena in which one statement is judged. */
 #define ENTRY_BLOCK_BYTES 2048u
 
@@ -60,6 +62,7 @@ struct entry {
     uint32_t refs;
     uint64_t hash;
     struct pv_slice key;
+    size_t text_len; /* of the text that it was judged for */
     struct pv_arena *arena; /* holds the entry itself */
     size_t bytes;
     struct pv_decision *decisions;
@@ -73,6 +76,7 @@ struct pv_cache {
     struct pv_standing *standing;
     struct entry **buckets;
     size_t bucket_count;
+    uint32_t by_len[LENGTHS]; /* entries of exact texts, by length: where there is none, none is looked for */
     struct entry *newest, *oldest;
     size_t bytes_max;
     struct pv_key_heads heads;
@@ -151,6 +155,7 @@ drop(struct pv_cache *cache, struct entry *entry)
     while (*at != entry)
         at = &(*at)->next;
     *at = entry->next;
+    cache->by_len[entry->text_len % LENGTHS] -= entry->shape == NULL ? 1 : 0;
     unlink_age(cache, entry);
     count(&cache->bytes, 0 - (uint64_t) entry->bytes);
     count(&cache->entries, 0 - (uint64_t) 1);
@@ -206,6 +211,7 @@ insert(struct pv_cache *cache, struct entry *entry)
     bucket = &cache->buckets[entry->hash & (cache->bucket_count - 1)];
     entry->next = *bucket;
     *bucket = entry;
+    cache->by_len[entry->text_len % LENGTHS] += entry->shape == NULL ? 1 : 0;
     link_newest(cache, entry);
     entry->refs++;
     count(&cache->bytes, entry->bytes);
@@ -596,6 +602,7 @@ miss(struct pv_arena *arena, const struct pv_asking *asking, const struct pv_key
         pv_buf_clear(&key);
         return PV_NOMEM;
     }
+    entry->text_len = asking->text.len;
     status = judge_afresh(entry, asking, slot_count > 0 ? &trace : NULL);
     if (status == PV_OK && is_kept(entry)) {
         bool is_shape = slot_count > 0 && learn_shape(entry, asking, slots, slot_count, &trace);
@@ -629,7 +636,7 @@ ask(struct pv_arena *arena, const struct pv_asking *asking, struct pv_decision *
     head = pv_key_head_of(&cache->heads, &cache->key, asking);
     if (head == NULL)
         return PV_NOMEM;
-    entry = find(cache, head, PV_KEY_OF_TEXT, asking->text);
+    entry = cache->by_len[asking->text.len % LENGTHS] == 0 ? NULL : find(cache, head, PV_KEY_OF_TEXT, asking->text);
     if (entry != NULL) {
         count(&cache->hits, 1);
         return take(arena, entry, decisions, decision_count);

@@ -45,6 +45,8 @@ extern const struct pv_table pv_tables[PV_TABLE_COUNT];
 #define PV_TABLE_COLUMNS_MAX 26u
 /* Values of a begin, and of an end's that a whole statement's row has: those behind its id and time. */
 #define PV_BEGIN_VALUES 19u
+#define PV_END_VALUES 9u
+#define PV_EVENT_VALUES 7u
 #define PV_WHOLE_VALUES 7u
 
 /*

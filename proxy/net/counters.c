@@ -12,21 +12,22 @@ void
 pv_counters_init(struct pv_counters *counters)
 {
     memset(counters, 0, sizeof(*counters));
-    (void) pthread_mutex_init(&counters->lock, NULL);
 }
 
 void
 pv_counters_clear(struct pv_counters *counters)
 {
-    while (counters->statements != NULL) {
-        struct pv_statement_counter *counter = counters->statements;
+    struct pv_statement_counter *counter = counters->statements;
 
-        counters->statements = counter->next;
+    while (counter != NULL) {
+        struct pv_statement_counter *next = counter->next;
+
         pv_free(counter->room);
         pv_free(counter->question);
         pv_free(counter);
+        counter = next;
     }
-    (void) pthread_mutex_destroy(&counters->lock);
+    counters->statements = NULL;
 }
 
 static struct pv_statement_counter *
@@ -46,7 +47,6 @@ count_statement(struct pv_counters *counters, const struct pv_statement_begin *b
     const char *question = begin->question != NULL ? begin->question : "";
     struct pv_statement_counter *counter;
 
-    (void) pthread_mutex_lock(&counters->lock);
     counter = find(counters->statements, room, question, begin->is_allowed);
     if (counter == NULL && (counter = pv_calloc(1, sizeof(*counter))) != NULL) {
         counter->room = pv_strdup(room);
@@ -63,8 +63,7 @@ count_statement(struct pv_counters *counters, const struct pv_statement_begin *b
         }
     }
     if (counter != NULL)
-        counter->count++;
-    (void) pthread_mutex_unlock(&counters->lock);
+        pv_count(&counter->count, 1);
 }
 
 static void
@@ -113,7 +112,6 @@ pv_counters_add(struct pv_counters *counters, struct pv_counters *sum, struct pv
 #undef PV_X
     for (size_t i = 0; i < PV_LATENCY_BUCKET_COUNT; i++)
         PV_COUNT(sum, latency[i], atomic_load(&counters->latency[i]));
-    (void) pthread_mutex_lock(&counters->lock);
     for (const struct pv_statement_counter *at = counters->statements; at != NULL && status == PV_OK; at = at->next) {
         struct pv_statement_counter *into = find(sum->statements, at->room, at->question, at->is_allowed);
 
@@ -128,10 +126,9 @@ pv_counters_add(struct pv_counters *counters, struct pv_counters *sum, struct pv
                 into = NULL;
         }
         if (into != NULL)
-            into->count += at->count;
+            pv_count(&into->count, atomic_load_explicit(&at->count, memory_order_relaxed));
         else
             status = PV_NOMEM;
     }
-    (void) pthread_mutex_unlock(&counters->lock);
     return status;
 }

@@ -7,7 +7,6 @@
 #include "proxy/audit/record.h"
 #include "proxy/base/arena.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 
 /* Upper bounds of the latency histogram, in microseconds; one more bucket holds the rest. */
@@ -58,18 +57,25 @@ struct pv_counters {
     PV_COUNTER_TABLE(PV_X)
 #undef PV_X
     _Atomic uint64_t latency[PV_LATENCY_BUCKET_COUNT]; /* not cumulative */
-    pthread_mutex_t lock;                              /* of what follows */
-    struct pv_statement_counter *statements;
+    /* Its own thread puts new ones in front, whole; all but their counts stays as it is. */
+    struct pv_statement_counter *_Atomic statements;
 };
 
 struct pv_statement_counter {
     struct pv_statement_counter *next;
     char *room, *question; /* question "" where the statement was none */
     bool is_allowed;
-    uint64_t count;
+    _Atomic uint64_t count;
 };
 
-#define PV_COUNT(counters, field, by) (void) atomic_fetch_add_explicit(&(counters)->field, (by), memory_order_relaxed)
+/* One thread writes each of them, any may read. */
+static inline void
+pv_count(_Atomic uint64_t *counter, uint64_t by)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + by, memory_order_relaxed);
+}
+
+#define PV_COUNT(counters, field, by) pv_count(&(counters)->field, (by))
 
 void pv_counters_init(struct pv_counters *counters);
 void pv_counters_clear(struct pv_counters *counters);

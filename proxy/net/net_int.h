@@ -35,6 +35,7 @@ struct pv_worker {
     _Atomic bool is_port_posted;
     struct pv_world *world; /* in force */
     struct pv_cache *cache; /* of judgements */
+    struct pv_session_spares *spares;
     struct pv_session_env env[2]; /* without and with TLS towards clients */
     struct pv_listener **listeners;
     size_t listener_count;

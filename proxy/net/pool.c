@@ -40,10 +40,10 @@ count(struct pv_pool_group *group, enum pv_pooled_state state, size_t by)
         group->idle_count += by;
     if (state == PV_POOLED_DIALING)
         group->dialing_count += by;
-    (void) atomic_fetch_add_explicit(state == PV_POOLED_USED      ? &counters->pool_used
-                                     : state == PV_POOLED_DIALING ? &counters->pool_dialing
-                                                                  : &counters->pool_idle,
-                                     by, memory_order_relaxed);
+    pv_count(state == PV_POOLED_USED      ? &counters->pool_used
+             : state == PV_POOLED_DIALING ? &counters->pool_dialing
+                                          : &counters->pool_idle,
+             by);
 }
 
 void

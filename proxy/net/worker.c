@@ -397,12 +397,15 @@ pv_worker_open(struct pv_net *net, unsigned index)
     worker->world = pv_world_ref(net->options.world);
     worker->loop = pv_loop_new();
     worker->cache = pv_cache_new(0);
+    worker->spares = pv_session_spares_new();
     worker->listeners = pv_calloc(net->bound_count + 1, sizeof(struct pv_listener *));
-    if (worker->loop == NULL || worker->listeners == NULL || worker->cache == NULL)
+    if (worker->loop == NULL || worker->listeners == NULL || worker->cache == NULL ||
+        worker->spares == NULL)
         return PV_NOMEM;
     for (size_t i = 0; i < PV_COUNT_OF(worker->env); i++) {
         worker->env[i] = net->env[i];
         worker->env[i].cache = worker->cache;
+        worker->env[i].spares = worker->spares;
     }
     worker->links = pv_link_thread_new(worker->loop);
     worker->port = pv_journal_port_new(notify, worker);
@@ -450,6 +453,7 @@ pv_worker_close(struct pv_worker *worker)
     pv_journal_port_free(worker->port);
     pv_link_thread_free(worker->links);
     pv_cache_free(worker->cache);
+    pv_session_spares_free(worker->spares);
     pv_world_unref(worker->world);
     pv_counters_clear(&worker->counters);
 }

@@ -1,8 +1,8 @@
 /*
  * The one road: judge, record, forward. What must always hold, each with tests that cite its number:
  *  1. What reaches the database was encoded by us from a judged structure. No peeked bytes are passed on.
- *  2. SQL reaches the database only as text that was printed from the judged tree and parses to it (policy/decide.h), never
- *     the client's text, never SQL made by printf from what a client sent. Of a fixed question printing and check may
+ *  2. SQL reaches the database only as text that was printed from the judged tree and parses to it (policy/decide.h),
+ * never the client's text, never SQL made by printf from what a client sent. Of a fixed question printing and check may
  *     be of its load, but for constants and output names, each a token that reads back (parser/pieces.h).
  *  3. Default deny: what policy/decide.h does not allow, and every message that cannot be read, is denied.
  *  4. No name that a client chose captures another: physical names come from the printer, and the one
@@ -11,12 +11,12 @@
  *  6. No statement is sent before its record is written; no record, no query.
  *  7. Every server reply is matched to one request in the pipeline; one that matches none ends the session. After an
  *     error, messages are skipped to Sync, as the server does.
- *  8. One immutable snapshot, and one standing of it, judges a statement from end to end; under another generation of either
- *     it is tried anew before its next use.
+ *  8. One immutable snapshot, and one standing of it, judges a statement from end to end; under another generation of
+ * either it is tried anew before its next use.
  *  9. Memory is bounded: pipeline, names, held bytes and waits have their limits in proxy/base/limits.h.
  * 10. No secret is logged, printed or put in an error. Password messages are wiped after use.
- * 11. A session serves one room and one login from its start to its end. A server that sessions share serves one room, and
- *     is told whose it is before a session's first statement (lease.c).
+ * 11. A session serves one room and one login from its start to its end. A server that sessions share serves one room,
+ * and is told whose it is before a session's first statement (lease.c).
  *
  * Denial is by poison: in place of the denied text goes one that the server must refuse, and its
  * ErrorResponse becomes ours. So transaction status, skipping and the unnamed statement are always the server's own.
@@ -66,16 +66,25 @@ pv_gate_caller(struct pv_session *s, struct pv_caller *caller, struct pv_names p
 
 static struct pv_judged *
 judge_under(struct pv_session *s, struct pv_slice text, const uint32_t *oids, size_t oid_count, bool is_parse,
-            struct pv_names path)
+            const struct pv_names *path)
 {
     struct pv_judged *judged = pv_judged_new(s, text, oids, oid_count, path);
     struct pv_caller caller;
-    enum pv_status status = PV_NOMEM;
+    enum pv_status status = judged == NULL ? PV_NOMEM : PV_OK;
 
-    if (judged == NULL)
-        goto failed;
-    pv_gate_caller(s, &caller, judged->path);
     s->has_stalled_inside = false;
+    if (judged != NULL && path == NULL)
+        status = pv_names_path(s, judged->arena, &judged->path);
+    if (status == PV_MORE) {
+        s->has_stalled_inside = true;
+        pv_judged_unref(judged);
+        return NULL;
+    }
+    if (status == PV_NOMEM)
+        goto failed;
+    /* A search_path that cannot be read names no schema. */
+    status = PV_NOMEM;
+    pv_gate_caller(s, &caller, judged->path);
     if (is_parse) {
         judged->decisions = pv_arena_alloc(judged->arena, sizeof(*judged->decisions));
         judged->count = 1;
@@ -89,10 +98,12 @@ judge_under(struct pv_session *s, struct pv_slice text, const uint32_t *oids, si
         s->has_stalled_inside = pv_peers_are_due(s, judged);
     if (status == PV_OK && !s->has_stalled_inside)
         return judged;
-    pv_judged_unref(judged);
-    if (status == PV_OK)
+    if (status == PV_OK) {
+        pv_judged_unref(judged);
         return NULL;
+    }
 failed:
+    pv_judged_unref(judged);
     pv_session_fail(s, status);
     return NULL;
 }
@@ -100,19 +111,7 @@ failed:
 struct pv_judged *
 pv_gate_judge(struct pv_session *s, struct pv_slice text, const uint32_t *oids, size_t oid_count, bool is_parse)
 {
-    struct pv_arena *arena = pv_arena_new(512);
-    struct pv_names path = {NULL, 0};
-    struct pv_judged *judged = NULL;
-    enum pv_status status = arena == NULL ? PV_NOMEM : pv_names_path(s, arena, &path);
-
-    if (status == PV_MORE)
-        s->has_stalled_inside = true;
-    else if (status == PV_NOMEM)
-        pv_session_fail(s, PV_NOMEM);
-    else /* a search_path that cannot be read names no schema */
-        judged = judge_under(s, text, oids, oid_count, is_parse, path);
-    pv_arena_free(arena);
-    return judged;
+    return judge_under(s, text, oids, oid_count, is_parse, NULL);
 }
 
 void
@@ -179,14 +178,15 @@ pv_gate_trial(struct pv_session *s, struct pv_named *named, struct pv_arena *are
 
     *fresh = NULL;
     /*
-     * An expiry passes without a new snapshot, what EXECUTE runs is whatever has its name by then, and the user's sessions
-     * come and go.
+     * An expiry passes without a new snapshot, what EXECUTE runs is whatever has its name by then, and the user's
+     * sessions come and go.
      */
-    if (before->kind != PV_KIND_EXECUTE && (!before->is_of_peers || named->is_portal) && named->judged->policy->generation == s->policy->generation &&
+    if (before->kind != PV_KIND_EXECUTE && (!before->is_of_peers || named->is_portal) &&
+        named->judged->policy->generation == s->policy->generation &&
         named->judged->standing == pv_standing_generation(s->standing) && named->judged->person == s->person_count &&
         !(s->room->has_expiry && pv_session_date_us(s) >= s->room->expires_us))
         return PV_OK;
-    judged = judge_under(s, before->text, named->judged->oids, named->judged->oid_count, true, named->judged->path);
+    judged = judge_under(s, before->text, named->judged->oids, named->judged->oid_count, true, &named->judged->path);
     if (judged == NULL && s->has_stalled_inside)
         return PV_NOTFOUND;
     if (judged == NULL) {
@@ -218,11 +218,12 @@ pv_gate_trial(struct pv_session *s, struct pv_named *named, struct pv_arena *are
 static bool
 is_same_today(struct pv_session *s, struct pv_judged *judged, bool is_parse)
 {
-    struct pv_judged *fresh = judge_under(s, judged->text, judged->oids, judged->oid_count, is_parse, judged->path);
+    struct pv_judged *fresh = judge_under(s, judged->text, judged->oids, judged->oid_count, is_parse, &judged->path);
     bool is_same = fresh != NULL && fresh->count == judged->count;
 
     for (size_t i = 0; is_same && i < fresh->count; i++)
-        is_same = fresh->decisions[i].is_allowed && same_text(fresh->decisions[i].forwarded, judged->decisions[i].forwarded) &&
+        is_same = fresh->decisions[i].is_allowed &&
+                  same_text(fresh->decisions[i].forwarded, judged->decisions[i].forwarded) &&
                   same_oids(&fresh->decisions[i], &judged->decisions[i]);
     pv_judged_unref(fresh);
     return is_same;
@@ -371,6 +372,8 @@ fill_query(struct pv_session *s, struct pv_request *r, struct pv_judged *judged,
         s->looking_count = 0;
         if (status == PV_OK && !pv_gate_define(s, run))
             return PV_NOMEM;
+        if (judged->count == 1)
+            break; /* it is sent as it stands in the decision */
         if (i > 0)
             pv_buf_put_text(sql, "; ");
         if (decision->forwarded != NULL)
@@ -452,14 +455,18 @@ forward_query(struct pv_session *s, struct pv_request *r, struct pv_judged *judg
         drop_runs(r);
         deny_query(s, r, judged, at, &error);
     } else if (status == PV_OK && pv_buf_ok(&sql)) {
-        r->is_verbatim = pv_slice_equal(pv_buf_slice(&sql), judged->text);
-        status = pv_msg_text_write(&r->bytes, PV_CLIENT_QUERY, pv_buf_slice(&sql));
+        const char *alone = judged->decisions[0].forwarded;
+        struct pv_slice text = judged->count > 1 ? pv_buf_slice(&sql) : pv_slice_cstr(alone == NULL ? "" : alone);
+
+        r->is_verbatim = pv_slice_equal(text, judged->text);
+        status = pv_msg_text_write(&r->bytes, PV_CLIENT_QUERY, text);
         if (status == PV_OK)
             begin_query(s, r);
     } else {
         status = PV_NOMEM;
     }
-    pv_buf_clear(&sql);
+    if (sql.data != NULL)
+        pv_buf_clear(&sql);
     if (status != PV_OK && status != PV_DENIED)
         pv_session_fail(s, status);
     /* What follows a reset waits until the identity is back behind it, which on_ready sees to. */

@@ -12,6 +12,9 @@
 
 /* ---- Judgements ---- */
 
+/* With its heads a little under the kilobyte that allocators hand out from a list: one is made for every statement. */
+#define JUDGED_BLOCK_BYTES 896u
+
 static enum pv_status
 copy_path(struct pv_arena *arena, struct pv_names from, struct pv_names *to)
 {
@@ -30,9 +33,10 @@ copy_path(struct pv_arena *arena, struct pv_names from, struct pv_names *to)
 }
 
 struct pv_judged *
-pv_judged_new(struct pv_session *s, struct pv_slice text, const uint32_t *oids, size_t oid_count, struct pv_names path)
+pv_judged_new(struct pv_session *s, struct pv_slice text, const uint32_t *oids, size_t oid_count,
+              const struct pv_names *path)
 {
-    struct pv_arena *arena = pv_arena_new(1024);
+    struct pv_arena *arena = pv_arena_new(JUDGED_BLOCK_BYTES);
     struct pv_judged *judged = arena == NULL ? NULL : pv_arena_alloc(arena, sizeof(*judged));
     char *copy;
     uint32_t *oid_copy;
@@ -41,7 +45,7 @@ pv_judged_new(struct pv_session *s, struct pv_slice text, const uint32_t *oids, 
         goto failed;
     copy = pv_arena_strndup(arena, (const char *) text.data, text.len);
     oid_copy = pv_arena_alloc(arena, (oid_count + 1) * sizeof(*oid_copy));
-    if (copy == NULL || oid_copy == NULL || copy_path(arena, path, &judged->path) != PV_OK)
+    if (copy == NULL || oid_copy == NULL || (path != NULL && copy_path(arena, *path, &judged->path) != PV_OK))
         goto failed;
     if (oid_count > 0)
         memcpy(oid_copy, oids, oid_count * sizeof(*oids));

@@ -26,6 +26,7 @@ pv_request_new(struct pv_session *s, enum pv_request_kind kind)
     r->arena = arena;
     r->kind = kind;
     r->deadline_us = INT64_MAX;
+    pv_spare_take(s, &r->bytes);
     return r;
 }
 
@@ -44,7 +45,8 @@ pv_request_free(struct pv_request *r)
     pv_named_unref(r->named);
     pv_named_unref(r->statement);
     pv_named_unref(r->bound);
-    pv_buf_clear(&r->bytes);
+    if (r->bytes.data != NULL)
+        pv_buf_clear(&r->bytes);
     pv_arena_free(r->arena);
 }
 
@@ -305,10 +307,15 @@ pv_pipeline_pump(struct pv_session *s)
         }
         if (s->side != NULL && !pv_lease_send(s, r))
             break;
-        pv_buf_put_slice(&s->server_out, pv_buf_slice(&r->bytes));
         s->unsent_bytes -= len;
         r->is_sent = true;
-        pv_buf_clear(&r->bytes);
+        if (s->server_out.data == NULL && !s->server_out.failed) {
+            s->server_out = r->bytes;
+            r->bytes = (struct pv_buf){0};
+        } else {
+            pv_buf_put_slice(&s->server_out, pv_buf_slice(&r->bytes));
+            pv_spare_give(s, &r->bytes);
+        }
         s->unsent = r->next;
         is_any = true;
     }

@@ -131,7 +131,6 @@ pv_result_bytes(struct pv_session *s)
     while (s->phase != PV_PHASE_CLOSED && pv_buf_len(&s->server_in) > 0) {
         struct pv_slice in = pv_buf_slice(&s->server_in);
         struct pv_frame_head head;
-        struct pv_frame frame;
         struct pv_reply reply;
         enum pv_status status;
 
@@ -144,18 +143,16 @@ pv_result_bytes(struct pv_session *s)
             return;
         if (status == PV_OK && start_streaming(s, &head))
             continue;
-        if (status == PV_OK)
-            status = pv_frame_next(in, PV_FRAME_BACKEND, 0, &frame);
-        if (status == PV_MORE)
-            return;
-        if (status != PV_OK) {
+        if (status != PV_OK || head.total_len > PV_SERVER_HELD_BYTES_MAX) {
             pv_result_violation(s);
             return;
         }
-        reply.tag = frame.tag;
-        reply.body = frame.body;
-        reply.raw = pv_slice_of(in.data, frame.total_len);
+        if (in.len < head.total_len)
+            return;
+        reply.tag = head.tag;
+        reply.body = pv_slice_of(in.data + head.head_len, head.body_len);
+        reply.raw = pv_slice_of(in.data, head.total_len);
         pv_result_dispatch(s, &reply);
-        pv_buf_consume(&s->server_in, frame.total_len);
+        pv_buf_consume(&s->server_in, head.total_len);
     }
 }

@@ -141,6 +141,7 @@ void
 pv_session_client_bytes(struct pv_session *s, int64_t now_us, struct pv_slice bytes)
 {
     size_t skipped;
+    bool is_lent;
 
     if (!pv_session_start_event(s, now_us))
         return;
@@ -152,9 +153,16 @@ pv_session_client_bytes(struct pv_session *s, int64_t now_us, struct pv_slice by
         return;
     }
     skipped = pv_oversize_feed(s, bytes);
-    pv_buf_put(&s->client_in, skipped == 0 ? bytes.data : bytes.data + skipped, bytes.len - skipped);
+    if (skipped > 0)
+        bytes = pv_slice_of(bytes.data + skipped, bytes.len - skipped);
+    /* Before the session is ready there are passwords, which are wiped where they lie. */
+    is_lent = s->phase == PV_PHASE_READY && pv_lend(&s->client_in, bytes);
+    if (!is_lent)
+        pv_buf_put_slice(&s->client_in, bytes);
     pv_session_finish_event(s);
-    if (pv_buf_len(&s->client_in) == 0 && s->client_in.size > 0)
+    if (is_lent)
+        pv_take_back(&s->client_in);
+    else if (pv_buf_len(&s->client_in) == 0 && s->client_in.size > 0)
         pv_buf_clear(&s->client_in);
 }
 
@@ -217,17 +225,23 @@ pv_session_server_lost(struct pv_session *s, int64_t now_us, const char *sqlstat
 void
 pv_session_server_bytes(struct pv_session *s, int64_t now_us, struct pv_slice bytes)
 {
+    bool is_lent;
+
     if (!pv_session_start_event(s, now_us))
         return;
     if (s->phase == PV_PHASE_READY)
         bytes = pv_result_pass_rows(s, bytes);
-    pv_buf_put_slice(&s->server_in, bytes);
+    is_lent = pv_lend(&s->server_in, bytes);
+    if (!is_lent)
+        pv_buf_put_slice(&s->server_in, bytes);
     if (s->phase != PV_PHASE_SETUP && s->phase != PV_PHASE_READY)
         pv_session_fatal(s, "08P01", "the database spoke out of turn");
     else
         pv_result_bytes(s);
     pv_session_finish_event(s);
-    if (pv_buf_len(&s->server_in) == 0 && s->server_in.size > 0)
+    if (is_lent)
+        pv_take_back(&s->server_in);
+    else if (pv_buf_len(&s->server_in) == 0 && s->server_in.size > 0)
         pv_buf_clear(&s->server_in);
 }
 

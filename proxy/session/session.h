@@ -73,11 +73,20 @@ struct pv_session_judge {
 extern const struct pv_session_judge pv_session_judge_policy; /* policy/cache.h */
 struct pv_cache;
 
+/*
+ * Buffers that the sessions of one thread hand round, so that a statement needs none of its own: a few, of common size.
+ * NULL: out of memory.
+ */
+struct pv_session_spares;
+struct pv_session_spares *pv_session_spares_new(void) PV_MUST_CHECK;
+void pv_session_spares_free(struct pv_session_spares *spares); /* NULL is fine */
+
 /* What sessions of one process share; outlives them. */
 struct pv_session_env {
     const struct pv_session_host *host;
     const struct pv_session_judge *judge; /* NULL: pv_session_judge_policy */
     struct pv_cache *cache;             /* of judgements, on the thread of its sessions; NULL: none (policy/cache.h) */
+    struct pv_session_spares *spares;   /* likewise; NULL: none */
     bool has_tls;                       /* a certificate is configured: answer SSLRequest with S */
     struct pv_slice tls_endpoint_hash;  /* tls-server-end-point of our certificate, for SCRAM-PLUS */
     struct pv_slice mock_secret;        /* for SCRAM towards unknown users */

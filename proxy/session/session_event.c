@@ -76,6 +76,8 @@ static const handler handlers[PV_PHASE_COUNT][128] = {
 void
 pv_session_append_client(struct pv_session *s, const void *data, size_t len)
 {
+    if (s->client_out.data == NULL)
+        pv_spare_take(s, &s->client_out);
     pv_buf_put(&s->client_out, data, len);
     s->client_total += len;
 }
@@ -138,12 +140,12 @@ give_server(struct pv_session *s)
 
 /* What was handed over in the last event is the host's past; an empty buffer is given back, idle sessions hold none. */
 static void
-forget_given(struct pv_buf *buf, size_t *given)
+forget_given(const struct pv_session *s, struct pv_buf *buf, size_t *given)
 {
     pv_buf_consume(buf, *given);
     *given = 0;
     if (pv_buf_len(buf) == 0 && buf->size > 0)
-        pv_buf_clear(buf);
+        pv_spare_give(s, buf);
 }
 
 /* ---- Bytes in from the client ---- */
@@ -343,8 +345,10 @@ pv_session_finish_event(struct pv_session *s)
 void
 pv_session_rest(struct pv_session *s)
 {
-    forget_given(&s->client_out, &s->client_given);
-    forget_given(&s->server_out, &s->server_given);
+    if (s->client_out.size > 0)
+        forget_given(s, &s->client_out, &s->client_given);
+    if (s->server_out.size > 0)
+        forget_given(s, &s->server_out, &s->server_given);
     if (s->row_given.size > 0)
         pv_buf_clear(&s->row_given);
 }

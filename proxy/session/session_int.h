@@ -398,6 +398,14 @@ bool pv_session_ends_with_token(struct pv_session *s);
 /* What only the login needed is let go; what is left of it takes no more room than it has to. */
 void pv_session_login_done(struct pv_session *s);
 
+/* ---- spares.c ---- */
+/* A spare one where there is one and `buf` has no room yet; and back. */
+void pv_spare_take(const struct pv_session *s, struct pv_buf *buf);
+void pv_spare_give(const struct pv_session *s, struct pv_buf *buf);
+/* The bytes where they lie, for the length of an event; false: there are others before them. What is left is copied. */
+bool pv_lend(struct pv_buf *buf, struct pv_slice bytes) PV_MUST_CHECK;
+void pv_take_back(struct pv_buf *buf);
+
 /* ---- startup.c ---- */
 void pv_startup_packet(struct pv_session *s, struct pv_slice body, size_t total_len);
 enum pv_step pv_startup_sasl_initial(struct pv_session *s, const struct pv_frame *frame);
@@ -525,8 +533,9 @@ enum pv_status pv_statement_try_portal(struct pv_session *s, struct pv_request *
                                        struct pv_error *error);
 
 /* ---- names.c ---- */
+/* `path` NULL: the caller fills it. */
 struct pv_judged *pv_judged_new(struct pv_session *s, struct pv_slice text, const uint32_t *oids, size_t oid_count,
-                                struct pv_names path) PV_MUST_CHECK;
+                                const struct pv_names *path) PV_MUST_CHECK;
 struct pv_judged *pv_judged_ref(struct pv_judged *judged);
 void pv_judged_unref(struct pv_judged *judged); /* NULL is fine */
 struct pv_named *pv_named_new(const char *name, size_t name_len, struct pv_judged *judged, size_t index)

@@ -1,0 +1,73 @@
+/* Buffers that sessions of one thread hand round, and bytes that a session looks at where its host has them. */
+#include "proxy/session/session_int.h"
+
+/* As many as one statement's way has in use at a time. */
+#define SPARES_MAX 4u
+/* A larger one served a large statement or answer, and goes. */
+#define SPARE_BYTES_MAX (16u * 1024u)
+
+struct pv_session_spares {
+    struct pv_buf bufs[SPARES_MAX];
+    size_t count;
+};
+
+struct pv_session_spares *
+pv_session_spares_new(void)
+{
+    return pv_calloc(1, sizeof(struct pv_session_spares));
+}
+
+void
+pv_session_spares_free(struct pv_session_spares *spares)
+{
+    while (spares != NULL && spares->count > 0)
+        pv_buf_wipe(&spares->bufs[--spares->count]);
+    pv_free(spares);
+}
+
+void
+pv_spare_take(const struct pv_session *s, struct pv_buf *buf)
+{
+    struct pv_session_spares *spares = s->env->spares;
+
+    if (buf->data == NULL && !buf->failed && spares != NULL && spares->count > 0)
+        *buf = spares->bufs[--spares->count];
+}
+
+void
+pv_spare_give(const struct pv_session *s, struct pv_buf *buf)
+{
+    struct pv_session_spares *spares = s->env->spares;
+
+    if (buf->data != NULL && !buf->failed && spares != NULL && spares->count < SPARES_MAX &&
+        buf->size <= SPARE_BYTES_MAX) {
+        buf->start = buf->end = 0;
+        spares->bufs[spares->count++] = *buf;
+        *buf = (struct pv_buf){0};
+    } else {
+        pv_buf_clear(buf);
+    }
+}
+
+/* ---- Lent bytes ---- */
+
+bool
+pv_lend(struct pv_buf *buf, struct pv_slice bytes)
+{
+    if (buf->data != NULL || buf->failed || bytes.len == 0)
+        return false;
+    /* Nothing is written there: while they are lent, bytes are only taken off the front. */
+    *buf = (struct pv_buf){.data = (uint8_t *) (uintptr_t) bytes.data, .end = bytes.len, .size = bytes.len};
+    return true;
+}
+
+void
+pv_take_back(struct pv_buf *buf)
+{
+    struct pv_slice left = pv_buf_slice(buf);
+    bool has_failed = buf->failed;
+
+    *buf = (struct pv_buf){.failed = has_failed};
+    if (left.len > 0)
+        pv_buf_put_slice(buf, left);
+}
