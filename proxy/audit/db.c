@@ -1,5 +1,6 @@
 #include "proxy/audit/db_int.h"
 #include "proxy/audit/gather_vfs.h"
+#include "proxy/audit/ration_int.h"
 
 #include "proxy/base/limits.h"
 
@@ -236,8 +237,7 @@ pv_db_open(const char *path, const struct pv_db_options *options, struct pv_db *
         if (status != PV_OK)
             goto failed;
     }
-    /* Statistics that nobody asks for would put a lock around each allocation. Too late after a first use: no harm. */
-    (void) sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+    pv_ration_install();
     status = pv_db_status(sqlite3_open_v2(path, &made->sqlite, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
                                           pv_gather_vfs()));
     if (status == PV_OK)

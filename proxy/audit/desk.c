@@ -1,4 +1,5 @@
 #include "proxy/audit/desk_int.h"
+#include "proxy/audit/ration_int.h"
 
 #include "proxy/base/limits.h"
 
@@ -149,7 +150,7 @@ pv_ask_fail_step(struct pv_ask *ask, struct pv_log_reader *reader)
         pv_ask_fail(ask, strstr(sqlite3_errmsg(reader->sqlite), "for type timestamp") != NULL ? "22007" : "22P02",
                     pv_arena_strdup(ask->arena, sqlite3_errmsg(reader->sqlite)), NULL);
     else if (rc == SQLITE_NOMEM)
-        pv_ask_fail_status(ask, PV_NOMEM);
+        pv_ask_fail(ask, "53200", "out of memory", "Ask for less, for example with LIMIT or by seq.");
     else if (rc == SQLITE_TOOBIG)
         pv_ask_fail(ask, "54000", "a value is too large", NULL);
     else
@@ -158,8 +159,8 @@ pv_ask_fail_step(struct pv_ask *ask, struct pv_log_reader *reader)
 
 /* ---- Running ---- */
 
-void
-pv_ask_run(struct pv_ask *ask, const char *path)
+static void
+run(struct pv_ask *ask, const char *path)
 {
     const struct pv_log_reader_options options = {
         .rooms = ask->rooms, .room_count = ask->room_count, .timeout_ms = PV_DESK_QUERY_MS, .mask = ask->mask,
@@ -195,6 +196,14 @@ pv_ask_run(struct pv_ask *ask, const char *path)
     (void) sqlite3_finalize(statement);
     pv_reader_release(reader);
     pv_log_reader_close(reader);
+}
+
+void
+pv_ask_run(struct pv_ask *ask, const char *path)
+{
+    pv_ration_begin(PV_DESK_MEMORY_MAX);
+    run(ask, path);
+    pv_ration_end();
 }
 
 /* ---- Threads ---- */

@@ -1,7 +1,7 @@
 /*
  * Where auditors' SQL runs: threads of its own, so that neither an event loop nor the log's writer waits for a long
  * query. Each ask opens the log anew, for reading, under the rooms of its auditor as they are at that moment; one statement
- * has PV_DESK_QUERY_MS and PV_DESK_ANSWER_BYTES_MAX, and its whole result is in memory when it is done.
+ * has PV_DESK_QUERY_MS, PV_DESK_MEMORY_MAX and PV_DESK_ANSWER_BYTES_MAX, and its whole result is in memory when it is done.
  *
  * Functions beside SQLite's: now(), date_trunc(unit, time), date_part(unit, time), version(), current_database() and
  * the like (helpers.c). The spelling is PostgreSQL's as far as dialect.h says.
@@ -17,6 +17,8 @@
 
 /* A statement's time: enough for a full scan of millions of records, short enough for the next auditor. */
 #define PV_DESK_QUERY_MS 5000u
+/* What SQLite may hold for it, sorts and groups included. */
+#define PV_DESK_MEMORY_MAX (256u * 1024u * 1024u)
 /* A result's size. */
 #define PV_DESK_ANSWER_BYTES_MAX (64u * 1024u * 1024u)
 /* Statements that may wait. */

@@ -158,7 +158,7 @@ like(sqlite3_context *context, int count, sqlite3_value **values, bool is_foldin
 {
     size_t escape = '\\';
 
-    if (pv_helper_has_null(context, count, values))
+    if (pv_helper_has_null(context, count, values) || pv_helper_is_long(context, values[0], values[1]))
         return;
     if (count == 3) {
         const char *at = pv_helper_text(values[2]);
@@ -304,6 +304,9 @@ static const struct {
     {"pv_shift", 3, pv_helper_shift}, {"pv_timestamp", 1, pv_helper_timestamp}, {"pv_date", 1, pv_helper_date},
     {"pv_text", 1, sql_text}, {"pv_int8", 1, sql_int8}, {"pv_float8", 1, sql_float8}, {"pv_bool", 1, sql_bool},
     {"like", 2, sql_like}, {"like", 3, sql_like}, {"match", 2, sql_ilike}, {"regexp", 2, sql_regexp},
+    {"instr", 2, pv_helper_instr}, {"replace", 3, pv_helper_replace}, {"glob", 2, pv_helper_glob},
+    {"trim", 2, pv_helper_trim}, {"ltrim", 2, pv_helper_ltrim}, {"rtrim", 2, pv_helper_rtrim},
+    {"printf", -1, pv_helper_printf}, {"format", -1, pv_helper_printf},
     {"version", 0, sql_version}, {"current_schema", 0, sql_schema}, {"current_schemas", 1, sql_schemas}, {"current_database", 0, sql_database},
     {"pv_current_user", 0, sql_user}, {"current_setting", 1, sql_setting}, {"current_setting", 2, sql_setting},
     {"pg_table_is_visible", 1, sql_true}, {"pg_type_is_visible", 1, sql_true},

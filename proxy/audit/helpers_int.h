@@ -16,6 +16,20 @@ void pv_helper_give_text(sqlite3_context *context, const char *text);
 /* An error as the result: `text` does not spell a `what`. */
 void pv_helper_give_fault(sqlite3_context *context, const char *what, const char *text);
 
+/* ---- helpers_text.c ---- */
+
+void pv_helper_instr(sqlite3_context *context, int count, sqlite3_value **values);
+void pv_helper_replace(sqlite3_context *context, int count, sqlite3_value **values);
+void pv_helper_glob(sqlite3_context *context, int count, sqlite3_value **values);
+void pv_helper_trim(sqlite3_context *context, int count, sqlite3_value **values);
+void pv_helper_ltrim(sqlite3_context *context, int count, sqlite3_value **values);
+void pv_helper_rtrim(sqlite3_context *context, int count, sqlite3_value **values);
+void pv_helper_printf(sqlite3_context *context, int count, sqlite3_value **values);
+/* True: both have been said to be too long for what takes time by the product of their lengths. */
+bool pv_helper_is_long(sqlite3_context *context, sqlite3_value *a, sqlite3_value *b);
+/* Takes `out`, whose text is the result. */
+void pv_helper_give_str(sqlite3_context *context, sqlite3_str *out);
+
 /* ---- helpers_time.c ---- */
 
 void pv_helper_now(sqlite3_context *context, int count, sqlite3_value **values);

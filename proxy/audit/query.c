@@ -16,9 +16,9 @@
 #include <time.h>
 
 /* Longest value: a statement's text or one that an expression makes. */
-#define VALUE_BYTES_MAX (128 * 1024 * 1024)
-/* Instructions of SQLite's machine between two looks at the clock: some 100 microseconds. */
-#define PROGRESS_STEPS 10000
+#define VALUE_BYTES_MAX (64 * 1024 * 1024)
+/* Instructions of SQLite's machine between two looks at the clock: some 20 microseconds. */
+#define PROGRESS_STEPS 2000
 #define ROW_CELLS_MAX 2000u
 
 /* ---- The authorizer ---- */

@@ -225,6 +225,40 @@ def test_large_result(aud):
     assert len(rows) == 40000 and rows[-1][0] == 40000 and all(len(row[1]) == 100 for row in rows)
 
 
+# A text of 2 ** n letters: what SQLite's own functions take for minutes within one instruction, where no clock is looked at.
+LONG = "(WITH RECURSIVE b(t, n) AS (SELECT 'a', 0 UNION ALL SELECT t || t, n + 1 FROM b WHERE n < %d) SELECT t FROM b ORDER BY n DESC LIMIT 1)"
+
+
+@pytest.mark.parametrize("sql, sqlstate", [
+    ("SELECT length(printf('%1000000000d', 1))", "22P02"), ("SELECT length(format('%.*c', 1000000000, 'x'))", "22P02"),
+    ("SELECT " + LONG % 21 + " GLOB '*' || " + LONG % 20 + " || 'b'", "22P02"),
+    ("SELECT " + LONG % 21 + " LIKE '%' || " + LONG % 20 + " || 'b'", "22P02"),
+    ("SELECT trim(" + LONG % 21 + ", 'b' || " + LONG % 20 + ")", "22P02"),
+    ("SELECT length(replace(" + LONG % 21 + ", 'a', '" + "b" * 64 + "'))", "54000"),
+    ("SELECT " + ", ".join(["length(%s)" % (LONG % 25)] * 20), "53200"),
+    ("SELECT count(*) FROM (SELECT DISTINCT " + LONG % 24 + " || value FROM json_each('[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]'))", "53200"),
+])
+def test_time_and_memory_of_texts_are_bounded(aud, sql, sqlstate):
+    with pytest.raises(psycopg.Error) as caught:
+        aud.execute(sql)
+    assert caught.value.sqlstate in (sqlstate, "57014")
+    assert aud.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_linear_functions_answer_as_ever(aud):
+    assert aud.execute("SELECT instr(" + LONG % 20 + ", " + LONG % 19 + " || 'b'), length(replace(" + LONG % 20 + ", " + LONG % 19 +
+                       " || 'b', 'x'))").fetchone() == (0, 2 ** 20)
+    assert aud.execute("SELECT instr('äbc', 'c'), instr('abc', 'z'), instr(NULL, 'a'), instr('abc', ''), instr(12345, 34)").fetchone() == (
+        3, 0, None, 1, 3)
+    assert aud.execute("SELECT replace('abcabc', 'b', 'xx'), replace('abc', '', 'z'), replace('abc', 'abc', ''), replace(NULL, 'a', 'b')"
+                       ).fetchone() == ("axxcaxxc", "abc", "", None)
+    assert aud.execute("SELECT trim('xxaxx', 'x'), ltrim('äöa', 'öä'), rtrim('abä', 'ä'), trim('  a '), trim('a', ''), trim('', 'a')"
+                       ).fetchone() == ("a", "a", "ab", "a", "a", "")
+    assert aud.execute("SELECT 'abc' GLOB 'a*', 'abc' GLOB '[a-b]bc', glob('x*', 'y')").fetchone() == (1, 1, 0)
+    assert aud.execute("SELECT printf('%d %5s|%-5s|%05.2f %x %% %s', 42, 'ab', 'cd', 3.14159, 255, NULL), format('%Q', 'it''s'), printf('%5d')"
+                       ).fetchone() == ("42    ab|cd   |03.14 ff % ", "'it''s'", "    0")
+
+
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
 
 
