@@ -9,10 +9,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Pages that many records share are written back once, not at each thousandth. */
-#define CHECKPOINT_PAGES 4000
-#define TEXT_OF(macro) TEXT_OF_IT(macro)
-#define TEXT_OF_IT(text) #text
+enum {
+    /* Pages that many records share are written back once, not at each thousandth. */
+    CHECKPOINT_PAGES = 4000,
+    /* Where a reader kept one from being whole, the next is made so many later. */
+    CHECKPOINT_AGAIN_PAGES = 1000,
+};
 
 static const char hash_at_sql[] = "SELECT hash FROM statement WHERE seq = ?1 UNION ALL SELECT hash FROM statement_end"
                                   " WHERE seq = ?1 UNION ALL SELECT hash FROM event WHERE seq = ?1";
@@ -129,12 +131,29 @@ set_wal(sqlite3 *sqlite, uint32_t busy_ms)
     }
 }
 
-static enum pv_status
-set_up(sqlite3 *sqlite, const struct pv_db_options *options, char *error, size_t error_size)
+/* In place of SQLite's own hook, which would write back inside the commit. */
+static int
+count_pages(void *context, sqlite3 *sqlite, const char *name, int pages)
 {
+    struct pv_db *db = context;
+
+    (void) sqlite;
+    (void) name;
+    /* It began anew: all of it was in the file. */
+    if (pages < db->wal_pages)
+        db->checkpoint_pages = CHECKPOINT_PAGES;
+    db->wal_pages = pages;
+    return SQLITE_OK;
+}
+
+static enum pv_status
+set_up(struct pv_db *db, const struct pv_db_options *options, char *error, size_t error_size)
+{
+    sqlite3 *sqlite = db->sqlite;
     uint32_t busy_ms = options->busy_ms == 0 ? PV_AUDIT_BUSY_MS : options->busy_ms;
     enum pv_status status;
 
+    db->busy_ms = busy_ms;
     (void) sqlite3_extended_result_codes(sqlite, 1);
     (void) sqlite3_busy_timeout(sqlite, (int) busy_ms);
     (void) sqlite3_db_config(sqlite, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
@@ -142,15 +161,20 @@ set_up(sqlite3 *sqlite, const struct pv_db_options *options, char *error, size_t
     status = set_wal(sqlite, busy_ms);
     if (status == PV_OK)
         status = pv_db_exec(sqlite, options->is_relaxed && pv_gather_vfs() == NULL ? "PRAGMA synchronous = NORMAL"
-                                                                                  : "PRAGMA synchronous = FULL");
+                                                                                   : "PRAGMA synchronous = FULL");
     if (status == PV_OK)
         status = pv_db_exec(sqlite, "PRAGMA journal_size_limit = 67108864; PRAGMA cell_size_check = ON;"
-                                    "PRAGMA wal_autocheckpoint = " TEXT_OF(CHECKPOINT_PAGES) ";"
                                     "PRAGMA temp_store = MEMORY; PRAGMA recursive_triggers = ON; BEGIN IMMEDIATE");
     if (status != PV_OK) {
         pv_db_error(error, error_size, "%s", sqlite3_errmsg(sqlite));
         return status;
     }
+    /* A lazy commit must not hold one: its syncs have to be made. */
+    if (options->leaves_checkpoints || options->is_relaxed)
+        (void) sqlite3_wal_hook(sqlite, count_pages, db);
+    else
+        (void) sqlite3_wal_autocheckpoint(sqlite, CHECKPOINT_PAGES);
+    db->checkpoint_pages = CHECKPOINT_PAGES;
     status = pv_schema_ensure(sqlite, options->is_creating ? PV_SCHEMA_CREATE : PV_SCHEMA_WRITE, error, error_size);
     if (status == PV_OK) {
         status = pv_db_exec(sqlite, "COMMIT");
@@ -173,18 +197,6 @@ prepare_table(struct pv_db *db, enum pv_table_id id)
         status = pv_db_prepare(db->sqlite, pv_buf_text(&sql), &db->newest[id]);
     pv_buf_clear(&sql);
     return status;
-}
-
-/* In place of SQLite's own hook, which would write back inside the commit. */
-static int
-note_wal_pages(void *context, sqlite3 *sqlite, const char *name, int pages)
-{
-    struct pv_db *db = context;
-
-    (void) sqlite;
-    (void) name;
-    db->wal_pages = pages;
-    return SQLITE_OK;
 }
 
 static const char budget_used_sql[] = "SELECT runs FROM budget WHERE key = ?1 AND period = ?2";
@@ -238,10 +250,10 @@ pv_db_open(const char *path, const struct pv_db_options *options, struct pv_db *
             goto failed;
     }
     pv_ration_install();
-    status = pv_db_status(sqlite3_open_v2(path, &made->sqlite, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
-                                          pv_gather_vfs()));
+    status = pv_db_status(
+        sqlite3_open_v2(path, &made->sqlite, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, pv_gather_vfs()));
     if (status == PV_OK)
-        status = set_up(made->sqlite, options, words, sizeof(words));
+        status = set_up(made, options, words, sizeof(words));
     if (status == PV_OK)
         status = prepare_all(made);
     if (status == PV_OK && stat(path, &facts) != 0)
@@ -254,8 +266,6 @@ pv_db_open(const char *path, const struct pv_db_options *options, struct pv_db *
         goto failed;
     }
     made->is_lazy = options->is_relaxed;
-    if (made->is_lazy)
-        (void) sqlite3_wal_hook(made->sqlite, note_wal_pages, made);
     made->device = facts.st_dev;
     made->inode = facts.st_ino;
     *db = made;
@@ -400,9 +410,6 @@ pv_db_commit(struct pv_db *db)
     status = pv_db_run(db->commit);
     if (db->is_lazy)
         pv_gather_be_lazy(db->sqlite, false);
-    /* What cannot be written back now is next time. */
-    if (status == PV_OK && db->is_lazy && db->wal_pages >= CHECKPOINT_PAGES)
-        (void) sqlite3_wal_checkpoint_v2(db->sqlite, "main", SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
     if (status == PV_OK) {
         db->committed = db->current;
         db->version = data_version(db);
@@ -421,6 +428,25 @@ pv_db_rollback(struct pv_db *db)
         (void) sqlite3_step(db->rollback);
         (void) sqlite3_reset(db->rollback);
     }
+}
+
+void
+pv_db_patience(struct pv_db *db, bool is_patient)
+{
+    (void) sqlite3_busy_timeout(db->sqlite, is_patient ? (int) db->busy_ms : 0);
+}
+
+bool
+pv_db_is_checkpoint_due(const struct pv_db *db)
+{
+    return db->wal_pages >= db->checkpoint_pages;
+}
+
+void
+pv_db_checkpoint(struct pv_db *db)
+{
+    (void) sqlite3_wal_checkpoint_v2(db->sqlite, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    db->checkpoint_pages = db->wal_pages + CHECKPOINT_AGAIN_PAGES;
 }
 
 enum pv_status

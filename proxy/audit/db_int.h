@@ -35,13 +35,14 @@ struct pv_db {
     sqlite3_stmt *newest[PV_TABLE_COUNT], *hash_at, *sealed_at;
     struct pv_feed *feeds; /* db_append.c: what is appended to each table */
     sqlite3_stmt *budget_used, *budget_add;
-    sqlite3_stmt *spilled; /* prepared by the first that needs it */
+    sqlite3_stmt *spilled;       /* prepared by the first that needs it */
     struct pv_db_head committed; /* what this connection last saw on disk; the log may only grow from it */
     struct pv_db_head current;   /* inside a transaction */
     uint32_t version;            /* SQLite's, of the state that `committed` is of */
     bool has_version;
-    bool is_lazy;  /* relaxed: a commit need not be on disk */
-    int wal_pages; /* of that one: in the write-ahead log */
+    bool is_lazy; /* relaxed: a commit need not be on disk */
+    uint32_t busy_ms;
+    int wal_pages, checkpoint_pages; /* in the write-ahead log by the newest commit; from how many on it is due */
     struct pv_buf canonical;
     struct pv_sha256_state *sha256;
     char words[160]; /* of the last failure, for the operational log */
@@ -52,6 +53,9 @@ struct pv_db {
 struct pv_db_options {
     bool is_creating; /* make file, schema and keys where they are missing */
     bool is_relaxed;
+    /* Leaves checkpoints to pv_db_checkpoint, as a relaxed one always does; else a commit that finds the write-ahead
+     * log long makes one. */
+    bool leaves_checkpoints;
     uint32_t busy_ms; /* 0: PV_AUDIT_BUSY_MS */
 };
 
@@ -67,8 +71,8 @@ enum pv_status pv_db_begin(struct pv_db *db) PV_MUST_CHECK;
  */
 enum pv_status pv_db_append(struct pv_db *db, struct pv_entry *entry) PV_MUST_CHECK;
 /*
- * The same of a list: the first and, in one statement of SQL, as many behind it as can be. Each has the status that is its
- * own; `next` is the first that was not tried. PV_INVALID, PV_LIMIT: of the last that was.
+ * The same of a list: the first and, in one statement of SQL, as many behind it as can be. Each has the status that is
+ * its own; `next` is the first that was not tried. PV_INVALID, PV_LIMIT: of the last that was.
  */
 enum pv_status pv_db_append_some(struct pv_db *db, struct pv_entry *first, struct pv_entry **next) PV_MUST_CHECK;
 /* Inside a transaction that may write: takes all, or PV_LIMIT and takes none. */
@@ -76,6 +80,12 @@ enum pv_status pv_db_budgets_take(struct pv_db *db, const struct pv_budget_take 
                                   size_t *spent) PV_MUST_CHECK;
 enum pv_status pv_db_commit(struct pv_db *db) PV_MUST_CHECK;
 void pv_db_rollback(struct pv_db *db);
+/* Whether pv_db_begin waits for another process's transaction; else that is PV_BUSY at once. */
+void pv_db_patience(struct pv_db *db, bool is_patient);
+/* Of a database that leaves them: whether the write-ahead log is long; brings it into the file, as far as readers let.
+ */
+bool pv_db_is_checkpoint_due(const struct pv_db *db);
+void pv_db_checkpoint(struct pv_db *db);
 /* Appends ends with outcome `lost` for statements that have none; inside a transaction. */
 enum pv_status pv_db_sweep_lost(struct pv_db *db, uint64_t *lost) PV_MUST_CHECK;
 /* Highest statement id of the log. */
@@ -138,7 +148,8 @@ struct pv_schema_view {
 };
 #define PV_SCHEMA_VIEW_COUNT 5u
 extern const struct pv_schema_view pv_schema_views[PV_SCHEMA_VIEW_COUNT];
-/* The views of the log that readers have, and the one that usage is counted from, with `@.` before each table and `@:` where a collation may stand. */
+/* The views of the log that readers have, and the one that usage is counted from, with `@.` before each table and `@:`
+ * where a collation may stand. */
 struct pv_schema_log {
     const char *view;
     const char *sealed;     /* the table of sealed records that it reads */

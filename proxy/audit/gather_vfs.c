@@ -20,6 +20,8 @@
 
 /* More than most transactions; larger ones leave in several writes. */
 enum { HELD_BYTES = 128 * 1024 };
+/* Of zeros that are written ahead at once: as much as is there already, within these. */
+enum { ROOM_BYTES_LEAST = 256 * 1024, ROOM_BYTES_MOST = 2 * 1024 * 1024 };
 
 struct gather_file {
     sqlite3_file base;
@@ -29,6 +31,7 @@ struct gather_file {
     bool is_holding;
     bool is_lazy;
     bool is_header_new; /* written since the last sync */
+    sqlite3_int64 room; /* what is known to be there of the file; 0: nothing */
     sqlite3_file *real; /* behind this in its memory */
 };
 
@@ -51,6 +54,28 @@ flush(struct gather_file *file)
     return len == 0 ? SQLITE_OK : file->real->pMethods->xWrite(file->real, file->held, len, file->at);
 }
 
+/*
+ * A write that makes a file longer takes several times as much of the disk and of its file system as one into what is
+ * there: so the file grows by zeros, ahead of what is to be written, and seldom. Zeros are no frame of a write-ahead log.
+ * Without room for them there is none for what is to come either: that will be said then.
+ */
+static void
+make_room(struct gather_file *file, sqlite3_int64 end)
+{
+    static const uint8_t zeros[65536];
+    sqlite3_int64 size = 0;
+
+    if (end <= file->room || file->real->pMethods->xFileSize(file->real, &size) != SQLITE_OK)
+        return;
+    file->room = size;
+    if (size > end)
+        return;
+    file->room = size + (size < ROOM_BYTES_LEAST ? ROOM_BYTES_LEAST : size < ROOM_BYTES_MOST ? size : ROOM_BYTES_MOST);
+    for (sqlite3_int64 at = size; at < file->room; at += (sqlite3_int64) sizeof(zeros))
+        if (file->real->pMethods->xWrite(file->real, zeros, (int) sizeof(zeros), at) != SQLITE_OK)
+            return;
+}
+
 static int
 gather_write(sqlite3_file *base, const void *data, int len, sqlite3_int64 at)
 {
@@ -68,6 +93,9 @@ gather_write(sqlite3_file *base, const void *data, int len, sqlite3_int64 at)
         return file->real->pMethods->xWrite(file->real, data, len, at);
     if (file->len == 0)
         file->at = at;
+    /* The log begins anew; somebody may have made it shorter. */
+    if (at == 0)
+        file->room = 0;
     memcpy(file->held + file->len, data, (size_t) len);
     file->len += len;
     return SQLITE_OK;
@@ -93,10 +121,13 @@ static int
 gather_sync(sqlite3_file *base, int flags)
 {
     struct gather_file *file = own(base);
+    sqlite3_int64 end = file->at + file->len;
     int rc = flush(file);
 
     if (rc != SQLITE_OK || (file->is_lazy && !file->is_header_new))
         return rc;
+    if (file->is_holding && !file->is_lazy)
+        make_room(file, end);
     rc = file->real->pMethods->xSync(file->real, flags);
     file->is_header_new = file->is_header_new && rc != SQLITE_OK;
     return rc;

@@ -91,26 +91,6 @@ pv_journal_port_hold(struct pv_journal_port *port)
     port->is_held = true;
 }
 
-bool
-pv_journal_kick(struct pv_journal *journal, struct pv_journal_port *port, bool is_last)
-{
-    bool is_done = false;
-
-    if (!port->is_kick_owed)
-        return false;
-    port->is_kick_owed = false;
-    /* Only where something is owed already: the writer found that there is load. */
-    if (!is_last && atomic_load(&journal->is_owing) && pthread_mutex_trylock(&journal->road) == 0) {
-        port->is_helping = true;
-        is_done = pv_journal_help(journal);
-        port->is_helping = false;
-        (void) pthread_mutex_unlock(&journal->road);
-    }
-    if (!is_done)
-        (void) pthread_cond_signal(&journal->wake);
-    return is_done;
-}
-
 /* ---- Opening and closing ---- */
 
 static enum pv_status
@@ -196,8 +176,10 @@ destroy(struct pv_journal *journal)
 static enum pv_status
 set_up(struct pv_journal *journal, char *error, size_t error_size)
 {
-    const struct pv_db_options options = {
-        .is_creating = true, .is_relaxed = journal->options.is_relaxed, .busy_ms = journal->options.busy_ms};
+    const struct pv_db_options options = {.is_creating = true,
+                                          .is_relaxed = journal->options.is_relaxed,
+                                          .leaves_checkpoints = true,
+                                          .busy_ms = journal->options.busy_ms};
     uint64_t id = 0;
     enum pv_status status = PV_OK;
 
@@ -243,6 +225,8 @@ pv_journal_open(const char *path, const struct pv_journal_options *options, stru
     made->lock_fd = -1;
     made->options = *options;
     made->checked_us = pv_monotonic_us();
+    /* What is beside the log is written by the loops' threads until it is slow, the log itself when it was quick. */
+    made->syncs = (struct pv_pace){PV_PACE_ALL, true};
     pv_queue_init(&made->queue);
     pv_queue_init(&made->owed);
     (void) pthread_mutex_init(&made->mutex, NULL);

@@ -1,7 +1,6 @@
 /*
- * The writer of the query log: a queue, one thread, group commit. The thread takes
- * all that is queued, writes it in one transaction with its hash chain, commits, and
- * then completes the tickets.
+ * The writer of the query log: a queue, group commit. The writer's thread, or one that puts records (pv_journal_kick),
+ * takes all that is queued, writes it in one transaction with its hash chain, commits, and then completes the tickets.
  *
  * Strict: a ticket completes when its record is on disk: in the log (WAL, synchronous FULL), or, with write_behind_ms
  * and while records come without a pause, in a synced file beside it (spill.h), from where the thread writes it into the
@@ -29,7 +28,7 @@ struct pv_journal_port;
 struct pv_journal_options {
     bool is_serving;  /* take the lock beside the state, mark statements without an end as lost */
     bool is_relaxed;  /* durability */
-    bool is_hasty;    /* tests: with write_behind_ms every record is taken for load */
+    bool is_hasty;    /* tests: every disk is taken for quick, and with write_behind_ms every record for load */
     /* Strict, under load: longest that a record stands in the synced file beside the log alone. 0: each ticket waits
      * for the log itself, so that whoever reads the file with SQLite finds all that was confirmed. */
     uint32_t write_behind_ms;
@@ -82,9 +81,10 @@ size_t pv_journal_port_take(struct pv_journal_port *port, struct pv_journal_done
  */
 void pv_journal_port_hold(struct pv_journal_port *port);
 /*
- * The port's own thread. Where the log is strict, under load, and the disk quick, this thread writes the batch itself,
- * which saves waking another and being woken by it: true then, its completions wait in the port and nobody was
- * notified of them. `is_last`: somebody else is to write, whatever there is.
+ * The port's own thread. Where the log is strict and the disk quick, this thread writes the batch itself, with what
+ * others queued meanwhile, which saves waking another and being woken by it: true then, its completions wait in the port
+ * and nobody was notified of them. On a slow disk, while another process writes to the file, and while the log fails, it
+ * is the writer's thread that does. `is_last`: somebody else is to write, whatever there is.
  */
 bool pv_journal_kick(struct pv_journal *journal, struct pv_journal_port *port, bool is_last);
 

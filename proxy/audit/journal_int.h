@@ -6,7 +6,8 @@
  *    after its record is on disk beside the log, from where it comes into the log whatever happens.
  * 3. While is_failed, nothing enters the queue but what will be written later whatever its caller was told.
  * 4. Whoever holds `road` takes from the queue and writes: the writer's thread, or a port's thread that found it free.
- *    `db`, `owed`, `synced` and all that is said to be the road's are touched under it alone, `db` by the writer alone.
+ *    `db`, `owed`, `synced` and all that is said to be the road's are touched under it alone. A log that fails is the
+ *    writer's alone until it works again.
  * 5. Lock order: the road, the journal's, then a port's; the last two are never held over a call into SQLite or a notify.
  * 6. `owed` holds, in their order, the completed records that stand in the spill alone; whatever transaction comes next
  *    begins with them, so that the log has all records in the order of their puts.
@@ -36,8 +37,12 @@
 #define PV_JOURNAL_LOAD_PAUSE_MS 20u
 #define PV_JOURNAL_OWED_MAX 256u
 #define PV_JOURNAL_QUIET_MS 20u
-/* A disk quicker than this may be waited for by a thread that serves others too. */
-#define PV_JOURNAL_HELP_US 400
+/*
+ * A disk that mostly takes no longer than this may be waited for by a thread that serves others too, until it took so
+ * long once.
+ */
+#define PV_JOURNAL_QUICK_US 500
+#define PV_JOURNAL_STALL_US 20000
 /* Queued records that end a relaxed pause early. */
 #define PV_JOURNAL_RELAXED_DEPTH 2048u
 
@@ -67,6 +72,14 @@ struct pv_journal_port {
     bool is_helping;            /* it holds the road and looks into the port itself */
 };
 
+#define PV_PACE_ALL 65536
+
+/* How quick a way to the disk is of late. */
+struct pv_pace {
+    int share;     /* of writes that were quick, of PV_PACE_ALL */
+    bool is_quick; /* taken for quick from three quarters on, and until it is less than half */
+};
+
 struct pv_journal {
     char *path;
     struct pv_journal_options options;
@@ -75,20 +88,21 @@ struct pv_journal {
     struct pv_spill *spill; /* relaxed: what is queued survives the process; under the mutex */
     struct pv_db_head seen; /* carried over when the file is opened anew */
     pthread_t thread;
-    int64_t failed_us; /* when the log began to fail; writer's own */
-    int64_t checked_us;
-    struct pv_entry **pairs; /* begins of a batch by id, an open table; writer's own */
-    size_t pair_size;
 
-    /* Strict under load; the road's. */
     pthread_mutex_t road;
+    int64_t failed_us; /* when the log began to fail; down to is_spill_refused the road's */
+    int64_t checked_us;
+    struct pv_pace commits;  /* transactions */
+    struct pv_entry **pairs; /* begins of a batch by id, an open table */
+    size_t pair_size;
+    /* Strict under load. */
     struct pv_spill *synced; /* made by the first load */
     struct pv_queue owed;
     int64_t owed_since_us;
     int64_t busy_since_us, newest_us; /* since when records have come without a pause; of the newest batch */
     uint64_t busy_count;              /* of those records */
     uint64_t spilled;                 /* the log has up to here */
-    int64_t sync_us;                  /* what a batch takes of late */
+    struct pv_pace syncs;             /* batches beside the log */
     bool is_spill_refused;            /* it could not be made; without it all goes on, dearer */
     _Atomic bool is_owing;            /* there is something in `owed` */
 
@@ -106,8 +120,28 @@ struct pv_journal {
     _Atomic bool is_failed_seen;
 };
 
-/* The road is held: takes what is queued and writes it beside the log. False: nothing was done, the writer shall. */
-bool pv_journal_help(struct pv_journal *journal);
+/* ---- journal_batch.c: the road is held over each ---- */
+
+/* What is queued, as much as one transaction may hold. */
+void pv_batch_take(struct pv_journal *journal, struct pv_queue *batch);
+/* Puts it back, for the writer's thread, which is to be woken. */
+void pv_batch_leave(struct pv_journal *journal, struct pv_queue *batch);
+/*
+ * One transaction, with what is owed first of all. Refused records keep their status for their tickets. PV_BUSY of one
+ * that is not patient: another process is writing, and nothing was done.
+ */
+enum pv_status pv_batch_write(struct pv_journal *journal, struct pv_queue *batch, bool is_patient,
+                              const char **what) PV_MUST_CHECK;
+/* Whether it goes beside the log first. What takes from budgets learns from the log's transaction whether it may run. */
+bool pv_batch_is_for_spill(struct pv_journal *journal, const struct pv_queue *batch);
+/* All of it is on disk beside the log, and told so; or nothing was done (PV_LIMIT: there is no room for it). */
+enum pv_status pv_batch_spill(struct pv_journal *journal, struct pv_queue *batch) PV_MUST_CHECK;
+/* Of one that was written: tells everybody who waits. */
+void pv_batch_complete(struct pv_queue *batch);
+/* The log fails: tells everybody who waits, and keeps what will be written later, what is owed first of all. */
+void pv_batch_fail(struct pv_journal *journal, struct pv_queue *batch, enum pv_status status, const char *what);
+bool pv_journal_is_owed_due(const struct pv_journal *journal);
+
 /* The writer's thread, of a journal that was set up. */
 void *pv_journal_write_all(void *journal);
 

@@ -6,6 +6,7 @@
 #define FAULT_VFS_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,8 +45,9 @@ static struct {
     char *paths[FV_FILES];
     int path_count;
     int is_recording;
-    int fail_after; /* writes until all fail with fail_code; negative: never */
-    int fail_code;
+    _Atomic int fail_after; /* writes until all fail with fail_code; negative: never */
+    _Atomic int fail_code;
+    _Atomic unsigned sync_us; /* what a sync takes */
 } fv = {.mutex = PTHREAD_MUTEX_INITIALIZER, .fail_after = -1, .fail_code = SQLITE_FULL};
 
 struct fv_file {
@@ -90,7 +92,7 @@ fv_add(struct fv_op op, const void *data)
 }
 
 /* The test's own note: what it was told by now. */
-static void
+static __attribute__((unused)) void
 fv_mark(sqlite3_int64 what)
 {
     fv_add((struct fv_op){.kind = FV_MARK, .offset = what}, NULL);
@@ -153,6 +155,8 @@ fv_sync(sqlite3_file *file, int flags)
         fv_add((struct fv_op){.kind = FV_SYNC, .file = own->index, .target = own->is_new ? FV_OF_BOTH : FV_OF_FILE},
                NULL);
     own->is_new = 0;
+    if (fv.sync_us > 0)
+        (void) usleep(fv.sync_us);
     return SQLITE_OK;
 }
 
@@ -381,7 +385,7 @@ fv_image_lose(struct fv_image *image, const struct fv_op *op, enum fv_loss loss)
  * The files as they may be when the power goes before ops[cut]: written out through `name`, which says where a path's
  * content goes.
  */
-static void
+static __attribute__((unused)) void
 fv_cut(size_t cut, enum fv_loss loss, void (*put)(const char *path, const struct fv_image *image, void *context),
        void *context)
 {

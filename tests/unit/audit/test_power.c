@@ -14,8 +14,11 @@
 
 /* ---- A life ---- */
 
+/* How its log is written: by the writer's thread, by the thread that puts the records, beside it first. */
+enum way { STRICT, BY_ITSELF, BESIDE, RELAXED };
+
 static void
-put_and_wait(struct pv_journal *journal, struct pv_journal_port *port, uint64_t first, uint64_t count)
+put_and_wait(struct pv_journal *journal, struct pv_journal_port *port, uint64_t first, uint64_t count, bool kicks)
 {
     struct pv_journal_done done[32];
     uint64_t ticket = 0;
@@ -25,6 +28,8 @@ put_and_wait(struct pv_journal *journal, struct pv_journal_port *port, uint64_t 
         assert_int_equal(put_begin(journal, id, port, NULL, &ticket), PV_OK);
         assert_int_equal(put_end(journal, id, port, NULL, &ticket), PV_OK);
     }
+    if (kicks)
+        assert_true(pv_journal_kick(journal, port, false));
     if (ticket != 0)
         assert_int_equal(await_done(port, done, (size_t) (2 * count)), (size_t) (2 * count));
     for (size_t i = 0; ticket != 0 && i < 2 * count; i++)
@@ -66,8 +71,12 @@ note_spill(const void *data, size_t len, uint64_t offset)
 }
 
 static void
-live_once(const struct place *place, bool is_relaxed, bool is_sealing, bool is_hasty)
+live_once(const struct place *place, enum way way, bool is_sealing)
 {
+    const struct pv_journal_options options = {.is_serving = true,
+                                               .is_relaxed = way == RELAXED,
+                                               .is_hasty = way == BESIDE || way == BY_ITSELF,
+                                               .write_behind_ms = way == BESIDE ? 100 : 0};
     struct pv_journal_port *port = pv_journal_port_new(NULL, NULL);
     struct pv_journal *journal;
     uint64_t id = 1;
@@ -76,14 +85,13 @@ live_once(const struct place *place, bool is_relaxed, bool is_sealing, bool is_h
     fv.is_recording = 1;
     spilling_path = place->path;
     pv_spill_at = note_spill;
-    journal = open_journal(place, (struct pv_journal_options){.is_serving = true,
-                                                              .is_relaxed = is_relaxed,
-                                                              .is_hasty = is_hasty,
-                                                              .write_behind_ms = is_hasty ? 100 : 0});
+    journal = open_journal(place, options);
+    if (way == BY_ITSELF)
+        pv_journal_port_hold(port);
     while (id <= STATEMENTS) {
         uint64_t count = id % 3 == 0 ? 7 : 1;
 
-        put_and_wait(journal, port, id, count);
+        put_and_wait(journal, port, id, count, way == BY_ITSELF);
         id += count;
         if (id % 5 == 0)
             raw(place, "PRAGMA wal_checkpoint(PASSIVE)");
@@ -91,11 +99,11 @@ live_once(const struct place *place, bool is_relaxed, bool is_sealing, bool is_h
             raw(place, "PRAGMA wal_checkpoint(TRUNCATE)");
         if (is_sealing && id > STATEMENTS / 2) {
             struct pv_seal_result result;
-            const struct pv_seal_options options = {.is_now = true};
+            const struct pv_seal_options now = {.is_now = true};
 
             sealing_path = place->path;
             pv_seal_at = note_rename;
-            assert_int_equal(pv_log_seal(place->path, &options, &result, NULL, 0), PV_OK);
+            assert_int_equal(pv_log_seal(place->path, &now, &result, NULL, 0), PV_OK);
             assert_int_equal(result.sealed, 1);
             pv_seal_at = NULL;
             is_sealing = false;
@@ -252,7 +260,14 @@ first_mark(void)
 static void
 strict_log_outlives_every_cut(void **state)
 {
-    live_once(*state, false, false, false);
+    live_once(*state, STRICT, false);
+    cut_everywhere(*state, false, 0);
+}
+
+static void
+strict_log_written_by_its_users_outlives_every_cut(void **state)
+{
+    live_once(*state, BY_ITSELF, false);
     cut_everywhere(*state, false, 0);
 }
 
@@ -261,7 +276,7 @@ strict_log_under_load_outlives_every_cut(void **state)
 {
     size_t spilled = 0;
 
-    live_once(*state, false, false, true);
+    live_once(*state, BESIDE, false);
     for (size_t i = 0; i < fv.count; i++)
         spilled += fv.ops[i].kind == FV_WRITE && strstr(fv.paths[fv.ops[i].file], ".spill2") != NULL;
     /* Once for each wait: the begin and the end of a statement, or of seven, share a batch or have two. */
@@ -272,7 +287,7 @@ strict_log_under_load_outlives_every_cut(void **state)
 static void
 relaxed_log_verifies_after_every_cut(void **state)
 {
-    live_once(*state, true, false, false);
+    live_once(*state, RELAXED, false);
     cut_everywhere(*state, true, 0);
 }
 
@@ -281,7 +296,7 @@ sealing_outlives_every_cut(void **state)
 {
     size_t first;
 
-    live_once(*state, false, true, false);
+    live_once(*state, STRICT, true);
     /* From the middle on: the writing of the segment, its registering, the removing. */
     first = fv.count / 3;
     assert_true(first > first_mark());
@@ -297,7 +312,7 @@ the_harness_loses_what_was_not_synced(void **state)
     void *inner = NULL;
     struct after after;
 
-    live_once(place, false, false, false);
+    live_once(place, STRICT, false);
     for (size_t i = 0; i < fv.count; i++)
         if (fv.ops[i].kind == FV_MARK)
             last = i;
@@ -351,7 +366,8 @@ failing_writes_recover(int code)
         pv_journal_close(journal);
         pv_journal_port_free(port);
         assert_sound(inner);
-        assert_int_equal(raw_number(inner, "SELECT count(*) FROM statement"), (int64_t) (FULL_STATEMENTS + 1 - refused));
+        assert_int_equal(raw_number(inner, "SELECT count(*) FROM statement"),
+                         (int64_t) (FULL_STATEMENTS + 1 - refused));
         assert_int_equal(raw_number(inner, "SELECT count(*) FROM event WHERE event = 'log_recovered'"), 1);
         assert_int_equal(place_remove(&inner), 0);
     }
@@ -380,19 +396,37 @@ a_file_that_turns_read_only_at_any_write_recovers(void **state)
     failing_writes_recover(SQLITE_READONLY);
 }
 
-/* What a transaction writes to the write-ahead log leaves as one write; a few more when that begins anew. */
+/*
+ * What a transaction writes to the write-ahead log leaves as one write, into what is there of the file; when that
+ * grows, it does so by pieces of zeros, many at once.
+ */
 static void
 a_strict_transaction_is_one_write(void **state)
 {
-    size_t writes = 0, syncs = 0;
+    enum { PIECE = 65536 };
+    size_t writes = 0, syncs = 0, grown = 0, beyond = 0;
+    sqlite3_int64 size = 0;
 
-    live_once(*state, false, false, false);
-    for (size_t i = first_mark(); i < fv.count; i++) {
+    live_once(*state, STRICT, false);
+    for (size_t i = 0; i < fv.count; i++) {
+        bool is_counted = i >= first_mark();
+
         if (strstr(fv.paths[fv.ops[i].file], "-wal") == NULL)
             continue;
-        writes += fv.ops[i].kind == FV_WRITE;
-        syncs += fv.ops[i].kind == FV_SYNC;
+        if (fv.ops[i].kind == FV_WRITE && fv.ops[i].len == PIECE) {
+            grown += fv.ops[i].offset != size;
+            size = fv.ops[i].offset + PIECE;
+        } else if (fv.ops[i].kind == FV_WRITE) {
+            writes += is_counted;
+            beyond += is_counted && fv.ops[i].offset + (sqlite3_int64) fv.ops[i].len > size;
+        } else if (fv.ops[i].kind == FV_TRUNCATE) {
+            size = 0;
+        }
+        syncs += is_counted && fv.ops[i].kind == FV_SYNC;
     }
+    /* What does not fit makes it grow. */
+    assert_true(grown > 0);
+    assert_in_range(beyond, 0, grown);
     assert_true(syncs >= STATEMENTS / 3);
     assert_in_range(writes, 1, syncs);
 }
@@ -402,6 +436,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(strict_log_outlives_every_cut, place_make, place_remove),
+        cmocka_unit_test_setup_teardown(strict_log_written_by_its_users_outlives_every_cut, place_make, place_remove),
         cmocka_unit_test_setup_teardown(strict_log_under_load_outlives_every_cut, place_make, place_remove),
         cmocka_unit_test_setup_teardown(relaxed_log_verifies_after_every_cut, place_make, place_remove),
         cmocka_unit_test_setup_teardown(sealing_outlives_every_cut, place_make, place_remove),
