@@ -40,6 +40,10 @@ find_failed(const struct pv_request *r, const struct pv_run *run, struct failed 
     for (size_t i = 0; i < r->run_count && &r->runs[i] != run; i++) {
         const struct pv_decision *decision = r->runs[i].decision;
 
+        if (r->runs[i].is_marker) {
+            failed->before += strlen(PV_MARKER_SQL) + 2;
+            continue;
+        }
         /* Statements of ours stand behind a reset, and what they measure is not kept. */
         if (r->runs[i].is_internal)
             return false;

@@ -313,11 +313,11 @@ pv_gate_effective(struct pv_session *s, struct pv_request *r, struct pv_run *run
 
 /* ---- Query ---- */
 
-/* Room for each statement and, behind each reset that is not the last, for statements of ours. */
+/* Room for each statement, a marker before it and, behind each reset that is not the last, for statements of ours. */
 static struct pv_run *
 make_runs(struct pv_session *s, struct pv_request *r, const struct pv_judged *judged)
 {
-    size_t count = judged->count;
+    size_t count = judged->count == 1 ? 1 : 2 * judged->count;
     struct pv_run *runs;
 
     for (size_t i = 0; i + 1 < judged->count; i++)
@@ -333,6 +333,28 @@ static bool
 takes_reserved_name(const struct pv_decision *decision)
 {
     return decision->name != NULL && strncmp(decision->name, PV_RESERVED_PREFIX, strlen(PV_RESERVED_PREFIX)) == 0;
+}
+
+/* Since the last marker there was a statement that takes time, as this one does. */
+static bool
+needs_marker(const struct pv_request *r, const struct pv_run *run)
+{
+    if (!pv_run_is_watched(run))
+        return false;
+    for (const struct pv_run *at = run; at > r->runs && !at[-1].is_marker; at--)
+        if (pv_run_is_watched(&at[-1]))
+            return true;
+    return false;
+}
+
+/* Before the last run; gives that one's new place. */
+static struct pv_run *
+put_marker(struct pv_request *r, struct pv_run *run)
+{
+    run[1] = run[0];
+    run[0] = (struct pv_run){.is_internal = true, .is_marker = true};
+    r->run_count++;
+    return run + 1;
 }
 
 /* Fills runs and text. PV_DENIED: *error, and *at says which; PV_MORE: stall. */
@@ -370,12 +392,16 @@ fill_query(struct pv_session *s, struct pv_request *r, struct pv_judged *judged,
         if (status == PV_OK)
             status = pv_lease_bind(s, r, decision);
         s->looking_count = 0;
+        if (i > 0)
+            pv_buf_put_text(sql, "; ");
+        if (status == PV_OK && needs_marker(r, run)) {
+            run = put_marker(r, run);
+            pv_buf_put_text(sql, PV_MARKER_SQL "; ");
+        }
         if (status == PV_OK && !pv_gate_define(s, run))
             return PV_NOMEM;
         if (judged->count == 1)
             break; /* it is sent as it stands in the decision */
-        if (i > 0)
-            pv_buf_put_text(sql, "; ");
         if (decision->forwarded != NULL)
             pv_buf_put_text(sql, decision->forwarded);
         if (i + 1 < judged->count && pv_gate_is_reset(decision)) {

@@ -6,6 +6,8 @@
  * what it has said (pv_request_running). Where that would not tell, an Execute takes a Flush before it.
  *  4. Requests that were never sent are answered in their turn all the same (is_local, pv_lease_answer).
  *  5. A poisoned request carries nothing of the client's but a name it chose for a statement.
+ *  6. Within a Query the server is at the statement behind the last that it has spoken of, or at one of those after that
+ * take no time. Between any two that do there is a marker (PV_MARKER_SQL), so each has its own time from its start.
  */
 #include "proxy/session/session_int.h"
 
@@ -71,12 +73,16 @@ pv_request_running(const struct pv_session *s)
     return r != NULL && r->is_sent && !is_quick(r) && !r->has_failed ? r : NULL;
 }
 
+bool
+pv_run_is_watched(const struct pv_run *run)
+{
+    return run->effective != NULL && (run->effective->timeout_ms > 0 || run->effective->datasets.count > 0);
+}
+
 static bool
 is_watched(const struct pv_request *r)
 {
-    const struct pv_decision *decision = r->run_count == 0 ? NULL : r->runs[0].effective;
-
-    return decision != NULL && (decision->timeout_ms > 0 || decision->datasets.count > 0);
+    return r->run_count > 0 && pv_run_is_watched(&r->runs[0]);
 }
 
 bool
@@ -85,18 +91,14 @@ pv_request_needs_flush(const struct pv_session *s, const struct pv_request *r)
     return s->execute_count > 0 && s->has_segment_run && (s->is_segment_watched || is_watched(r));
 }
 
-#define SUM_MS_MAX (UINT64_C(1) << 40)
-
-/* Of a Query's statements together: which of them the server is at shows by none of their replies. */
+/* Of the statement that the server is at; 0: none. Those before it up to the marker take no time. */
 static uint64_t
 timeout_of(const struct pv_request *r)
 {
-    uint64_t sum_ms = 0;
-
-    for (size_t i = r->run_at; i < r->run_count; i++)
-        if (r->runs[i].effective != NULL && !r->runs[i].has_timed_out && sum_ms < SUM_MS_MAX)
-            sum_ms += r->runs[i].effective->timeout_ms < SUM_MS_MAX ? r->runs[i].effective->timeout_ms : SUM_MS_MAX;
-    return sum_ms < SUM_MS_MAX ? sum_ms : 0;
+    for (size_t i = r->run_at; i < r->run_count && (i == r->run_at || !r->runs[i].is_marker); i++)
+        if (pv_run_is_watched(&r->runs[i]))
+            return r->runs[i].has_timed_out ? 0 : r->runs[i].effective->timeout_ms;
+    return 0;
 }
 
 void
@@ -112,7 +114,7 @@ pv_request_start_clock(struct pv_session *s)
     if (r == NULL || r->kind == PV_REQUEST_SYNC || r->deadline_us != INT64_MAX)
         return;
     timeout_ms = timeout_of(r);
-    if (timeout_ms > 0)
+    if (timeout_ms > 0 && timeout_ms < (UINT64_C(1) << 40))
         r->deadline_us = s->now_us + (int64_t) timeout_ms * 1000;
 }
 

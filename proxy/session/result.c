@@ -137,7 +137,9 @@ finish_run(struct pv_session *s, struct pv_request *r, struct pv_run *run, const
         return;
     if (!is_over && !r->is_internal && !run->is_internal)
         pv_session_append_client(s, reply->raw.data, reply->raw.len);
-    r->deadline_us = INT64_MAX;
+    /* The end of what takes no time comes with the next one's beginning, whose time runs already. */
+    if (pv_run_is_watched(run) || r->kind != PV_REQUEST_QUERY)
+        r->deadline_us = INT64_MAX;
     r->run_at++;
     if (r->kind == PV_REQUEST_EXECUTE)
         pv_request_pop(s);

@@ -460,12 +460,40 @@ def test_a_questions_time_is_up_whatever_carries_it(timed, frames):
         assert w.rows(conn.ask(w.query(ONE))) == [("1", "g1")]
 
 
-@pytest.fixture(scope="module")
-def timed(cluster):
-    room = data.small_room("timed")
+def test_each_statement_of_a_query_has_its_own_time(timed):
+    nap, patient = "SELECT id, nap FROM public.naps", "SELECT * FROM questions.patient(n => 1)"
+    with timed.wire("alice", timed.room, timeout=60) as conn:
+        # Together they take longer than any of them may.
+        began = time.monotonic()
+        got = conn.ask(w.query("BEGIN; %s; SELECT 1; %s; %s; COMMIT" % (nap, nap, nap)))
+        assert w.errors(got) == [] and [row[0] for row in w.rows(got)] == ["1"] * 4
+        assert w.tags(got) == "C" + "TDC" * 4 + "CZ"
+        assert time.monotonic() - began > 2.5
+        # The time that others have does not help.
+        began = time.monotonic()
+        got = conn.ask(w.query("%s; %s; %s" % (patient, patient, HASTY)))
+        assert w.errors(got) == ["57014"] and "statement timeout" in got[-2].fields["M"]
+        assert w.tags(got) == "TDCTDCTEZ"
+        assert 0.25 < time.monotonic() - began < 30
+        # Where an error lies is told as if nothing stood between them.
+        sql = "%s; %s; SELECT 1 + 'x'" % (patient, patient)
+        assert conn.ask(w.query(sql))[-2].fields["P"] == str(sql.index("'x'") + 1)
+        assert w.rows(conn.ask(w.query(ONE))) == [("1", "g1")]
+
+
+@pytest.fixture(scope="module", params=["session", "transaction"])
+def timed(cluster, request):
+    name = "timed_" + request.param
+    cluster.psql("CREATE OR REPLACE VIEW zoo.naps AS SELECT 1 AS id, pg_sleep(1)::text AS nap;"
+                 "GRANT SELECT ON zoo.naps TO pgveil WITH GRANT OPTION")
+    room = data.small_room(name)
+    room["datasets"]["public.naps"] = {"owner": "acme", "source": "zoo.naps",
+                                       "columns": {"id": {"category": 1}, "nap": {"category": 1}}}
     room["questions"]["hasty"] = copy.deepcopy(data.QUESTIONS["hasty"])
-    veil = make_veil(cluster, [room])
-    veil.room = "timed"
+    room["questions"]["naps"] = {"type": "list", "sql": "SELECT id, nap FROM public.naps", "output": {"timeout": "2500ms"}}
+    room["questions"]["patient"] = {**copy.deepcopy(room["questions"]["first"]), "output": {"timeout": "60s"}}
+    veil = make_veil(cluster, [room], config={"pool": {"mode": request.param}})
+    veil.room = name
     with serving(veil):
         yield veil
 
