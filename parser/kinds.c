@@ -262,7 +262,7 @@ PV_NODE_TABLE(KIND)
 static const struct pv_field no_fields[] = {LIST_END};
 
 #define COUNTED(list) {list, (unsigned) PV_COUNT_OF(list) - 1}
-static const struct pv_kind kinds[] = {
+const struct pv_kind pv_kinds[PV_KINDS_END] = {
 #define KIND(self) \
     [T_##self] = {#self, COUNTED(fields_##self), COUNTED(children_##self), COUNTED(guarded_##self), \
                   COUNTED(values_##self)},
@@ -270,16 +270,6 @@ static const struct pv_kind kinds[] = {
 #undef KIND
         [T_List] = {"List", COUNTED(no_fields), COUNTED(no_fields), COUNTED(no_fields), COUNTED(no_fields)},
 };
-
-const struct pv_kind *
-pv_kind_of(NodeTag tag)
-{
-    size_t index = (size_t) tag;
-
-    if (index >= PV_COUNT_OF(kinds) || kinds[index].name == NULL)
-        return NULL;
-    return &kinds[index];
-}
 
 const char *
 pv_node_name(NodeTag tag)

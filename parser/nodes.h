@@ -164,8 +164,18 @@ struct pv_kind {
     struct pv_fields values;   /* all that carries meaning but children */
 };
 
+/* By tag, of which PostgreSQL 15 has fewer; those that the table does not hold have no name. */
+#define PV_KINDS_END 512u
+extern const struct pv_kind pv_kinds[];
+
 /* NULL for a kind that the table does not hold. T_List is in it, with no fields: its elements are its children. */
-const struct pv_kind *pv_kind_of(NodeTag tag);
+static inline const struct pv_kind *
+pv_kind_of(NodeTag tag)
+{
+    size_t index = (size_t) tag;
+
+    return index >= PV_KINDS_END || pv_kinds[index].name == NULL ? NULL : &pv_kinds[index];
+}
 
 static inline void *
 pv_field_pointer(const Node *node, const struct pv_field *field)

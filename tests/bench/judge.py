@@ -28,8 +28,7 @@ WHERE a.region IN ('north', 'south', 'east', 'west')
   AND a.bought_at >= '2024-01-01'
   AND a.bought_at < '2024-03-01'
   AND (a.region <> 'unknown' OR a.channel <> 'unknown')
-GROUP BY
-    a.region,
+GROUP BY a.region,
     date_trunc('month', a.bought_at)
 HAVING count(*) > 1
 ORDER BY
@@ -58,7 +57,7 @@ BATCHES = 20  # as bench_judge.c has them
 
 STATEMENTS = [
     ("pgbench -S, a fixed question", "SELECT abalance FROM pgbench_accounts WHERE aid = 4711;", 5000),
-    ("a report of 21 lines, an open question", REPORT, 300),
+    ("a report of 20 lines, an open question", REPORT, 300),
     ("psql's \\d, of the catalogs", CATALOG, 300),
 ]
 
