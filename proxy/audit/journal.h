@@ -80,6 +80,8 @@ size_t pv_journal_port_take(struct pv_journal_port *port, struct pv_journal_done
  * at the end of each turn, and the records of a turn are one batch.
  */
 void pv_journal_port_hold(struct pv_journal_port *port);
+/* Whether something was put with it since that is to be kicked and waited for. */
+bool pv_journal_port_is_owed(const struct pv_journal *journal, const struct pv_journal_port *port);
 /*
  * The port's own thread. Where the log is strict and the disk quick, this thread writes the batch itself, with what
  * others queued meanwhile, which saves waking another and being woken by it: true then, its completions wait in the port

@@ -1,9 +1,9 @@
 /*
- * Threads that write what they put: those of the loops, at the end of a turn, where the disk is so quick that waiting for
- * it costs less than waking the writer and being woken by it.
+ * Threads that write what they put: those of the loops, at the end of a turn, where the disk is so quick that waiting
+ * for it costs less than waking the writer and being woken by it.
  *
- * What makes sure that nothing is left in the queue: whoever put into an empty one owes a kick, and who kicks either has
- * the road and takes the queue, or finds that somebody has it, who looks into the queue again after giving it up.
+ * What makes sure that nothing is left in the queue: whoever put into an empty one owes a kick, and who kicks either
+ * has the road and takes the queue, or finds that somebody has it, who looks into the queue again after giving it up.
  */
 #include "proxy/audit/journal_int.h"
 
@@ -47,8 +47,7 @@ spill(struct pv_journal *journal, struct pv_queue *batch)
 {
     bool was_owing = atomic_load(&journal->is_owing);
 
-    if (journal->synced == NULL || !is_quick(journal, &journal->syncs) ||
-        pv_batch_spill(journal, batch) != PV_OK)
+    if (journal->synced == NULL || !is_quick(journal, &journal->syncs) || pv_batch_spill(journal, batch) != PV_OK)
         return HELP_LEFT;
     if (!was_owing)
         wake_writer(journal);
@@ -129,6 +128,12 @@ help_all(struct pv_journal *journal, struct pv_journal_port *port)
     }
     wake_writer(journal);
     return is_done;
+}
+
+bool
+pv_journal_port_is_owed(const struct pv_journal *journal, const struct pv_journal_port *port)
+{
+    return port->is_kick_owed && !journal->options.is_relaxed;
 }
 
 bool

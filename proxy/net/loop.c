@@ -167,6 +167,12 @@ pv_loop_run(struct pv_loop *loop)
 }
 
 void
+pv_loop_poll(struct pv_loop *loop)
+{
+    (void) event_base_loop(loop->base, EVLOOP_NONBLOCK | EVLOOP_NO_EXIT_ON_EMPTY);
+}
+
+void
 pv_loop_post(struct pv_loop *loop, struct pv_message *message)
 {
     const uint64_t one = 1;

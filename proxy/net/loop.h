@@ -27,6 +27,8 @@ void pv_loop_deliver(struct pv_loop *loop);
 void pv_loop_after_turn(struct pv_loop *loop, void (*run)(void *context), void *context);
 /* Runs until pv_loop_stop. */
 void pv_loop_run(struct pv_loop *loop);
+/* Inside a turn: what else is ready by now. */
+void pv_loop_poll(struct pv_loop *loop);
 
 /* Any thread. Messages of one thread arrive in order. Never fails, never waits for the other side. */
 void pv_loop_post(struct pv_loop *loop, struct pv_message *message);

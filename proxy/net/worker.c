@@ -53,6 +53,9 @@ after_turn(void *context)
     enum { BATCHES_MAX = 4 };
     struct pv_worker *worker = context;
 
+    /* Somebody else's may have come meanwhile: a look is a fraction of a transaction. */
+    if (worker->client_count > 1 && pv_journal_port_is_owed(worker->net->options.journal, worker->port))
+        pv_loop_poll(worker->loop);
     for (int i = 0; pv_journal_kick(worker->net->options.journal, worker->port, i == BATCHES_MAX); i++)
         take_completions(worker);
 }
@@ -399,8 +402,7 @@ pv_worker_open(struct pv_net *net, unsigned index)
     worker->cache = pv_cache_new(0);
     worker->spares = pv_session_spares_new();
     worker->listeners = pv_calloc(net->bound_count + 1, sizeof(struct pv_listener *));
-    if (worker->loop == NULL || worker->listeners == NULL || worker->cache == NULL ||
-        worker->spares == NULL)
+    if (worker->loop == NULL || worker->listeners == NULL || worker->cache == NULL || worker->spares == NULL)
         return PV_NOMEM;
     for (size_t i = 0; i < PV_COUNT_OF(worker->env); i++) {
         worker->env[i] = net->env[i];
@@ -426,7 +428,8 @@ pv_worker_open(struct pv_net *net, unsigned index)
 enum pv_status
 pv_worker_listen(struct pv_worker *worker, int fd, bool is_tcp)
 {
-    struct pv_listener *listener = pv_listener_new(worker->loop, fd, is_tcp, is_tcp ? &tcp_events : &unix_events, worker);
+    struct pv_listener *listener =
+        pv_listener_new(worker->loop, fd, is_tcp, is_tcp ? &tcp_events : &unix_events, worker);
 
     if (listener == NULL) {
         (void) close(fd);
