@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "parser/rewrite.h"
 #include "parser/sqltext.h"
 #include "parser/walk.h"
 #include "policy/decide_int.h"
@@ -302,6 +303,88 @@ ask_data(struct pv_trial *trial, struct pv_catalogue *catalogue, const struct pv
     return status;
 }
 
+/* ---- `(t).c`, where t is a row of FROM, is `t.c` ----------------------------------------- */
+
+struct field_edit {
+    const struct pv_resolution *resolution;
+    Node **select;
+    bool is_changed;
+};
+
+static bool
+has_one_column(const struct pv_rte *rte, const char *name)
+{
+    size_t seen = 0;
+
+    for (size_t i = 0; i < rte->column_count; i++)
+        seen += strcmp(rte->columns[i], name) == 0;
+    return seen == 1;
+}
+
+/* What a row is no field of stays as it is: it could call a function (ATTACKS: N9). */
+static Node *
+name_field(void *context, Node *node, bool *is_entered)
+{
+    struct field_edit *edit = context;
+    A_Indirection *indirection = (A_Indirection *) node;
+    const struct pv_reference *reference;
+    ColumnRef *ref;
+    List *rest = NIL;
+
+    (void) is_entered;
+    if (!IsA(node, A_Indirection) || !IsA(indirection->arg, ColumnRef) || !IsA(linitial(indirection->indirection), String))
+        return node;
+    ref = (ColumnRef *) indirection->arg;
+    reference = pv_resolution_reference(edit->resolution, ref);
+    if (!IsA(llast(ref->fields), String) || reference == NULL || reference->is_output ||
+        reference->column.index != PV_WHOLE_ROW || reference->column.rte->kind == PV_RTE_JOIN ||
+        !has_one_column(reference->column.rte, strVal(linitial(indirection->indirection))))
+        return node;
+    edit->is_changed = true;
+    ref->fields = lappend(ref->fields, linitial(indirection->indirection));
+    for (int i = 1; i < list_length(indirection->indirection); i++)
+        rest = lappend(rest, list_nth(indirection->indirection, i));
+    indirection->indirection = rest;
+    return rest == NIL ? (Node *) ref : node;
+}
+
+static void
+name_fields(void *context)
+{
+    struct field_edit *edit = context;
+
+    pv_tree_mutate(edit->select, name_field, edit);
+}
+
+static bool
+reads_rows(const struct pv_resolution *resolution)
+{
+    for (size_t i = 0; i < resolution->reference_count; i++)
+        if (resolution->references[i].column.index == PV_WHOLE_ROW && !resolution->references[i].is_output)
+            return true;
+    return false;
+}
+
+/* The edited tree is resolved and judged as if it had been sent so. */
+static enum pv_status
+resolve(struct pv_trial *trial, Node **select, const struct pv_catalogue *catalogue, struct pv_resolution **resolution,
+        struct pv_sql_error *err)
+{
+    struct field_edit edit = {NULL, select, false};
+    enum pv_status status = pv_resolve(trial->arena, *select, catalogue, trial->text, resolution, err);
+    MemoryContext before;
+
+    if (status != PV_OK || !reads_rows(*resolution))
+        return status;
+    edit.resolution = *resolution;
+    before = pv_sql_enter(trial->sql);
+    status = pv_sql_guard(name_fields, &edit, NULL);
+    pv_sql_leave(before);
+    if (status != PV_OK || !edit.is_changed)
+        return status;
+    return pv_resolve(trial->arena, *select, catalogue, trial->text, resolution, err);
+}
+
 enum pv_status
 pv_judge_select(struct pv_trial *trial, Node **select)
 {
@@ -317,7 +400,7 @@ pv_judge_select(struct pv_trial *trial, Node **select)
 
     if (status != PV_OK)
         return status == PV_NOMEM ? status : pv_allow_tree(trial, *select, PV_ALLOW_RELEASED);
-    status = pv_resolve(trial->arena, *select, &catalogue, trial->text, &resolution, &err);
+    status = resolve(trial, select, &catalogue, &resolution, &err);
     if (names.is_out_of_memory)
         return PV_NOMEM;
     if (status != PV_OK)

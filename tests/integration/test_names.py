@@ -201,3 +201,21 @@ def test_what_cannot_be_named_is_a_fault_in_its_place(own_veil, change, words):
     assert done.returncode == 1
     assert any(words in line and line.split(":")[0].endswith(ROOM + ".json") and line.split(":")[1].isdigit()
                for line in (done.stdout + done.stderr).splitlines()), done.stdout + done.stderr
+
+
+def test_a_field_of_a_row_is_its_column(named, lab):
+    with named.connect("alice", ROOM) as one:
+        assert one.execute('SELECT (v).id, (v).c FROM questions."Plain View" v WHERE (v).id = 4').fetchall() == [(4, "code4")]
+        assert one.execute("SELECT (o).id, (o).m FROM questions.\"Overlap-2026\"(maxId => 4) AS o").fetchall() == [(2, "happy"), (4, "ok")]
+        for field in ("country", "nosuch", "ctid", "lower"):
+            with pytest.raises(psycopg.Error) as caught:
+                one.execute("SELECT (p).%s FROM public.people p" % field)
+            assert caught.value.sqlstate == "42501"
+    with lab.connect("alice", "open_lab") as one:
+        assert one.execute("SELECT (p).region, count((p).id) FROM people p WHERE (p).age > 20 GROUP BY (p).region ORDER BY 1").fetchall() == one.execute(
+            "SELECT p.region, count(p.id) FROM people p WHERE p.age > 20 GROUP BY p.region ORDER BY 1").fetchall()
+        for sql in ("SELECT (p).income FROM people p", "SELECT count(*) FROM people p WHERE (p).id = 1001", "SELECT count((p).email) FROM people p",
+                    "SELECT (p).* FROM people p", "SELECT (p).region.x FROM people p"):
+            with pytest.raises(psycopg.Error) as caught:
+                one.execute(sql)
+            assert caught.value.sqlstate == "42501", sql
