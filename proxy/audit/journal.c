@@ -215,6 +215,7 @@ pv_journal_open(const char *path, const struct pv_journal_options *options, stru
 {
     struct pv_journal *made = pv_calloc(1, sizeof(*made));
     pthread_condattr_t attributes;
+    pthread_mutexattr_t short_held;
     enum pv_status status;
 
     pv_db_error(error, error_size, "%s", "");
@@ -229,7 +230,11 @@ pv_journal_open(const char *path, const struct pv_journal_options *options, stru
     made->syncs = (struct pv_pace){PV_PACE_ALL, true};
     pv_queue_init(&made->queue);
     pv_queue_init(&made->owed);
-    (void) pthread_mutex_init(&made->mutex, NULL);
+    /* Held for a few hundred instructions by each who puts: to wait for it is to spin, not to sleep. */
+    (void) pthread_mutexattr_init(&short_held);
+    (void) pthread_mutexattr_settype(&short_held, PTHREAD_MUTEX_ADAPTIVE_NP);
+    (void) pthread_mutex_init(&made->mutex, &short_held);
+    (void) pthread_mutexattr_destroy(&short_held);
     (void) pthread_mutex_init(&made->road, NULL);
     (void) pthread_condattr_init(&attributes);
     (void) pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);

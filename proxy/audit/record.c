@@ -18,12 +18,24 @@ const struct pv_table pv_tables[PV_TABLE_COUNT] = {
 
 /* ---- Ids and times ---- */
 
+/* A thread takes so many at a time: workers would pull one counter to and fro. */
+#define IDS_AT_ONCE 64u
+
 static _Atomic uint64_t last_id;
+static _Atomic uint64_t raises; /* of last_id: what a thread holds from before one is given up */
 
 uint64_t
 pv_statement_id_next(void)
 {
-    return atomic_fetch_add(&last_id, 1) + 1;
+    static _Thread_local uint64_t next, end, raised;
+    uint64_t seen = atomic_load(&raises);
+
+    if (next == end || seen != raised) {
+        next = atomic_fetch_add(&last_id, IDS_AT_ONCE) + 1;
+        end = next + IDS_AT_ONCE;
+        raised = seen;
+    }
+    return next++;
 }
 
 void
@@ -33,6 +45,7 @@ pv_statement_id_raise(uint64_t id)
 
     while (seen < id && !atomic_compare_exchange_weak(&last_id, &seen, id))
         ;
+    (void) atomic_fetch_add(&raises, 1);
 }
 
 int64_t

@@ -97,8 +97,9 @@ pv_arena_bytes(const struct pv_arena *arena)
     return arena->held_bytes;
 }
 
-void *
-pv_arena_alloc(struct pv_arena *arena, size_t size)
+/* As it lies. */
+static inline void *
+take(struct pv_arena *arena, size_t size)
 {
     size_t align = sizeof(max_align_t);
     size_t rounded = (size + align - 1) / align * align;
@@ -124,7 +125,16 @@ pv_arena_alloc(struct pv_arena *arena, size_t size)
     }
     piece = (char *) head->data + head->used;
     head->used += rounded;
-    memset(piece, 0, rounded);
+    return piece;
+}
+
+void *
+pv_arena_alloc(struct pv_arena *arena, size_t size)
+{
+    void *piece = take(arena, size);
+
+    if (piece != NULL)
+        memset(piece, 0, size);
     return piece;
 }
 
@@ -143,10 +153,13 @@ pv_arena_keep(struct pv_arena *arena, void (*release)(void *object), void *objec
 char *
 pv_arena_strndup(struct pv_arena *arena, const char *text, size_t len)
 {
-    char *copy = pv_arena_alloc(arena, len + 1);
+    char *copy = len == SIZE_MAX ? NULL : take(arena, len + 1);
 
-    if (copy != NULL && len > 0)
+    if (copy == NULL)
+        return NULL;
+    if (len > 0)
         memcpy(copy, text, len);
+    copy[len] = '\0';
     return copy;
 }
 

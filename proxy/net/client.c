@@ -76,7 +76,7 @@ enter(struct pv_client *client, int64_t *now_us)
 {
     if (client->is_folded && !wake(client))
         return false;
-    *now_us = pv_now_us();
+    *now_us = client->worker->now_us = pv_now_us();
     client->was_busy = pv_session_is_busy(client->session);
     pv_session_wall(client->session, pv_wall_ahead_us(*now_us));
     return true;
@@ -485,7 +485,8 @@ flush(struct pv_client *client)
 static void
 leave(struct pv_client *client)
 {
-    int64_t now_us = pv_now_us();
+    /* What the call took in between moves no deadline that matters. */
+    int64_t now_us = client->worker->now_us;
 
     for (;;) {
         flush(client);
@@ -589,6 +590,7 @@ pv_client_accept(struct pv_worker *worker, int fd, const struct sockaddr_storage
         (client = pv_calloc(1, sizeof(*client))) == NULL)
         goto refuse;
     client->worker = worker;
+    worker->now_us = pv_now_us();
     client->hooks.id = atomic_fetch_add(&net->session_next, 1);
     client->stall_at_us = INT64_MAX;
     pv_due_init(&client->due);

@@ -36,6 +36,7 @@ struct pv_worker {
     struct pv_world *world; /* in force */
     struct pv_cache *cache; /* of judgements */
     struct pv_session_spares *spares;
+    int64_t now_us; /* when the last of its clients was entered */
     struct pv_session_env env[2]; /* without and with TLS towards clients */
     struct pv_listener **listeners;
     size_t listener_count;

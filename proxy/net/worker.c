@@ -204,6 +204,7 @@ do_policy(struct pv_message *message)
     worker->world = order->world;
     pv_pool_world(worker->pool, worker->world);
     pv_cache_clear(worker->cache); /* it would hold the old one */
+    pv_session_spares_rest(worker->spares);
     pv_free(order);
     for (struct pv_client *at = worker->clients, *next; at != NULL; at = next) {
         next = pv_client_next(at);

@@ -51,7 +51,10 @@ pv_judged_new(struct pv_session *s, struct pv_slice text, const uint32_t *oids, 
         memcpy(oid_copy, oids, oid_count * sizeof(*oids));
     judged->refs = 1;
     judged->arena = arena;
-    judged->policy = pv_policy_ref(s->policy);
+    judged->policy = s->policy;
+    judged->hold = pv_hold_ref(s, s->policy);
+    if (judged->hold == NULL)
+        goto failed;
     judged->standing = pv_standing_generation(s->standing);
     judged->person = s->person_count;
     judged->text = pv_slice_of(copy, text.len);
@@ -75,7 +78,7 @@ pv_judged_unref(struct pv_judged *judged)
 {
     if (judged == NULL || --judged->refs > 0)
         return;
-    pv_policy_unref(judged->policy);
+    pv_hold_unref(judged->hold);
     pv_arena_free(judged->arena);
 }
 
@@ -109,15 +112,15 @@ fill_facts(struct pv_named *named)
 struct pv_named *
 pv_named_new(const char *name, size_t name_len, struct pv_judged *judged, size_t index)
 {
-    struct pv_named *named = pv_calloc(1, sizeof(*named));
+    /* The name lies behind it. */
+    struct pv_named *named = pv_alloc(sizeof(*named) + name_len + 1);
 
     if (named == NULL)
         return NULL;
-    named->name = pv_strndup(name, name_len);
-    if (named->name == NULL) {
-        pv_free(named);
-        return NULL;
-    }
+    memset(named, 0, sizeof(*named));
+    named->name = (char *) (named + 1);
+    memcpy(named->name, name, name_len);
+    named->name[name_len] = '\0';
     named->refs = 1;
     named->hash = hash_name(named->name);
     named->judged = pv_judged_ref(judged);
@@ -141,7 +144,6 @@ pv_named_unref(struct pv_named *named)
     pv_judged_unref(named->judged);
     pv_prep_unref(named->prep);
     pv_free(named->parameters);
-    pv_free(named->name);
     pv_free(named);
 }
 

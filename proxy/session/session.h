@@ -80,6 +80,7 @@ struct pv_cache;
 struct pv_session_spares;
 struct pv_session_spares *pv_session_spares_new(void) PV_MUST_CHECK;
 void pv_session_spares_free(struct pv_session_spares *spares); /* NULL is fine */
+void pv_session_spares_rest(struct pv_session_spares *spares); /* lets go of the snapshot: another is in force */
 
 /* What sessions of one process share; outlives them. */
 struct pv_session_env {

@@ -60,6 +60,10 @@ void pv_session_login_done(struct pv_session *s);
 /* A spare one where there is one and `buf` has no room yet; and back. */
 void pv_spare_take(const struct pv_session *s, struct pv_buf *buf);
 void pv_spare_give(const struct pv_session *s, struct pv_buf *buf);
+/* A reference of a snapshot, counted by the session's thread alone. NULL: out of memory. */
+struct pv_hold;
+struct pv_hold *pv_hold_ref(const struct pv_session *s, struct pv_policy *policy) PV_MUST_CHECK;
+void pv_hold_unref(struct pv_hold *hold); /* NULL is fine */
 /* The bytes where they lie, for the length of an event; false: there are others before them. What is left is copied. */
 bool pv_lend(struct pv_buf *buf, struct pv_slice bytes) PV_MUST_CHECK;
 void pv_take_back(struct pv_buf *buf);

@@ -2,13 +2,20 @@
 #include "proxy/session/session_int.h"
 
 /* As many as one statement's way has in use at a time. */
-#define SPARES_MAX 4u
+#define SPARES_MAX 8u
 /* A larger one served a large statement or answer, and goes. */
 #define SPARE_BYTES_MAX (16u * 1024u)
+
+/* A reference of a snapshot that one thread counts for itself: workers would pull the snapshot's own count to and fro. */
+struct pv_hold {
+    struct pv_policy *policy;
+    size_t refs; /* the spares' own among them */
+};
 
 struct pv_session_spares {
     struct pv_buf bufs[SPARES_MAX];
     size_t count;
+    struct pv_hold *hold; /* of the snapshot that was asked for last; NULL: none yet */
 };
 
 struct pv_session_spares *
@@ -22,6 +29,8 @@ pv_session_spares_free(struct pv_session_spares *spares)
 {
     while (spares != NULL && spares->count > 0)
         pv_buf_wipe(&spares->bufs[--spares->count]);
+    if (spares != NULL)
+        pv_hold_unref(spares->hold);
     pv_free(spares);
 }
 
@@ -47,6 +56,53 @@ pv_spare_give(const struct pv_session *s, struct pv_buf *buf)
     } else {
         pv_buf_clear(buf);
     }
+}
+
+/* ---- Snapshots ---- */
+
+void
+pv_hold_unref(struct pv_hold *hold)
+{
+    if (hold == NULL || --hold->refs > 0)
+        return;
+    pv_policy_unref(hold->policy);
+    pv_free(hold);
+}
+
+static struct pv_hold *
+hold_new(struct pv_policy *policy)
+{
+    struct pv_hold *hold = pv_alloc(sizeof(*hold));
+
+    if (hold != NULL)
+        *hold = (struct pv_hold){pv_policy_ref(policy), 1};
+    return hold;
+}
+
+struct pv_hold *
+pv_hold_ref(const struct pv_session *s, struct pv_policy *policy)
+{
+    struct pv_session_spares *spares = s->env->spares;
+
+    if (spares == NULL)
+        return hold_new(policy);
+    if (spares->hold == NULL || spares->hold->policy != policy) {
+        struct pv_hold *hold = hold_new(policy);
+
+        if (hold == NULL)
+            return NULL;
+        pv_hold_unref(spares->hold);
+        spares->hold = hold;
+    }
+    spares->hold->refs++;
+    return spares->hold;
+}
+
+void
+pv_session_spares_rest(struct pv_session_spares *spares)
+{
+    pv_hold_unref(spares->hold);
+    spares->hold = NULL;
 }
 
 /* ---- Lent bytes ---- */

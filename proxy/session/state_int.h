@@ -47,7 +47,8 @@ struct pv_error {
 struct pv_judged {
     uint32_t refs;
     struct pv_arena *arena;
-    struct pv_policy *policy; /* a reference: decisions point into the snapshot */
+    struct pv_policy *policy; /* decisions point into the snapshot */
+    struct pv_hold *hold;     /* of it */
     uint64_t standing;        /* generation of the standing that it was judged under */
     uint64_t person;          /* person_count that it was judged under */
     struct pv_slice text;     /* verbatim */

@@ -355,12 +355,19 @@ read_name(const char *at, char *out)
 enum pv_status
 pv_track_path_split(struct pv_arena *arena, const char *text, struct pv_names *path)
 {
+    static const char *const common_names[] = {common};
     size_t len = strlen(text), count = 0;
-    const char **names = pv_arena_alloc(arena, (len / 2 + 2) * sizeof(*names));
-    /* Each name with its NUL takes no more than its letters and the comma behind it. */
-    char *name = pv_arena_alloc(arena, len + 2);
+    const char **names;
     const char *at = text;
+    char *name;
 
+    if (text == common) {
+        *path = (struct pv_names){common_names, 1};
+        return PV_OK;
+    }
+    names = pv_arena_alloc(arena, (len / 2 + 2) * sizeof(*names));
+    /* Each name with its NUL takes no more than its letters and the comma behind it. */
+    name = pv_arena_alloc(arena, len + 2);
     if (names == NULL || name == NULL)
         return PV_NOMEM;
     while (is_space(*at))
