@@ -602,8 +602,10 @@ def test_old_connections_leave(cluster, pooled):
     veil = pooled(1, server_lifetime="700ms")
     one = veil.connect("alice", veil.room)
     seen = set()
+    began = time.monotonic()
     for _ in range(20):
         one.execute("SELECT 1")
         seen |= {pid for pid, _, _ in servers(cluster, veil)}
         time.sleep(0.1)
-    assert 2 <= len(seen) <= 4
+    # A slow machine sees as many more as it took longer.
+    assert 2 <= len(seen) <= (time.monotonic() - began) / 0.7 + 2
