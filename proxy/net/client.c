@@ -1,8 +1,8 @@
 /*
  * The host of one session engine. Holds these:
- *  1. The engine is entered from the loop alone, through enter and leave, never from within one of its own calls.
- *     What the engine asks for in a call is noted and done in leave, after its bytes went out.
- *  2. After leave the client may be gone: nothing touches it any more.
+ *  1. The engine is entered from the loop alone, through enter and pv_client_leave, never from within one of its own calls.
+ *     What the engine asks for in a call is noted and done in pv_client_leave, after its bytes went out.
+ *  2. After pv_client_leave the client may be gone: nothing touches it any more.
  *  3. A slow client stops the reading of its server and a slow server that of its client. When both are stopped and
  *     the client has more to say, it may be waiting for us to take that before it reads: then its server is
  *     read on, a step at a time, up to PV_LINK_HELD_BYTES_MAX, where 53400 ends the session.
@@ -16,24 +16,14 @@
 #include "proxy/session/side.h"
 #include "proxy/wire/frame.h"
 
-#include <arpa/inet.h>
-#include <netdb.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 /* A standstill of both sides is looked at this often, and may hold so much more each time. */
 #define STALL_US 50000
 #define STALL_STEP_BYTES (1024u * 1024u)
 /* Deadlines are not waited for in shorter steps than this, should the engine name one that has passed already. */
 #define TIMER_LEAST_US 5000
-/* Connections above limits.clients that are let in as far as a proper refusal, cancels among them; beyond:
- * refused before anything is read of them. */
-#define REFUSALS_AT_ONCE 100u
-/* That clients are refused is said no more often than this. */
-#define COMPLAINT_US 10000000
 
-static void leave(struct pv_client *client);
 static void finish(struct pv_client *client);
 
 struct pv_client_hooks *
@@ -104,7 +94,7 @@ on_cancelled(void *context)
         return;
     client->cancel = NULL;
     pv_session_server_cancelled(client->session, now_us);
-    leave(client);
+    pv_client_leave(client);
 }
 
 static void
@@ -159,7 +149,7 @@ server_bytes(void *context, struct pv_slice bytes)
         return;
     PV_COUNT(&client->worker->counters, server_in, bytes.len);
     pv_session_server_bytes(client->session, now_us, bytes);
-    leave(client);
+    pv_client_leave(client);
 }
 
 static void
@@ -175,7 +165,7 @@ server_eof(void *context, const char *words)
     PV_COUNT(&client->worker->counters, server_failures, 1);
     drop_server(client, PV_GIVE_CLOSE);
     pv_session_server_lost(client->session, now_us, "08006", "the connection to the database was lost");
-    leave(client);
+    pv_client_leave(client);
 }
 
 static void
@@ -190,7 +180,7 @@ server_drained(void *context)
     int64_t now_us;
 
     if (enter(context, &now_us))
-        leave(context);
+        pv_client_leave(context);
 }
 
 static const struct pv_link_events server_link_events = {
@@ -219,7 +209,7 @@ server_open(void *context, struct pv_pooled *pooled)
         return;
     client->wait = NULL;
     have_server(client, pooled, now_us);
-    leave(client);
+    pv_client_leave(client);
 }
 
 static void
@@ -232,7 +222,7 @@ server_failed(void *context, const char *sqlstate, const char *words)
         return;
     client->wait = NULL;
     pv_session_server_lost(client->session, now_us, sqlstate, words);
-    leave(client);
+    pv_client_leave(client);
 }
 
 static const struct pv_pool_events server_events = {.open = server_open, .failed = server_failed};
@@ -250,7 +240,7 @@ client_first(void *context, uint8_t byte)
     client->is_direct_tls = true;
     if (pv_link_start_tls(client->link, tls, NULL) != PV_OK) {
         client->wants_close = true;
-        leave(client);
+        pv_client_leave(client);
     }
 }
 
@@ -265,7 +255,7 @@ client_bytes(void *context, struct pv_slice bytes)
     client->rests_next = false;
     PV_COUNT(&client->worker->counters, client_in, bytes.len);
     pv_session_client_bytes(client->session, now_us, bytes);
-    leave(client);
+    pv_client_leave(client);
 }
 
 static void
@@ -280,7 +270,7 @@ client_eof(void *context, const char *words)
         pv_log(PV_LOG_DEBUG, "session %llu: connection to the client lost: %s", (unsigned long long) client->hooks.id,
                words);
     pv_session_client_eof(client->session, now_us);
-    leave(client);
+    pv_client_leave(client);
 }
 
 static void
@@ -307,7 +297,7 @@ client_tls(void *context)
     else
         pv_session_client_tls(client->session, now_us, pv_slice_of(hash, hash_len), names.common_name);
     pv_arena_free(arena);
-    leave(client);
+    pv_client_leave(client);
 }
 
 static void
@@ -316,10 +306,10 @@ client_drained(void *context)
     int64_t now_us;
 
     if (enter(context, &now_us))
-        leave(context);
+        pv_client_leave(context);
 }
 
-static const struct pv_link_events client_link_events = {
+const struct pv_link_events pv_client_link_events = {
     .first = client_first, .bytes = client_bytes, .eof = client_eof, .tls = client_tls, .drained = client_drained};
 
 /* ---- Back pressure ---- */
@@ -398,7 +388,7 @@ pv_client_due(struct pv_due *due)
     look_at_stall(client, now_us);
     if (now_us >= pv_session_deadline(client->session))
         pv_session_tick(client->session, now_us);
-    leave(client);
+    pv_client_leave(client);
 }
 
 /* ---- After a call ---- */
@@ -482,8 +472,8 @@ flush(struct pv_client *client)
 }
 
 /* Sends what the call gave, does what it asked for, and sets what to wait for. The client may be gone afterwards. */
-static void
-leave(struct pv_client *client)
+void
+pv_client_leave(struct pv_client *client)
 {
     /* What the call took in between moves no deadline that matters. */
     int64_t now_us = client->worker->now_us;
@@ -522,98 +512,6 @@ leave(struct pv_client *client)
     }
 }
 
-/* ---- Birth ---- */
-
-static void
-describe_peer(struct pv_client *client, const struct sockaddr_storage *peer, char *printable, size_t size)
-{
-    char host[64], port[8] = "";
-    socklen_t len = peer->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
-
-    client->is_unix = peer->ss_family != AF_INET && peer->ss_family != AF_INET6;
-    if (client->is_unix || getnameinfo((const struct sockaddr *) peer, len, host, sizeof(host), port, sizeof(port),
-                                       NI_NUMERICHOST | NI_NUMERICSERV) != 0)
-        (void) snprintf(printable, size, "[local]");
-    else if (peer->ss_family == AF_INET6)
-        (void) snprintf(printable, size, "[%s]:%s", host, port);
-    else
-        (void) snprintf(printable, size, "%s:%s", host, port);
-}
-
-static enum pv_status
-set_up(struct pv_client *client, int fd, const char *printable)
-{
-    struct pv_worker *worker = client->worker;
-    const struct pv_session_env *env = &worker->env[pv_world_server_tls(worker->world) != NULL];
-    enum pv_status status;
-
-    client->session = pv_session_new(env, pv_world_policy(worker->world), pv_world_standing(worker->world), client, client->hooks.id, printable,
-                                     client->is_unix, pv_now_us());
-    if (client->session == NULL)
-        return PV_NOMEM;
-    status = pv_worker_add(worker, client);
-    if (status != PV_OK)
-        return status;
-    status = pv_link_open(worker->links, fd, false, &client_link_events, client, &client->link);
-    if (status != PV_OK)
-        pv_worker_remove(worker, client);
-    return status;
-}
-
-/* The kernel gives the lowest number that is free, so all below this socket's are in use. */
-static bool
-is_scarce(struct pv_worker *worker, int fd)
-{
-    int64_t now_us = pv_now_us();
-
-    if (fd < worker->net->descriptors_max)
-        return false;
-    if (now_us - worker->complained_us >= COMPLAINT_US) {
-        pv_log(PV_LOG_WARNING, "clients are refused: %d open files are in use, and the rest is kept; raise the limit", fd);
-        worker->complained_us = now_us;
-    }
-    return true;
-}
-
-void
-pv_client_accept(struct pv_worker *worker, int fd, const struct sockaddr_storage *peer)
-{
-    struct pv_net *net = worker->net;
-    uint32_t clients_max = pv_world_policy(worker->world)->config.clients_max;
-    uint32_t count = atomic_fetch_add(&net->client_count, 1) + 1;
-    struct pv_client *client = NULL;
-    bool is_over_limit = count > clients_max || is_scarce(worker, fd);
-    char printable[96];
-
-    PV_COUNT(&worker->counters, connections, 1);
-    if (worker->is_draining || (count > clients_max && count - clients_max > REFUSALS_AT_ONCE) ||
-        (client = pv_calloc(1, sizeof(*client))) == NULL)
-        goto refuse;
-    client->worker = worker;
-    worker->now_us = pv_now_us();
-    client->hooks.id = atomic_fetch_add(&net->session_next, 1);
-    client->stall_at_us = INT64_MAX;
-    pv_due_init(&client->due);
-    client->is_over_limit = is_over_limit;
-    describe_peer(client, peer, printable, sizeof(printable));
-    if (set_up(client, fd, printable) != PV_OK)
-        goto refuse;
-    PV_COUNT(&worker->counters, sessions, 1);
-    leave(client);
-    return;
-refuse:
-    PV_COUNT(&worker->counters, refused, 1);
-    (void) atomic_fetch_sub(&net->client_count, 1);
-    if (client != NULL)
-        pv_session_free(client->session);
-    pv_free(client);
-    if (worker->is_draining)
-        pv_socket_refuse(fd, "57P03", "the database system is shutting down");
-    else
-        pv_socket_refuse(fd, is_over_limit ? "53300" : "53200",
-                         is_over_limit ? "sorry, too many clients already" : "out of memory");
-}
-
 /* ---- What the worker passes on ---- */
 
 void
@@ -627,7 +525,7 @@ pv_client_recorded(struct pv_client *client, const struct pv_journal_done *done)
         pv_session_spent(client->session, now_us, done->ticket, done->spent);
     else
         pv_session_recorded(client->session, now_us, done->ticket, done->status == PV_OK ? PV_OK : PV_IO);
-    leave(client);
+    pv_client_leave(client);
 }
 
 void
@@ -638,7 +536,7 @@ pv_client_answer(struct pv_client *client, struct pv_ask *ask)
     if (!enter(client, &now_us))
         return;
     pv_session_audit_answer(client->session, now_us, ask);
-    leave(client);
+    pv_client_leave(client);
 }
 
 void
@@ -649,7 +547,7 @@ pv_client_peers(struct pv_client *client, const struct pv_peer *peers, size_t co
     if (!enter(client, &now_us))
         return;
     pv_session_peers(client->session, now_us, peers, count);
-    leave(client);
+    pv_client_leave(client);
 }
 
 void
@@ -660,7 +558,7 @@ pv_client_cancel(struct pv_client *client)
     if (!enter(client, &now_us))
         return;
     pv_session_cancel(client->session, now_us);
-    leave(client);
+    pv_client_leave(client);
 }
 
 void
@@ -672,7 +570,7 @@ pv_client_policy(struct pv_client *client)
         return;
     pv_session_policy(client->session, now_us, pv_world_policy(client->worker->world),
                       pv_world_standing(client->worker->world));
-    leave(client);
+    pv_client_leave(client);
 }
 
 void
@@ -683,7 +581,7 @@ pv_client_drain(struct pv_client *client)
     if (!enter(client, &now_us))
         return;
     pv_session_drain(client->session, now_us);
-    leave(client);
+    pv_client_leave(client);
 }
 
 void
@@ -694,5 +592,5 @@ pv_client_kill(struct pv_client *client, const char *sqlstate, const char *words
     if (!enter(client, &now_us))
         return;
     pv_session_kill(client->session, now_us, sqlstate, words);
-    leave(client);
+    pv_client_leave(client);
 }

@@ -1,5 +1,5 @@
 /*
- * A client from inside: client_host.c notes what the engine asks for, client.c does it.
+ * A client from inside: client_accept.c lets it in, client_host.c notes what the engine asks for, client.c does it.
  */
 #ifndef PV_CLIENT_INT_H
 #define PV_CLIENT_INT_H
@@ -36,5 +36,9 @@ struct pv_client {
     int64_t stall_at_us; /* INT64_MAX: no standstill */
     uint64_t stall_sent;
 };
+
+extern const struct pv_link_events pv_client_link_events;
+/* Sends what the call gave, does what it asked for, and sets what to wait for. The client may be gone afterwards. */
+void pv_client_leave(struct pv_client *client);
 
 #endif
