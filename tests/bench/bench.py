@@ -572,8 +572,8 @@ def write_results(targets, measured, path, versions, loads):
                        if name in os.environ), time.strftime("%Y-%m-%d"), machine()),
            "%s. One thread each for every proxy but pgveil's log writer; proxies are pinned to core %s, PostgreSQL and "
            "the clients to core %s; plain TCP on loopback unless TLS is named. \"A second\" says how they share the "
-           "machine, \"CPU\" what the proxy itself took, logins taken off. Medians of %d interleaved rounds, of one for "
-           "memory." % (versions, ",".join(map(str, PROXY_CORES)), ",".join(map(str, OTHER_CORES)), ROUNDS),
+           "machine, \"CPU\" what the proxy itself took, logins taken off. Medians of up to %d interleaved rounds, as many "
+           "as the time was enough for; of one for memory." % (versions, ",".join(map(str, PROXY_CORES)), ",".join(map(str, OTHER_CORES)), ROUNDS),
            "pgveil parses, judges, rewrites, logs and masks; pgbouncer and HAProxy pass bytes on. pgveil's CPU includes "
            "the writing of its query log; strict: on disk before the statement reaches the database and before the "
            "client sees its end, in the log itself, or (written behind) under load beside it first, by audit.write_behind "
