@@ -29,18 +29,15 @@ struct walk {
 static enum pv_status
 newest_seq(struct pv_log_reader *reader, uint64_t *seq)
 {
-    sqlite3_stmt *statement = NULL;
+    int64_t newest = 0;
     char *sql = sqlite3_mprintf("SELECT max(coalesce((SELECT max(seq) FROM %s.statement), 0), coalesce((SELECT max(seq) FROM"
                                 " %s.statement_end), 0), coalesce((SELECT max(seq) FROM %s.event), 0))",
                                 reader->schema, reader->schema, reader->schema);
-    enum pv_status status = sql == NULL ? PV_NOMEM : pv_db_prepare(reader->sqlite, sql, &statement);
+    enum pv_status status = sql == NULL ? PV_NOMEM : pv_db_number(reader->sqlite, sql, 0, &newest);
 
     sqlite3_free(sql);
     if (status == PV_OK)
-        status = pv_db_step(statement);
-    if (status == PV_OK)
-        *seq = (uint64_t) sqlite3_column_int64(statement, 0);
-    (void) sqlite3_finalize(statement);
+        *seq = (uint64_t) newest;
     return status;
 }
 

@@ -452,20 +452,17 @@ pv_db_checkpoint(struct pv_db *db)
 enum pv_status
 pv_db_id_max(struct pv_db *db, uint64_t *id)
 {
-    sqlite3_stmt *statement = NULL;
-    enum pv_status status = pv_db_prepare(db->sqlite,
-                                          /* No index of ids: what was looked at once is not looked at again. */
-                                          "SELECT max(coalesce((SELECT max(id) FROM statement WHERE seq > (SELECT value"
-                                          " FROM meta WHERE name = 'swept')), 0),"
-                                          " coalesce((SELECT max(id) FROM statement_end), 0),"
-                                          " coalesce((SELECT max(id_max) FROM segment), 0),"
-                                          " (SELECT value FROM meta WHERE name = 'swept_id'))",
-                                          &statement);
+    int64_t newest = 0;
+    enum pv_status status = pv_db_number(db->sqlite,
+                                         /* No index of ids: what was looked at once is not looked at again. */
+                                         "SELECT max(coalesce((SELECT max(id) FROM statement WHERE seq > (SELECT value"
+                                         " FROM meta WHERE name = 'swept')), 0),"
+                                         " coalesce((SELECT max(id) FROM statement_end), 0),"
+                                         " coalesce((SELECT max(id_max) FROM segment), 0),"
+                                         " (SELECT value FROM meta WHERE name = 'swept_id'))",
+                                        0, &newest);
 
     if (status == PV_OK)
-        status = pv_db_step(statement);
-    if (status == PV_OK)
-        *id = (uint64_t) sqlite3_column_int64(statement, 0);
-    (void) sqlite3_finalize(statement);
+        *id = (uint64_t) newest;
     return status;
 }

@@ -108,6 +108,8 @@ void pv_db_feeds_finalize(struct pv_db *db);
 
 enum pv_status pv_db_status(int rc);
 enum pv_status pv_db_prepare(sqlite3 *sqlite, const char *sql, sqlite3_stmt **statement) PV_MUST_CHECK;
+/* One number by a statement whose ?1, if it has one, is `given`. PV_NOTFOUND: no row, and `number` is as it was. */
+enum pv_status pv_db_number(sqlite3 *sqlite, const char *sql, int64_t given, int64_t *number) PV_MUST_CHECK;
 enum pv_status pv_db_exec(sqlite3 *sqlite, const char *sql) PV_MUST_CHECK;
 /* Steps once; PV_OK row, PV_NOTFOUND done. */
 enum pv_status pv_db_step(sqlite3_stmt *statement) PV_MUST_CHECK;

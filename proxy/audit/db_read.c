@@ -76,6 +76,22 @@ pv_db_step(sqlite3_stmt *statement)
     return rc == SQLITE_ROW ? PV_OK : rc == SQLITE_DONE ? PV_NOTFOUND : pv_db_status(rc);
 }
 
+enum pv_status
+pv_db_number(sqlite3 *sqlite, const char *sql, int64_t given, int64_t *number)
+{
+    sqlite3_stmt *statement = NULL;
+    enum pv_status status = pv_db_prepare(sqlite, sql, &statement);
+
+    if (status == PV_OK && sqlite3_bind_parameter_count(statement) > 0)
+        status = pv_db_status(sqlite3_bind_int64(statement, 1, given));
+    if (status == PV_OK)
+        status = pv_db_step(statement);
+    if (status == PV_OK)
+        *number = sqlite3_column_int64(statement, 0);
+    (void) sqlite3_finalize(statement);
+    return status;
+}
+
 /* ---- Heads ---- */
 
 enum pv_status

@@ -329,19 +329,12 @@ make_log_view(struct pv_log_reader *reader, const struct pv_schema_log *log)
 }
 
 static enum pv_status
-count_segments(struct pv_log_reader *reader, uint64_t *count)
+count_segments(struct pv_log_reader *reader, int64_t *count)
 {
     char *sql = sqlite3_mprintf("SELECT count(*) FROM %s.segment", reader->schema);
-    sqlite3_stmt *statement = NULL;
-    enum pv_status status = sql == NULL ? PV_NOMEM : pv_db_prepare(reader->sqlite, sql, &statement);
+    enum pv_status status = sql == NULL ? PV_NOMEM : pv_db_number(reader->sqlite, sql, 0, count);
 
-    *count = 0;
     sqlite3_free(sql);
-    if (status == PV_OK)
-        status = pv_db_step(statement);
-    if (status == PV_OK)
-        *count = (uint64_t) sqlite3_column_int64(statement, 0);
-    (void) sqlite3_finalize(statement);
     return status;
 }
 
@@ -359,7 +352,7 @@ make_log_views(struct pv_log_reader *reader)
 enum pv_status
 pv_reader_refresh(struct pv_log_reader *reader)
 {
-    uint64_t count = 0;
+    int64_t count = 0;
     enum pv_status status = count_segments(reader, &count);
 
     if (status != PV_OK || (count > 0) == (reader->segment_count > 0))

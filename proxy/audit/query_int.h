@@ -17,7 +17,7 @@ struct pv_log_reader {
     bool has_rooms;
     char **rooms;
     size_t room_count;
-    uint64_t segment_count; /* when the views were made; these differ where it is 0 */
+    int64_t segment_count; /* when the views were made; these differ where it is 0 */
     uint64_t timeout_ms;
     int64_t deadline_ms;
     const atomic_bool *cancel; /* NULL: nobody can; true ends what runs */

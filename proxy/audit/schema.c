@@ -337,24 +337,10 @@ make_rest(sqlite3 *sqlite)
     return status;
 }
 
-static enum pv_status
-read_number(sqlite3 *sqlite, const char *sql, int64_t *number)
-{
-    sqlite3_stmt *statement = NULL;
-    enum pv_status status = pv_db_prepare(sqlite, sql, &statement);
-
-    if (status == PV_OK)
-        status = pv_db_step(statement);
-    if (status == PV_OK)
-        *number = sqlite3_column_int64(statement, 0);
-    (void) sqlite3_finalize(statement);
-    return status;
-}
-
 enum pv_status
 pv_schema_version(sqlite3 *sqlite, int64_t *version)
 {
-    return read_number(sqlite, "PRAGMA user_version", version);
+    return pv_db_number(sqlite, "PRAGMA user_version", 0, version);
 }
 
 static enum pv_status
@@ -392,12 +378,12 @@ enum pv_status
 pv_schema_ensure(sqlite3 *sqlite, enum pv_schema_use use, char *error, size_t error_size)
 {
     int64_t objects = 0, version = 0, application = 0;
-    enum pv_status status = read_number(sqlite, "SELECT count(*) FROM sqlite_schema", &objects);
+    enum pv_status status = pv_db_number(sqlite, "SELECT count(*) FROM sqlite_schema", 0, &objects);
 
     if (status == PV_OK)
-        status = read_number(sqlite, "PRAGMA user_version", &version);
+        status = pv_db_number(sqlite, "PRAGMA user_version", 0, &version);
     if (status == PV_OK)
-        status = read_number(sqlite, "PRAGMA application_id", &application);
+        status = pv_db_number(sqlite, "PRAGMA application_id", 0, &application);
     if (status == PV_OK && objects == 0 && version == 0 && use == PV_SCHEMA_CREATE)
         status = make(sqlite);
     else if (status == PV_OK && objects == 0 && version == 0 && application == 0) {

@@ -58,22 +58,6 @@ newest(const struct pv_sealing *sealing)
     return sealing->count == 0 ? NULL : &sealing->segments[sealing->count - 1];
 }
 
-static enum pv_status
-read_number(sqlite3 *sqlite, const char *sql, int64_t after, int64_t *number)
-{
-    sqlite3_stmt *statement = NULL;
-    enum pv_status status = pv_db_prepare(sqlite, sql, &statement);
-
-    if (status == PV_OK) {
-        (void) sqlite3_bind_int64(statement, 1, after);
-        status = pv_db_step(statement);
-    }
-    if (status == PV_OK)
-        *number = sqlite3_column_int64(statement, 0);
-    (void) sqlite3_finalize(statement);
-    return status;
-}
-
 enum pv_status
 pv_seal_event(struct pv_db *db, const char *word, const char *detail)
 {
@@ -95,12 +79,12 @@ static enum pv_status
 read_live_bytes(sqlite3 *sqlite, int64_t *bytes)
 {
     int64_t pages = 0, unused = 0, size = 0;
-    enum pv_status status = read_number(sqlite, "PRAGMA main.page_count", 0, &pages);
+    enum pv_status status = pv_db_number(sqlite, "PRAGMA main.page_count", 0, &pages);
 
     if (status == PV_OK)
-        status = read_number(sqlite, "PRAGMA main.freelist_count", 0, &unused);
+        status = pv_db_number(sqlite, "PRAGMA main.freelist_count", 0, &unused);
     if (status == PV_OK)
-        status = read_number(sqlite, "PRAGMA main.page_size", 0, &size);
+        status = pv_db_number(sqlite, "PRAGMA main.page_size", 0, &size);
     if (status == PV_OK)
         *bytes = (pages - unused) * size;
     return status;
@@ -135,7 +119,7 @@ find_due(sqlite3 *sqlite, const struct pv_seal_options *options, unsigned *share
     enum pv_status status = read_live_bytes(sqlite, &bytes);
 
     if (status == PV_OK)
-        status = read_number(sqlite,
+        status = pv_db_number(sqlite,
                              "SELECT max(coalesce((SELECT max(seq) FROM statement), 0), coalesce((SELECT max(seq) FROM"
                              " statement_end), 0), coalesce((SELECT max(seq) FROM event), 0))"
                              " - (SELECT coalesce(max(last_seq), 0) FROM segment)",
@@ -172,7 +156,7 @@ find_last(const struct pv_sealing *sealing, sqlite3 *live, int64_t after, unsign
         status = pv_db_head_read(statement, &head);
     (void) sqlite3_finalize(statement);
     if (status == PV_OK)
-        status = read_number(live,
+        status = pv_db_number(live,
                              "SELECT coalesce((SELECT min(s.seq) FROM statement AS s WHERE s.seq > ?1 AND s.outcome IS NULL AND NOT EXISTS"
                              " (SELECT 1 FROM statement_end AS e WHERE e.id = s.id)), 9223372036854775807)",
                              after, &running);
@@ -184,11 +168,11 @@ find_last(const struct pv_sealing *sealing, sqlite3 *live, int64_t after, unsign
     if (*last >= running)
         *last = running - 1;
     if (sealing->options->is_file_shipped) {
-        status = read_number(live, "SELECT coalesce(max(seq), 0) FROM shipped WHERE target = 'file'", 0, &shipped);
+        status = pv_db_number(live, "SELECT coalesce(max(seq), 0) FROM shipped WHERE target = 'file'", 0, &shipped);
         *last = shipped < *last ? shipped : *last;
     }
     if (status == PV_OK && sealing->options->is_syslog_shipped) {
-        status = read_number(live, "SELECT coalesce(max(seq), 0) FROM shipped WHERE target = 'syslog'", 0, &shipped);
+        status = pv_db_number(live, "SELECT coalesce(max(seq), 0) FROM shipped WHERE target = 'syslog'", 0, &shipped);
         *last = shipped < *last ? shipped : *last;
     }
     return status;
@@ -245,7 +229,7 @@ finish_removing(struct pv_sealing *sealing)
 
     if (last == NULL)
         return PV_OK;
-    status = read_number(sealing->db->sqlite,
+    status = pv_db_number(sealing->db->sqlite,
                          "SELECT min(coalesce((SELECT min(seq) FROM statement), 9223372036854775807),"
                          " coalesce((SELECT min(seq) FROM statement_end), 9223372036854775807),"
                          " coalesce((SELECT min(seq) FROM event), 9223372036854775807))",

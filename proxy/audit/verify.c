@@ -410,22 +410,19 @@ check_all_late(struct check *check)
 static enum pv_status
 check_live(struct check *check)
 {
-    sqlite3_stmt *statement = NULL;
+    int64_t early = 0;
     enum pv_status status;
 
     if (!is_fine(check))
         return PV_OK;
     if (check->segment_count == 0)
         return pv_chain_walk(&check->chain, check->sqlite, INT64_MIN);
-    status = pv_db_prepare(check->sqlite,
-                           "SELECT (SELECT count(*) FROM main.statement WHERE seq < 1) + (SELECT count(*) FROM"
-                           " main.statement_end WHERE seq < 1) + (SELECT count(*) FROM main.event WHERE seq < 1)",
-                           &statement);
-    if (status == PV_OK)
-        status = pv_db_step(statement);
-    if (status == PV_OK && sqlite3_column_int64(statement, 0) > 0)
+    status = pv_db_number(check->sqlite,
+                          "SELECT (SELECT count(*) FROM main.statement WHERE seq < 1) + (SELECT count(*) FROM"
+                          " main.statement_end WHERE seq < 1) + (SELECT count(*) FROM main.event WHERE seq < 1)",
+                          0, &early);
+    if (status == PV_OK && early > 0)
         pv_chain_fault(&check->chain, PV_FAULT_CHANGED, 0, "changed: there are records before the first one");
-    (void) sqlite3_finalize(statement);
     if (status == PV_OK && is_fine(check))
         status = pv_chain_walk(&check->chain, check->sqlite, (int64_t) check->chain.seq);
     return status;

@@ -55,21 +55,11 @@ pv_auditor_put_description(struct pv_session *s, const struct pv_ask_column *col
 static void
 fill_begin(struct pv_session *s, struct pv_statement_begin *begin, const struct pv_dialect *statement, bool is_extended)
 {
-    memset(begin, 0, sizeof(*begin));
-    begin->id = pv_statement_id_next();
-    begin->at_us = pv_session_wall_us(s);
-    begin->session = s->id;
-    begin->room = s->room_name;
-    begin->user = s->user;
-    begin->party = s->party;
-    begin->client = s->client;
-    begin->application = pv_texts_at(s->reported, PV_REPORTED_APPLICATION);
-    begin->protocol = is_extended ? PV_RECORD_EXTENDED : PV_RECORD_SIMPLE;
+    pv_trail_fill(s, begin, is_extended);
     begin->datasets = begin->columns = "[]";
     begin->has_query = statement != NULL;
     if (statement != NULL)
         begin->query = statement->text;
-    s->statement_count++;
 }
 
 /* What the caller sees of a record that fails. */

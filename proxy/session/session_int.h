@@ -333,6 +333,8 @@ void pv_track_ready(struct pv_session *s, uint8_t status);
 enum pv_status pv_track_path_split(struct pv_arena *arena, const char *text, struct pv_names *path) PV_MUST_CHECK;
 
 /* ---- trail.c ---- */
+/* The columns that every statement's record shares, with an id of its own. */
+void pv_trail_fill(struct pv_session *s, struct pv_statement_begin *begin, bool is_extended);
 /* Begin records; the request waits for them. PV_OK or why the log refuses. */
 enum pv_status pv_trail_begin(struct pv_session *s, struct pv_request *r, struct pv_run *run) PV_MUST_CHECK;
 /* Ends a run that has begun and not ended: what follows towards the client waits for it. */

@@ -30,9 +30,8 @@ wait_for(struct pv_request *r, uint64_t ticket)
     r->ticket_last = ticket;
 }
 
-/* The columns that every statement's record shares. */
-static void
-fill_begin(struct pv_session *s, struct pv_statement_begin *begin, bool is_extended)
+void
+pv_trail_fill(struct pv_session *s, struct pv_statement_begin *begin, bool is_extended)
 {
     memset(begin, 0, sizeof(*begin));
     begin->id = pv_statement_id_next();
@@ -79,7 +78,7 @@ pv_trail_begin(struct pv_session *s, struct pv_request *r, struct pv_run *run)
     uint64_t ticket = 0;
     enum pv_status status;
 
-    fill_begin(s, &begin, r->kind != PV_REQUEST_QUERY);
+    pv_trail_fill(s, &begin, r->kind != PV_REQUEST_QUERY);
     status = fill_question(&begin, r->arena, run->effective);
     if (status != PV_OK)
         return status;
@@ -172,7 +171,7 @@ pv_trail_denied(struct pv_session *s, struct pv_request *r, const struct pv_judg
     const struct pv_decision *decision = &judged->decisions[index];
     struct pv_statement_begin begin;
 
-    fill_begin(s, &begin, is_extended);
+    pv_trail_fill(s, &begin, is_extended);
     if (fill_question(&begin, r->arena, decision) != PV_OK) {
         pv_session_fail(s, PV_NOMEM);
         return;
@@ -194,7 +193,7 @@ pv_trail_failed_parse(struct pv_session *s, const struct pv_named *named, const 
 
     if (named->judged->is_logged)
         return;
-    fill_begin(s, &begin, true);
+    pv_trail_fill(s, &begin, true);
     if (fill_question(&begin, named->judged->arena, decision) != PV_OK) {
         pv_session_fail(s, PV_NOMEM);
         return;
@@ -218,7 +217,7 @@ pv_trail_unread(struct pv_session *s, struct pv_request *r, bool is_extended, co
 {
     struct pv_statement_begin begin;
 
-    fill_begin(s, &begin, is_extended);
+    pv_trail_fill(s, &begin, is_extended);
     begin.reason = reason;
     put_whole(s, r, &begin, sqlstate);
 }
@@ -231,7 +230,7 @@ pv_trail_cut(struct pv_session *s, bool is_extended, const char *reason, const c
     struct pv_record record = {PV_RECORD_WHOLE, &begin, &end, NULL, true};
     uint64_t ticket = 0;
 
-    fill_begin(s, &begin, is_extended);
+    pv_trail_fill(s, &begin, is_extended);
     begin.reason = reason;
     end.id = begin.id;
     /* Nobody is there to be told that it failed; it is kept until the log works again. */

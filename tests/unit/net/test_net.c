@@ -4,6 +4,7 @@
 #include "proxy/audit/journal.h"
 #include "proxy/audit/store.h"
 #include "proxy/net/net.h"
+#include "tests/unit/files.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -31,19 +32,6 @@ ended(void *context)
 }
 
 static void
-write_file(const char *folder, const char *name, const char *text)
-{
-    char path[256];
-    int fd;
-
-    (void) snprintf(path, sizeof(path), "%s/%s", folder, name);
-    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, text, strlen(text)), (ssize_t) strlen(text));
-    (void) close(fd);
-}
-
-static void
 open_world(struct world *w)
 {
     char path[256], text[512], error[256] = "";
@@ -61,8 +49,8 @@ open_world(struct world *w)
                     "\"dbname\": \"d\", \"user\": \"u\", \"sslmode\": \"disable\"}}, \"users\": \"users.json\", "
                     "\"rooms\": \"rooms\", \"state\": \"state.db\", \"workers\": 2, \"limits\": {\"clients\": 2}}",
                     w->folder);
-    write_file(w->folder, "pgveil.json", text);
-    write_file(w->folder, "users.json", "{}");
+    file_write_in(w->folder, "pgveil.json", text);
+    file_write_in(w->folder, "users.json", "{}");
     (void) snprintf(path, sizeof(path), "%s/pgveil.json", w->folder);
     assert_non_null(faults);
     assert_int_equal(pv_policy_load(path, faults, &policy), PV_OK);

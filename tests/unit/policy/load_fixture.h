@@ -18,6 +18,7 @@
 
 #include "policy/policy.h"
 #include "proxy/crypto/sign.h"
+#include "tests/unit/files.h"
 
 /*
  * Files are made from the sound ones below with one text exchanged. Where the new text
@@ -121,11 +122,7 @@ static char folder[] = "/tmp/pgveil-test-load-XXXXXX";
 static inline void
 write_file(const char *path, const char *text, mode_t mode)
 {
-    FILE *file = fopen(path, "w");
-
-    assert_non_null(file);
-    assert_int_equal(fwrite(text, 1, strlen(text), file), strlen(text));
-    assert_int_equal(fclose(file), 0);
+    file_write_in(".", path, text);
     assert_int_equal(chmod(path, mode), 0);
 }
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "policy/policy.h"
+#include "tests/unit/files.h"
 
 static const char fixture_config[] =
     "{\"listen\": [\"127.0.0.1:6432\"], \"upstreams\": {\"main\": {\"host\": \"127.0.0.1\", \"dbname\": \"w\", "
@@ -62,19 +63,6 @@ static const char fixture_room[] =
 
 static char fixture_folder[64];
 
-static inline void
-fixture_write(const char *name, const char *text)
-{
-    char path[160];
-    FILE *file;
-
-    (void) snprintf(path, sizeof(path), "%s/%s", fixture_folder, name);
-    file = fopen(path, "w");
-    pv_assert(file != NULL);
-    pv_assert(fwrite(text, 1, strlen(text), file) == strlen(text));
-    pv_assert(fclose(file) == 0);
-}
-
 /* NULL after saying the faults on standard error. */
 static inline struct pv_policy *
 fixture_load(void)
@@ -87,9 +75,9 @@ fixture_load(void)
     pv_assert(faults != NULL && mkdtemp(fixture_folder) != NULL);
     (void) snprintf(path, sizeof(path), "%s/rooms", fixture_folder);
     pv_assert(mkdir(path, 0700) == 0);
-    fixture_write("pgveil.json", fixture_config);
-    fixture_write("users.json", fixture_users);
-    fixture_write("rooms/retail.json", fixture_room);
+    file_write_in(fixture_folder, "pgveil.json", fixture_config);
+    file_write_in(fixture_folder, "users.json", fixture_users);
+    file_write_in(fixture_folder, "rooms/retail.json", fixture_room);
     (void) snprintf(path, sizeof(path), "%s/pgveil.json", fixture_folder);
     if (pv_policy_load(path, faults, &policy) != PV_OK)
         for (size_t i = 0; i < pv_faults_total(faults); i++)

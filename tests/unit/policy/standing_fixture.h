@@ -19,6 +19,7 @@
 #include "policy/standing.h"
 #include "proxy/base/arena.h"
 #include "proxy/crypto/sign.h"
+#include "tests/unit/files.h"
 
 static const char config_text[] =
     "{\"listen\": [\"127.0.0.1:6432\"], \"upstreams\": {\"main\": {\"host\": \"127.0.0.1\", \"dbname\": \"w\", "
@@ -55,19 +56,6 @@ static const char room_text[] =
 static char folder[64];
 static struct pv_sign_key *keys[3]; /* acme, mega, a stranger */
 
-static inline void
-write_file(const char *name, const char *text)
-{
-    char path[128];
-    FILE *file;
-
-    (void) snprintf(path, sizeof(path), "%s/%s", folder, name);
-    file = fopen(path, "w");
-    assert_non_null(file);
-    assert_true(fputs(text, file) >= 0);
-    assert_int_equal(fclose(file), 0);
-}
-
 static inline int
 set_up(void **state)
 {
@@ -85,8 +73,8 @@ set_up(void **state)
         (void) snprintf(path, sizeof(path), "%s/rooms/%s", folder, names[i]);
         assert_int_equal(pv_sign_public_write(keys[i], path), PV_OK);
     }
-    write_file("pgveil.json", config_text);
-    write_file("users.json", users_text);
+    file_write_in(folder, "pgveil.json", config_text);
+    file_write_in(folder, "users.json", users_text);
     return 0;
 }
 
@@ -123,7 +111,7 @@ load(const char *from, const char *to)
     }
     assert_true(from == NULL || at != room_text);
     pv_buf_put_text(&text, at);
-    write_file("rooms/retail.json", pv_buf_text(&text));
+    file_write_in(folder, "rooms/retail.json", pv_buf_text(&text));
     pv_buf_clear(&text);
     (void) snprintf(path, sizeof(path), "%s/pgveil.json", folder);
     if (pv_policy_load(path, faults, &policy) != PV_OK)

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "policy/policy.h"
+#include "tests/unit/files.h"
 
 /* Rooms that load and protect badly: each row changes a sound room in one place and names the warning it must bring. */
 
@@ -81,19 +82,6 @@ static const struct row {
 };
 
 static void
-write_file(const char *folder, const char *name, const char *text)
-{
-    char path[160];
-    FILE *file;
-
-    (void) snprintf(path, sizeof(path), "%s/%s", folder, name);
-    file = fopen(path, "w");
-    assert_non_null(file);
-    assert_int_equal(fwrite(text, 1, strlen(text), file), strlen(text));
-    assert_int_equal(fclose(file), 0);
-}
-
-static void
 change(char *text, size_t size, const struct row *row)
 {
     const char *at = row->from == NULL ? NULL : strstr(sound_text, row->from);
@@ -115,7 +103,7 @@ check(const char *folder, const struct row *row)
     size_t found = 0;
 
     change(text, sizeof(text), row);
-    write_file(folder, "rooms/r.json", text);
+    file_write_in(folder, "rooms/r.json", text);
     (void) snprintf(path, sizeof(path), "%s/pgveil.json", folder);
     assert_int_equal(pv_policy_load(path, faults, &policy), PV_OK);
     for (size_t i = 0; i < pv_faults_total(faults); i++) {
@@ -142,8 +130,8 @@ rooms_that_protect_badly(void **state)
     assert_non_null(mkdtemp(folder));
     (void) snprintf(path, sizeof(path), "%s/rooms", folder);
     assert_int_equal(mkdir(path, 0700), 0);
-    write_file(folder, "pgveil.json", config_text);
-    write_file(folder, "users.json", users_text);
+    file_write_in(folder, "pgveil.json", config_text);
+    file_write_in(folder, "users.json", users_text);
     for (size_t i = 0; i < PV_COUNT_OF(rows); i++)
         check(folder, &rows[i]);
     for (size_t i = 0; i < PV_COUNT_OF(names); i++) {

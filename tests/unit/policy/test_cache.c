@@ -14,6 +14,7 @@
 #include "policy/cache_int.h"
 #include "policy/standing.h"
 #include "proxy/base/arena.h"
+#include "tests/unit/files.h"
 
 /*
  * What the cache gives is what a fresh judgement gives: for every statement, every caller, in every order, whether the
@@ -52,19 +53,6 @@ static const char users_text[] = "{\"alice\": {\"cert_cn\": \"alice\"}, \"bob\":
 static struct pv_policy *policy, *policy_again;
 static char folder[64];
 
-static void
-write_file(const char *name, const char *text)
-{
-    char path[160];
-    FILE *file;
-
-    (void) snprintf(path, sizeof(path), "%s/%s", folder, name);
-    file = fopen(path, "w");
-    assert_non_null(file);
-    assert_int_equal(fwrite(text, 1, strlen(text), file), strlen(text));
-    assert_int_equal(fclose(file), 0);
-}
-
 static int
 load(void **state)
 {
@@ -76,10 +64,10 @@ load(void **state)
     assert_non_null(mkdtemp(folder));
     (void) snprintf(path, sizeof(path), "%s/rooms", folder);
     assert_int_equal(mkdir(path, 0700), 0);
-    write_file("pgveil.json", config_text);
-    write_file("users.json", users_text);
-    write_file("rooms/one.json", ROOM("one", ""));
-    write_file("rooms/two.json", ROOM("two", "\"expires\": \"2030-01-01T00:00:00Z\", "));
+    file_write_in(folder, "pgveil.json", config_text);
+    file_write_in(folder, "users.json", users_text);
+    file_write_in(folder, "rooms/one.json", ROOM("one", ""));
+    file_write_in(folder, "rooms/two.json", ROOM("two", "\"expires\": \"2030-01-01T00:00:00Z\", "));
     (void) snprintf(path, sizeof(path), "%s/pgveil.json", folder);
     if (pv_policy_load(path, faults, &policy) != PV_OK || pv_policy_load(path, faults, &policy_again) != PV_OK)
         for (size_t i = 0; i < pv_faults_total(faults); i++)
