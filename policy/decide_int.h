@@ -113,7 +113,7 @@ enum pv_status pv_edit_lookup_cast(struct pv_trial *trial, TypeCast *cast, enum 
 /* A function of the room's catalog schema, called with the caller's search_path behind the other arguments. */
 Node *pv_make_call_on_path(struct pv_trial *trial, const char *name, List *args);
 /* The search_path as an array of names. */
-Node *pv_make_path(struct pv_trial *trial, bool with_implicit);
+Node *pv_make_path(struct pv_trial *trial);
 
 /* ---- own_type.c ----------------------------------------------------------------- */
 

@@ -146,7 +146,8 @@ pv_path_text(struct pv_trial *trial)
     const char *text = path->count == 0 ? "\"\"" : "";
 
     for (size_t i = 0; i < path->count; i++) {
-        const char *longer = pv_arena_printf(trial->arena, "%s%s%s", text, i == 0 ? "" : ", ", path->names[i]);
+        const char *name = pv_quoted(trial, path->names[i]);
+        const char *longer = pv_arena_printf(trial->arena, "%s%s%s", text, i == 0 ? "" : ", ", name);
 
         text = longer == NULL ? "" : longer;
     }

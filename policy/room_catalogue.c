@@ -74,6 +74,9 @@ find_relation(void *context, const char *schema, const char *name)
     if (schema != NULL)
         return find_in(names, schema, name);
     for (size_t i = 0; i < names->search_path.count; i++) {
+        /* A schema after the one who asks, were there one; never one that is called so. */
+        if (strcmp(names->search_path.names[i], "$user") == 0)
+            continue;
         found = find_in(names, names->search_path.names[i], name);
         if (found != NULL)
             return found;

@@ -6,6 +6,7 @@
 #include "policy/functions.h"
 #include "policy/settings.h"
 #include "policy/substitute_int.h"
+#include "policy/views_int.h"
 
 /*
  * The edit from what the caller wrote to what the database runs: relations become views by their physical
@@ -147,18 +148,54 @@ name_constant(const char *text)
     return pv_make_type_cast(pv_make_string(text), "name");
 }
 
-Node *
-pv_make_path(struct pv_trial *trial, bool with_implicit)
+static Node *
+make_path(const struct pv_names *path, bool (*is_wanted)(struct pv_trial *trial, size_t i), struct pv_trial *trial,
+          bool has_system)
 {
-    const struct pv_names *path = &trial->caller->search_path;
     A_ArrayExpr *array = makeNode(A_ArrayExpr);
 
     array->location = -1;
-    if (with_implicit)
+    if (has_system)
         array->elements = lappend(array->elements, pv_make_string("pg_catalog"));
     for (size_t i = 0; i < path->count; i++)
-        array->elements = lappend(array->elements, pv_make_string(path->names[i]));
+        if (is_wanted == NULL || is_wanted(trial, i))
+            array->elements = lappend(array->elements, pv_make_string(path->names[i]));
     return pv_make_type_cast((Node *) array, "_name");
+}
+
+Node *
+pv_make_path(struct pv_trial *trial)
+{
+    return make_path(&trial->caller->search_path, NULL, trial, false);
+}
+
+/* Does the room have the schema that stands there, and is it its first time? PostgreSQL tells of no other. */
+static bool
+is_there(struct pv_trial *trial, size_t at)
+{
+    const struct pv_names *path = &trial->caller->search_path;
+    const char *published;
+
+    for (size_t i = 0; i < at; i++)
+        if (strcmp(path->names[i], path->names[at]) == 0)
+            return false;
+    if (strcmp(path->names[at], "pg_catalog") == 0 || strcmp(path->names[at], "information_schema") == 0)
+        return true;
+    for (size_t i = 0; (published = pv_views_published_schema(trial->caller->room, i)) != NULL; i++)
+        if (strcmp(published, path->names[at]) == 0)
+            return true;
+    return false;
+}
+
+static Node *
+current_schemas(struct pv_trial *trial, bool has_implicit)
+{
+    const struct pv_names *path = &trial->caller->search_path;
+
+    for (size_t i = 0; i < path->count; i++)
+        if (strcmp(path->names[i], "pg_catalog") == 0)
+            has_implicit = false;
+    return make_path(path, is_there, trial, has_implicit);
 }
 
 Node *
@@ -167,7 +204,7 @@ pv_make_call_on_path(struct pv_trial *trial, const char *name, List *args)
     char schema[PV_VIEWS_NAME_SIZE];
 
     pv_views_catalog_schema(trial->caller->room->name, schema);
-    return (Node *) pv_make_call(schema, name, lappend(args, pv_make_path(trial, false)));
+    return (Node *) pv_make_call(schema, name, lappend(args, pv_make_path(trial)));
 }
 
 static Node *
@@ -175,7 +212,10 @@ current_schema(struct pv_substitution *sub)
 {
     const struct pv_names *path = &sub->trial->caller->search_path;
 
-    return path->count == 0 ? pv_make_type_cast(pv_make_null(), "name") : name_constant(path->names[0]);
+    for (size_t i = 0; i < path->count; i++)
+        if (is_there(sub->trial, i))
+            return name_constant(path->names[i]);
+    return pv_make_type_cast(pv_make_null(), "name");
 }
 
 static const char *
@@ -260,9 +300,9 @@ edit_function(struct pv_substitution *sub, FuncCall *call)
         case PV_FN_SCHEMA:
             return current_schema(sub);
         case PV_FN_SCHEMAS:
-            return pv_make_path(sub->trial, call->args != NIL && is_true(linitial(call->args)));
+            return current_schemas(sub->trial, call->args != NIL && is_true(linitial(call->args)));
         case PV_FN_ON_PATH:
-            call->args = lappend(call->args, pv_make_path(sub->trial, false));
+            call->args = lappend(call->args, pv_make_path(sub->trial));
             /* FALLTHROUGH */
         case PV_FN_REDIRECT:
         case PV_FN_SIGNAL:

@@ -90,9 +90,12 @@ judge_transaction(struct pv_trial *trial, TransactionStmt *stmt)
 
 /* ---- settings ---------------------------------------------------------------------- */
 
-/* The value as one text, items by commas; NULL for DEFAULT or what is no plain constant (TIME ZONE INTERVAL). */
+/*
+ * The value as one text, items by commas; NULL for DEFAULT or what is no plain constant (TIME ZONE INTERVAL). Of a list of
+ * names each is one name, quoted where it has to be (PostgreSQL's flatten_set_variable_args).
+ */
 static const char *
-value_text(struct pv_trial *trial, const VariableSetStmt *stmt)
+value_text(struct pv_trial *trial, const VariableSetStmt *stmt, bool is_names)
 {
     const char *text = NULL;
     const ListCell *cell;
@@ -105,6 +108,8 @@ value_text(struct pv_trial *trial, const VariableSetStmt *stmt)
 
         if (item == NULL)
             return NULL;
+        if (is_names)
+            item = pv_quoted(trial, item);
         text = text == NULL ? item : pv_arena_printf(trial->arena, "%s, %s", text, item);
         if (text == NULL)
             return NULL;
@@ -163,7 +168,7 @@ judge_set(struct pv_trial *trial, VariableSetStmt *stmt)
 {
     const struct pv_setting *setting = stmt->name == NULL ? NULL : pv_setting_find(stmt->name);
     struct pv_decision *decision = trial->decision;
-    const char *value = value_text(trial, stmt);
+    const char *value = value_text(trial, stmt, setting != NULL && setting->class == PV_SETTING_PATH);
     bool is_default = stmt->kind == VAR_SET_DEFAULT || stmt->kind == VAR_RESET;
 
     note(trial, stmt->kind == VAR_RESET ? PV_KIND_RESET : stmt->is_local ? PV_KIND_SET_LOCAL : PV_KIND_SET, NULL);

@@ -169,14 +169,50 @@ same_oids(const struct pv_decision *a, const struct pv_decision *b)
            memcmp(a->parameter_oids, b->parameter_oids, a->parameter_count * sizeof(*a->parameter_oids)) == 0;
 }
 
+static bool
+same_path(const struct pv_names *a, const struct pv_names *b)
+{
+    bool is_same = a->count == b->count;
+
+    for (size_t i = 0; is_same && i < a->count && a->names != b->names; i++)
+        is_same = strcmp(a->names[i], b->names[i]) == 0;
+    return is_same;
+}
+
+/*
+ * The search_path that names of a statement mean now: PostgreSQL looks them up anew where it was changed since. A portal
+ * stays what it was bound to, and what SQL prepared cannot be brought to the server again.
+ */
+static enum pv_status
+path_today(struct pv_session *s, const struct pv_named *named, struct pv_arena *arena, struct pv_names *path)
+{
+    if (!named->is_portal && named->judged->decisions[named->index].kind != PV_KIND_PREPARE)
+        return pv_names_path(s, arena, path);
+    *path = named->judged->path;
+    return PV_OK;
+}
+
 enum pv_status
 pv_gate_trial(struct pv_session *s, struct pv_named *named, struct pv_arena *arena, struct pv_error *error,
               struct pv_judged **fresh)
 {
     const struct pv_decision *before = &named->judged->decisions[named->index], *now;
     struct pv_judged *judged;
+    struct pv_names path;
+    enum pv_status status = path_today(s, named, arena, &path);
 
     *fresh = NULL;
+    s->has_stalled_inside = status == PV_MORE;
+    if (status == PV_MORE)
+        return PV_NOTFOUND;
+    if (status == PV_NOMEM) {
+        pv_session_fail(s, status);
+        pv_error_simple(error, "XX000", "the decision could not be made");
+        return PV_DENIED;
+    }
+    /* One that cannot be read names no schema. */
+    if (status != PV_OK)
+        path = (struct pv_names){0};
     /*
      * An expiry passes without a new snapshot, what EXECUTE runs is whatever has its name by then, and the user's
      * sessions come and go.
@@ -184,9 +220,10 @@ pv_gate_trial(struct pv_session *s, struct pv_named *named, struct pv_arena *are
     if (before->kind != PV_KIND_EXECUTE && (!before->is_of_peers || named->is_portal) &&
         named->judged->policy->generation == s->policy->generation &&
         named->judged->standing == pv_standing_generation(s->standing) && named->judged->person == s->person_count &&
+        same_path(&path, &named->judged->path) &&
         !(s->room->has_expiry && pv_session_date_us(s) >= s->room->expires_us))
         return PV_OK;
-    judged = judge_under(s, before->text, named->judged->oids, named->judged->oid_count, true, &named->judged->path);
+    judged = judge_under(s, before->text, named->judged->oids, named->judged->oid_count, true, &path);
     if (judged == NULL && s->has_stalled_inside)
         return PV_NOTFOUND;
     if (judged == NULL) {

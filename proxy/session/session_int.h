@@ -329,7 +329,7 @@ void pv_track_clear(struct pv_session *s);
 void pv_track_command(struct pv_session *s, const struct pv_run *run, struct pv_slice tag);
 void pv_track_error(struct pv_session *s);
 void pv_track_ready(struct pv_session *s, uint8_t status);
-/* Splits a search_path text as PostgreSQL's SplitIdentifierString does, "$user" left out. */
+/* Splits a search_path text as PostgreSQL's SplitIdentifierString does. */
 enum pv_status pv_track_path_split(struct pv_arena *arena, const char *text, struct pv_names *path) PV_MUST_CHECK;
 
 /* ---- trail.c ---- */

@@ -376,8 +376,8 @@ pv_track_path_split(struct pv_arena *arena, const char *text, struct pv_names *p
         at = read_name(at, name);
         if (at == NULL || (*at != '\0' && *at != ','))
             return PV_INVALID;
-        /* "$user" names a schema after the login role; no room publishes one. pg_catalog always comes first by itself. */
-        if (name[0] != '\0' && strcmp(name, "$user") != 0) {
+        /* No schema is called "". pg_catalog always comes first by itself. */
+        if (name[0] != '\0') {
             names[count++] = name;
             name += strlen(name) + 1;
         }
