@@ -421,6 +421,39 @@ judge_arguments(void *context)
     }
 }
 
+/* What names something: nothing of it may reach the server, which would look the name up (invariant 4). */
+static enum pv_walk
+find_name(void *context, Node *node, const struct pv_walk_at *at)
+{
+    Node **found = context;
+
+    (void) at;
+    if (!IsA(node, SubLink) && !IsA(node, ColumnRef))
+        return PV_WALK_ON;
+    *found = node;
+    return PV_WALK_STOP;
+}
+
+/* In PostgreSQL's words: an argument of EXECUTE reads nothing. */
+static enum pv_status
+deny_names(struct pv_trial *trial, const ExecuteStmt *stmt)
+{
+    Node *found = NULL;
+    const List *fields;
+    enum pv_status status = pv_tree_walk((Node *) stmt->params, &pv_sql_limits_default, find_name, &found, NULL);
+
+    if (status != PV_OK || found == NULL)
+        return status;
+    if (IsA(found, SubLink))
+        return pv_deny(trial, PV_REASON_CLAUSE, "0A000", pv_node_location(found), "cannot use subquery in EXECUTE parameter");
+    fields = ((const ColumnRef *) found)->fields;
+    if (list_length(fields) > 1 && IsA(linitial(fields), String))
+        return pv_deny(trial, PV_REASON_NO_RELATION, "42P01", pv_node_location(found),
+                       "missing FROM-clause entry for table \"%s\"", strVal(list_nth(fields, list_length(fields) - 2)));
+    return pv_deny(trial, PV_REASON_NO_COLUMN, "42703", pv_node_location(found), "column \"%s\" does not exist",
+                   IsA(llast(fields), String) ? strVal(llast(fields)) : "*");
+}
+
 static enum pv_status
 judge_execute(struct pv_trial *trial, ExecuteStmt *stmt)
 {
@@ -440,6 +473,8 @@ judge_execute(struct pv_trial *trial, ExecuteStmt *stmt)
             status = pv_sql_guard(judge_arguments, &execution, NULL);
         if (status == PV_OK)
             status = execution.status;
+        if (status == PV_OK)
+            status = deny_names(trial, stmt);
         if (status != PV_OK)
             return status;
     }

@@ -155,3 +155,19 @@ def test_S3_texts_that_stay_short(growing):
     for expression in ("repeat(region, 3)", "replace(replace(lower(region), '-', ''), 'a', 'bb')", "repeat('x', 3) || region"):
         status, said = growing.explain("SELECT count(*) FROM cells WHERE %s <> 'x'" % expression, "growing", "alice")
         assert status == 0, said
+
+
+@pytest.mark.parametrize("argument, sqlstate", [
+    ("(SELECT 20)", "0A000"), ("(SELECT 1 FROM crm.staff)", "0A000"), ("20 + (SELECT count(*) FROM zoo.cells)::int", "0A000"),
+    ("ARRAY(SELECT 1 FROM crm.staff)", "0A000"), ("cells.id", "42P01"), ("crm.staff.salary", "42P01"), ("id", "42703")])
+@pytest.mark.parametrize("prepared", ["SELECT $1::int", "SELECT b_int, count(*) FROM questions.cells WHERE id > $1 GROUP BY b_int"])
+def test_P4_what_execute_is_given_names_nothing(conn, cluster, guard, prepared, argument, sqlstate):
+    """PostgreSQL refuses it as well, but it has read the name by then."""
+    conn.execute("PREPARE names (int) AS " + prepared)
+    mark = cluster.log_size()
+    guard.denied.append("EXECUTE names (%s)" % argument)
+    with pytest.raises(psycopg.Error) as caught:
+        conn.execute("EXECUTE names (%s)" % argument)
+    assert caught.value.sqlstate == sqlstate
+    assert "EXECUTE names" not in cluster.log(mark)
+    assert conn.execute("EXECUTE names (5 + 15)").fetchall()
