@@ -45,6 +45,20 @@ host_set(struct pv_tls *tls, const char *host)
     return X509_VERIFY_PARAM_set1_host(param, host, 0) == 1 ? PV_OK : PV_INVALID;
 }
 
+static bool
+socket_set(struct pv_tls *tls, int fd)
+{
+    BIO *socket = BIO_new(tls->context->socket);
+
+    if (socket == NULL)
+        return false;
+    tls->fd = fd;
+    BIO_set_data(socket, tls);
+    BIO_set_init(socket, 1);
+    SSL_set_bio(tls->ssl, socket, socket);
+    return true;
+}
+
 enum pv_status
 pv_tls_new(struct pv_tls_context *context, int fd, const char *host, struct pv_tls **tls)
 {
@@ -60,7 +74,7 @@ pv_tls_new(struct pv_tls_context *context, int fd, const char *host, struct pv_t
     ERR_clear_error();
     made->context = pv_tls_context_ref(context);
     made->ssl = SSL_new(context->ssl);
-    if (made->ssl == NULL || SSL_set_fd(made->ssl, fd) != 1)
+    if (made->ssl == NULL || !socket_set(made, fd))
         status = PV_NOMEM;
     else if (!context->is_server && host != NULL && host[0] != '\0')
         status = host_set(made, host);
@@ -83,6 +97,7 @@ pv_tls_free(struct pv_tls *tls)
     if (tls == NULL)
         return;
     SSL_free(tls->ssl);
+    pv_buf_clear(&tls->kept);
     pv_tls_context_unref(tls->context);
     pv_free(tls);
 }
@@ -124,7 +139,9 @@ result_of(struct pv_tls *tls, int answer, const char *what)
 static void
 call_prepare(void)
 {
-    ERR_clear_error();
+    /* Clearing goes through the whole queue, whether anything is in it or not. */
+    if (ERR_peek_error() != 0)
+        ERR_clear_error();
     errno = 0;
 }
 
@@ -175,7 +192,31 @@ pv_tls_pending(const struct pv_tls *tls)
 {
     int len = SSL_pending(tls->ssl);
 
-    return len > 0 ? (size_t) len : 0;
+    return (len > 0 ? (size_t) len : 0) + pv_buf_len(&tls->kept);
+}
+
+void
+pv_tls_lend(struct pv_tls *tls, struct pv_slice received)
+{
+    pv_assert(!tls->is_lent && pv_buf_len(&tls->kept) == 0);
+    tls->lent = received;
+    tls->is_lent = true;
+}
+
+bool
+pv_tls_has_lent(const struct pv_tls *tls)
+{
+    return tls->lent.len > 0 || SSL_pending(tls->ssl) > 0;
+}
+
+enum pv_status
+pv_tls_give_back(struct pv_tls *tls)
+{
+    if (tls->lent.len > 0)
+        pv_buf_put_slice(&tls->kept, tls->lent);
+    tls->lent = pv_slice_of(NULL, 0);
+    tls->is_lent = false;
+    return pv_buf_ok(&tls->kept) ? PV_OK : PV_NOMEM;
 }
 
 enum pv_tls_result

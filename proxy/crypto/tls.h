@@ -3,7 +3,7 @@
  * and rules, are immutable and counted: a reload makes a new one while connections go
  * on with the old. A connection belongs to one thread; contexts may be shared.
  *
- * The library writes with write(2), so the process ignores SIGPIPE. Words of an error
+ * Words of an error
  * go into a buffer of the caller's (always terminated; NULL with size 0 for none) and
  * hold no secret.
  */
@@ -80,9 +80,19 @@ void pv_tls_free(struct pv_tls *tls); /* NULL is fine; sends nothing */
 enum pv_tls_result pv_tls_handshake(struct pv_tls *tls) PV_MUST_CHECK;
 /* Up to `size` bytes, at least 1 with PV_TLS_OK. Loop while pv_tls_pending: no event comes for those. */
 enum pv_tls_result pv_tls_read(struct pv_tls *tls, uint8_t *data, size_t size, size_t *len) PV_MUST_CHECK;
+/*
+ * The caller has received these from the socket itself, at once what the library would ask for header by header and
+ * body by body. Until pv_tls_give_back reads take them, and want more where they end. Borrowed until then, which copies
+ * what is not read by then: it counts as pending. Not while anything is.
+ */
+void pv_tls_lend(struct pv_tls *tls, struct pv_slice received);
+/* Whether another read can have something of what was lent. */
+bool pv_tls_has_lent(const struct pv_tls *tls);
+/* PV_NOMEM: bytes are lost, and the connection is of no more use. */
+enum pv_status pv_tls_give_back(struct pv_tls *tls) PV_MUST_CHECK;
 /* May take fewer bytes than given; a retry may come from another address and with more behind. `len` 0 is PV_TLS_OK. */
 enum pv_tls_result pv_tls_write(struct pv_tls *tls, struct pv_slice data, size_t *len) PV_MUST_CHECK;
-/* Bytes decrypted and not yet read. */
+/* Bytes that are here and not yet read, decrypted or not. */
 size_t pv_tls_pending(const struct pv_tls *tls);
 /* Sends close_notify and does not wait for the peer's. PV_TLS_OK once sent. */
 enum pv_tls_result pv_tls_shutdown(struct pv_tls *tls) PV_MUST_CHECK;

@@ -53,7 +53,8 @@ context_new(bool is_server, struct pv_tls_context **context)
     atomic_init(&made->ref_count, 1);
     made->is_server = is_server;
     made->ssl = SSL_CTX_new(is_server ? TLS_server_method() : TLS_client_method());
-    if (made->ssl == NULL || SSL_CTX_set_min_proto_version(made->ssl, TLS1_2_VERSION) != 1) {
+    made->socket = pv_tls_socket_method();
+    if (made->ssl == NULL || made->socket == NULL || SSL_CTX_set_min_proto_version(made->ssl, TLS1_2_VERSION) != 1) {
         pv_tls_context_unref(made);
         return PV_NOMEM;
     }
@@ -202,5 +203,6 @@ pv_tls_context_unref(struct pv_tls_context *context)
     if (context == NULL || atomic_fetch_sub(&context->ref_count, 1) != 1)
         return;
     SSL_CTX_free(context->ssl);
+    BIO_meth_free(context->socket);
     pv_free(context);
 }

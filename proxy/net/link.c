@@ -191,12 +191,12 @@ tell_eof(struct pv_link *link)
 }
 
 static size_t
-read_plain(struct pv_link *link)
+receive_into(struct pv_link *link, uint8_t *data, size_t size)
 {
     ssize_t len;
 
     do
-        len = recv(link->fd, link->thread->read, PV_LINK_READ_BYTES, 0);
+        len = recv(link->fd, data, size, 0);
     while (len < 0 && errno == EINTR);
     if (len == 0)
         link->is_eof = true;
@@ -205,27 +205,33 @@ read_plain(struct pv_link *link)
     return len > 0 ? (size_t) len : 0;
 }
 
+/* All records of what came, as one. Where TLS has something left to do, that goes first: the socket may have no news. */
 static size_t
 read_tls(struct pv_link *link)
 {
-    size_t used = 0;
+    struct pv_link_thread *thread = link->thread;
+    enum pv_tls_result result = PV_TLS_OK;
+    bool is_left = link->read_wants_write || pv_tls_pending(link->tls) > 0;
+    size_t used = 0, len;
 
-    link->read_wants_write = false;
-    while (used < PV_LINK_READ_BYTES) {
-        size_t len = 0;
-        enum pv_tls_result result = pv_tls_read(link->tls, link->thread->read + used, PV_LINK_READ_BYTES - used, &len);
-
-        if (result == PV_TLS_OK) {
-            used += len;
-            continue;
-        }
-        link->read_wants_write = result == PV_TLS_WANT_WRITE;
-        if (result == PV_TLS_CLOSED)
-            link->is_eof = true;
-        if (result == PV_TLS_FAILED)
-            pv_link_break(link, pv_tls_error(link->tls));
-        break;
+    if (!is_left) {
+        len = receive_into(link, thread->cipher, sizeof(thread->cipher));
+        if (len == 0)
+            return 0;
+        pv_tls_lend(link->tls, pv_slice_of(thread->cipher, len));
     }
+    while (result == PV_TLS_OK && used < PV_LINK_READ_BYTES && (is_left || pv_tls_has_lent(link->tls))) {
+        len = 0;
+        result = pv_tls_read(link->tls, thread->read + used, PV_LINK_READ_BYTES - used, &len);
+        used += len;
+    }
+    link->read_wants_write = result == PV_TLS_WANT_WRITE;
+    if (result == PV_TLS_CLOSED)
+        link->is_eof = true;
+    if (result == PV_TLS_FAILED)
+        pv_link_break(link, pv_tls_error(link->tls));
+    if (pv_tls_give_back(link->tls) != PV_OK)
+        pv_link_break(link, "out of memory");
     return used;
 }
 
@@ -251,7 +257,8 @@ receive(struct pv_link *link)
 
     if (link->is_eof || link->is_broken || !show_first(link))
         return;
-    len = link->phase == PV_LINK_TLS ? read_tls(link) : read_plain(link);
+    len = link->phase == PV_LINK_TLS ? read_tls(link)
+                                     : receive_into(link, link->thread->read, PV_LINK_READ_BYTES);
     if (link->is_finishing || len == 0)
         return;
     link->events->bytes(link->context, pv_slice_of(link->thread->read, len));

@@ -12,6 +12,8 @@
 
 /* One read: large enough that a streamed result costs few calls, small enough to stay in the cache. */
 #define PV_LINK_READ_BYTES (64u * 1024u)
+/* The same over TLS: with a record whose beginning came before, its text fits into one read. */
+#define PV_LINK_CIPHER_BYTES (44u * 1024u)
 /* Pieces of one writev; more are sent in between. */
 #define PV_LINK_PIECES 64u
 /* Small pieces are joined to this before they become a TLS record: old clients stumble over larger ones. */
@@ -31,6 +33,7 @@ struct pv_link_thread {
     size_t link_count;
     uint8_t read[PV_LINK_READ_BYTES];
     uint8_t record[PV_LINK_RECORD_BYTES];
+    uint8_t cipher[PV_LINK_CIPHER_BYTES];
 };
 
 enum pv_link_phase { PV_LINK_PLAIN, PV_LINK_HANDSHAKE, PV_LINK_TLS };
