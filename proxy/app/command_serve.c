@@ -378,7 +378,8 @@ open_state(struct serve *serve)
     const struct pv_config *config = config_of(serve->world);
     const struct pv_journal_options options = {.is_serving = true,
                                                .is_relaxed = config->durability == PV_DURABILITY_RELAXED,
-                                               .write_behind_ms = (uint32_t) config->write_behind_ms};
+                                               .write_behind_ms = (uint32_t) config->write_behind_ms,
+                                               .threads = pv_net_workers_of(config)};
     char error[512] = "";
     enum pv_status status = pv_journal_open(config->state_path, &options, &serve->journal, error, sizeof(error));
 

@@ -8,87 +8,100 @@
 
 /* ---- Putting ---- */
 
-/*
- * Whether there is room. An end finds room where a begin does not: ends are small, there is at most one for each
- * statement that was let through, and a log without them is not whole.
- */
-static bool
-has_room(const struct pv_journal *journal, const struct pv_entry *entry)
-{
-    size_t share = entry->is_kept ? 2 : 1;
+struct waiter {
+    struct pv_journal_port *port;
+    void *cookie;
+};
 
-    return journal->queue.count < share * PV_AUDIT_QUEUE_MAX &&
-           journal->queue.bytes + entry->size <= share * PV_AUDIT_QUEUE_BYTES_MAX;
-}
-
+/* The lane's mutex is held. PV_IO of a log that fails: refused, or, where it is_kept, in the queue all the same. */
 static enum pv_status
-enqueue(struct pv_journal *journal, struct pv_entry *entry, struct pv_journal_port *port, void *cookie,
-        uint64_t *ticket)
+enqueue(struct pv_journal *journal, struct pv_lane *lane, struct pv_entry *entry, const struct waiter *waiter)
 {
-    bool is_awaited = port != NULL && (!journal->options.is_relaxed || entry->take_count > 0);
+    bool is_failed = atomic_load_explicit(&journal->is_failed, memory_order_relaxed);
 
-    if (journal->is_failed && !entry->is_kept)
+    if (is_failed && !entry->is_kept)
         return PV_IO;
-    if (!has_room(journal, entry)) {
-        if (journal->is_failed)
+    if (!pv_lane_take_room(journal, lane, entry)) {
+        if (is_failed)
             (void) atomic_fetch_add(&journal->dropped, 1);
-        return journal->is_failed ? PV_IO : PV_LIMIT;
+        return is_failed ? PV_IO : PV_LIMIT;
     }
+    entry->lane = (uint8_t) (lane - journal->lanes);
     /* A statement that nobody waits for goes on as soon as this returns: a killed process must not have lost it. */
-    if (journal->spill != NULL && !is_awaited) {
-        enum pv_status status = pv_spill_put(journal->spill, entry);
+    if (lane->spill != NULL && waiter == NULL) {
+        enum pv_status status = pv_spill_put(lane->spill, entry);
 
         if (status != PV_OK && !entry->is_kept)
             return status;
     }
     /* Where nobody waits for the disk, what was accepted is owed to the log. */
-    entry->is_kept = entry->is_kept || (journal->options.is_relaxed && !is_awaited);
-    if (!journal->is_failed) {
-        if (is_awaited) {
-            entry->port = port;
-            entry->cookie = cookie;
-            entry->ticket = ++journal->ticket;
-        }
-        *ticket = entry->ticket;
+    entry->is_kept = entry->is_kept || (journal->options.is_relaxed && waiter == NULL);
+    if (!is_failed && waiter != NULL) {
+        entry->port = waiter->port;
+        entry->cookie = waiter->cookie;
+        entry->ticket = atomic_fetch_add_explicit(&journal->ticket, 1, memory_order_relaxed) + 1;
     }
-    if (is_awaited)
-        journal->is_urgent = true;
-    pv_queue_put(&journal->queue, entry);
-    atomic_store_explicit(&journal->depth, journal->queue.count, memory_order_relaxed);
-    return PV_OK;
+    pv_queue_put(&lane->queue, entry);
+    atomic_store_explicit(&lane->count, lane->queue.count, memory_order_relaxed);
+    return is_failed ? PV_IO : PV_OK;
+}
+
+/* Tells the writer that there is something, or that somebody waits. It may be about to sleep, having seen what was
+ * before. */
+static void
+note(struct pv_journal *journal, const struct pv_lane *lane, struct pv_journal_port *port, bool is_urgent)
+{
+    bool is_held = port != NULL && port->is_held;
+
+    if (lane->mutex != &journal->mutex && (is_urgent || !is_held)) {
+        (void) pthread_mutex_lock(&journal->mutex);
+        journal->is_urgent = journal->is_urgent || is_urgent;
+        (void) pthread_mutex_unlock(&journal->mutex);
+    }
+    if (is_held)
+        port->is_kick_owed = true;
+    else
+        (void) pthread_cond_signal(&journal->wake);
 }
 
 enum pv_status
 pv_journal_put(struct pv_journal *journal, const struct pv_record *record, struct pv_journal_port *port, void *cookie,
                uint64_t *ticket)
 {
+    struct pv_lane *lane = pv_lane_of(journal, port);
+    const struct waiter waiter = {port, cookie};
     struct pv_entry *entry = NULL;
     enum pv_status status = pv_entry_new(port != NULL && port->is_held ? &port->room : NULL, record, &entry);
-    bool is_failed, is_waking;
+    size_t count;
+    bool is_awaited, is_queued;
 
     if (status != PV_OK)
         return status;
-    (void) pthread_mutex_lock(&journal->mutex);
-    pv_assert(!journal->is_closing);
-    status = enqueue(journal, entry, port, cookie, ticket);
-    is_failed = journal->is_failed;
-    /* The writer sleeps only with an empty queue or in a pause of its own. */
-    is_waking = status == PV_OK && (journal->queue.count == 1 || journal->queue.count == PV_JOURNAL_RELAXED_DEPTH ||
-                                    (journal->options.is_relaxed && journal->is_urgent));
-    (void) pthread_mutex_unlock(&journal->mutex);
-    if (is_waking && port != NULL && port->is_held)
-        port->is_kick_owed = true;
-    else if (is_waking)
-        (void) pthread_cond_signal(&journal->wake);
-    if (status != PV_OK)
+    is_awaited = port != NULL && (!journal->options.is_relaxed || entry->take_count > 0);
+    (void) pthread_mutex_lock(lane->mutex);
+    pv_assert(!atomic_load_explicit(&journal->is_closing, memory_order_relaxed));
+    count = lane->queue.count;
+    status = enqueue(journal, lane, entry, is_awaited ? &waiter : NULL);
+    is_queued = lane->queue.count > count;
+    count = lane->queue.count;
+    if (status == PV_OK)
+        *ticket = entry->ticket;
+    if (is_queued && is_awaited && lane->mutex == &journal->mutex)
+        journal->is_urgent = true;
+    (void) pthread_mutex_unlock(lane->mutex);
+    /* The writer sleeps only with empty queues or in a pause of its own. */
+    if (is_queued && (count == 1 || count % journal->lane_depth == 0 || (journal->options.is_relaxed && is_awaited)))
+        note(journal, lane, port, is_awaited);
+    if (!is_queued)
         pv_entry_unref(entry);
-    return status == PV_OK && is_failed ? PV_IO : status;
+    return status;
 }
 
 void
-pv_journal_port_hold(struct pv_journal_port *port)
+pv_journal_port_hold(struct pv_journal_port *port, unsigned thread)
 {
     port->is_held = true;
+    port->lane = thread;
 }
 
 /* ---- Opening and closing ---- */
@@ -136,15 +149,6 @@ sweep_lost(struct pv_journal *journal)
 }
 
 static enum pv_status
-open_spill(struct pv_journal *journal, char *error, size_t error_size)
-{
-    uint64_t number = 0;
-    enum pv_status status = pv_db_spilled(journal->db->sqlite, &number);
-
-    return status == PV_OK ? pv_spill_open(journal->path, number, false, &journal->spill, error, error_size) : status;
-}
-
-static enum pv_status
 start_thread(struct pv_journal *journal)
 {
     sigset_t all, before;
@@ -162,7 +166,7 @@ static void
 destroy(struct pv_journal *journal)
 {
     pv_db_close(journal->db);
-    pv_spill_close(journal->spill);
+    pv_lanes_close(journal);
     pv_spill_close(journal->synced);
     pv_free(journal->pairs);
     pv_lock_release(journal->lock_fd);
@@ -191,8 +195,8 @@ set_up(struct pv_journal *journal, char *error, size_t error_size)
         return status;
     if (journal->options.is_serving)
         status = sweep_lost(journal);
-    if (status == PV_OK && journal->options.is_serving && journal->options.is_relaxed) {
-        status = open_spill(journal, error, error_size);
+    if (status == PV_OK) {
+        status = pv_lanes_open(journal, error, error_size);
         if (status == PV_IO)
             return status;
     }
@@ -228,9 +232,9 @@ pv_journal_open(const char *path, const struct pv_journal_options *options, stru
     made->checked_us = pv_monotonic_us();
     /* What is beside the log is written by the loops' threads until it is slow, the log itself when it was quick. */
     made->syncs = (struct pv_pace){PV_PACE_ALL, true};
-    pv_queue_init(&made->queue);
+    pv_queue_init(&made->backlog);
     pv_queue_init(&made->owed);
-    /* Held for a few hundred instructions by each who puts: to wait for it is to spin, not to sleep. */
+    /* Held for a few hundred instructions by those who put: to wait for it is to spin, not to sleep. */
     (void) pthread_mutexattr_init(&short_held);
     (void) pthread_mutexattr_settype(&short_held, PTHREAD_MUTEX_ADAPTIVE_NP);
     (void) pthread_mutex_init(&made->mutex, &short_held);
@@ -275,7 +279,7 @@ pv_journal_stats(const struct pv_journal *journal, struct pv_journal_stats *stat
     stats->failures = atomic_load(&journal->failures);
     stats->dropped = atomic_load(&journal->dropped);
     stats->flush_us_sum = atomic_load(&journal->flush_us_sum);
-    stats->queue_depth = atomic_load(&journal->depth);
+    stats->queue_depth = pv_journal_depth(journal);
     stats->is_failed = atomic_load(&journal->is_failed_seen);
     for (size_t i = 0; i < PV_JOURNAL_BUCKET_COUNT; i++)
         stats->flush_buckets[i] = atomic_load(&journal->flush_buckets[i]);

@@ -28,6 +28,7 @@ struct pv_journal_port;
 struct pv_journal_options {
     bool is_serving;  /* take the lock beside the state, mark statements without an end as lost */
     bool is_relaxed;  /* durability */
+    uint32_t threads; /* that put with a held port */
     bool is_hasty;    /* tests: every disk is taken for quick, and with write_behind_ms every record for load */
     /* Strict, under load: longest that a record stands in the synced file beside the log alone. 0: each ticket waits
      * for the log itself, so that whoever reads the file with SQLite finds all that was confirmed. */
@@ -77,9 +78,10 @@ size_t pv_journal_port_take(struct pv_journal_port *port, struct pv_journal_done
 
 /*
  * For a thread that puts many records a turn: from now on its puts with this port wake nobody; it calls pv_journal_kick
- * at the end of each turn, and the records of a turn are one batch.
+ * at the end of each turn, and the records of a turn are one batch. `thread` counts such threads from 0: in a relaxed log
+ * that was opened for so many no two of them share a lock when they put.
  */
-void pv_journal_port_hold(struct pv_journal_port *port);
+void pv_journal_port_hold(struct pv_journal_port *port, unsigned thread);
 /* Whether something was put with it since that is to be kicked and waited for. */
 bool pv_journal_port_is_owed(const struct pv_journal *journal, const struct pv_journal_port *port);
 /*
@@ -114,7 +116,7 @@ void pv_journal_stats(const struct pv_journal *journal, struct pv_journal_stats 
 
 /*
  * For commands that read: where no process serves this state, what a killed one with a relaxed log had accepted and not
- * written (STATE.spill0, .spill1) goes into the log. What cannot be done is left to the next `serve`.
+ * written (STATE.spill0 and on) goes into the log. What cannot be done is left to the next `serve`.
  */
 void pv_journal_recover(const char *path);
 

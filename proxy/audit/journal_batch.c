@@ -9,25 +9,19 @@
 void
 pv_batch_take(struct pv_journal *journal, struct pv_queue *batch)
 {
-    struct pv_entry *entry;
-
-    pv_queue_init(batch);
     (void) pthread_mutex_lock(&journal->mutex);
     journal->is_urgent = false;
     journal->is_due = false;
-    while ((batch->count < PV_JOURNAL_BATCH_MAX || journal->is_failed) &&
-           (entry = pv_queue_take(&journal->queue)) != NULL)
-        pv_queue_put(batch, entry);
-    atomic_store(&journal->depth, journal->queue.count);
     (void) pthread_mutex_unlock(&journal->mutex);
+    pv_backlog_collect(journal);
+    pv_backlog_take(journal, batch, atomic_load(&journal->is_failed) ? SIZE_MAX : PV_JOURNAL_BATCH_MAX);
 }
 
 void
 pv_batch_leave(struct pv_journal *journal, struct pv_queue *batch)
 {
+    pv_backlog_prepend(journal, batch);
     (void) pthread_mutex_lock(&journal->mutex);
-    pv_queue_prepend(&journal->queue, batch);
-    atomic_store(&journal->depth, journal->queue.count);
     journal->is_due = true;
     (void) pthread_mutex_unlock(&journal->mutex);
 }
@@ -102,47 +96,58 @@ pair_ends(struct pv_journal *journal, const struct pv_queue *batch)
     }
 }
 
-static uint64_t
-newest_spilled(const struct pv_queue *batch)
+/* Up to which spilled records of each lane the log will be when `batch` is in it. */
+static void
+find_newest(struct pv_journal *journal, const struct pv_queue *batch)
 {
-    uint64_t newest = 0;
-
-    for (const struct pv_entry *entry = batch->first; entry != NULL; entry = entry->next)
-        if (entry->spilled > newest)
-            newest = entry->spilled;
-    return newest;
+    for (unsigned i = 0; i < journal->lane_count; i++)
+        journal->lanes[i].newest = 0;
+    if (journal->synced != NULL)
+        journal->lanes[0].newest = pv_spill_number(journal->synced);
+    else
+        for (const struct pv_entry *entry = batch->first; entry != NULL; entry = entry->next)
+            if (entry->spilled > journal->lanes[entry->lane].newest)
+                journal->lanes[entry->lane].newest = entry->spilled;
 }
 
-/* Up to which spilled record the log will be when `batch` is in it. */
-static uint64_t
-spilled_by(const struct pv_journal *journal, const struct pv_queue *batch)
+static enum pv_status
+set_newest(struct pv_journal *journal)
 {
-    uint64_t number = journal->synced == NULL ? newest_spilled(batch) : pv_spill_number(journal->synced);
+    enum pv_status status = PV_OK;
 
-    return number > journal->spilled ? number : 0;
+    for (unsigned i = 0; status == PV_OK && i < journal->lane_count; i++)
+        if (journal->lanes[i].newest > journal->lanes[i].written)
+            status = pv_db_spilled_set(journal->db, i, journal->lanes[i].newest);
+    return status;
 }
 
 /* Durably, where the file is a synced one: it may be written over now. */
 static void
-begin_spill_anew(struct pv_journal *journal, uint64_t spilled)
+begin_spills_anew(struct pv_journal *journal)
 {
-    journal->spilled = spilled;
-    if (journal->synced != NULL) {
-        pv_spill_written(journal->synced, spilled);
-        return;
+    for (unsigned i = 0; i < journal->lane_count; i++) {
+        struct pv_lane *lane = &journal->lanes[i];
+
+        if (lane->newest <= lane->written)
+            continue;
+        lane->written = lane->newest;
+        if (journal->synced != NULL) {
+            pv_spill_written(journal->synced, lane->newest);
+            continue;
+        }
+        (void) pthread_mutex_lock(lane->mutex);
+        pv_spill_written(lane->spill, lane->newest);
+        (void) pthread_mutex_unlock(lane->mutex);
     }
-    (void) pthread_mutex_lock(&journal->mutex);
-    pv_spill_written(journal->spill, spilled);
-    (void) pthread_mutex_unlock(&journal->mutex);
 }
 
 /* In a transaction that has begun, which it ends. */
 static enum pv_status
 append_batch(struct pv_journal *journal, const struct pv_queue *batch)
 {
-    uint64_t spilled = spilled_by(journal, batch);
     enum pv_status status = PV_OK;
 
+    find_newest(journal, batch);
     for (struct pv_entry *entry = batch->first; entry != NULL && status == PV_OK;) {
         status = pv_db_append_some(journal->db, entry, &entry);
         if (status == PV_INVALID)
@@ -150,14 +155,14 @@ append_batch(struct pv_journal *journal, const struct pv_queue *batch)
         if (status == PV_INVALID || status == PV_LIMIT) /* a spent budget is an answer */
             status = PV_OK;
     }
-    if (status == PV_OK && spilled > 0)
-        status = pv_db_spilled_set(journal->db, spilled);
+    if (status == PV_OK)
+        status = set_newest(journal);
     if (status == PV_OK)
         status = pv_db_commit(journal->db);
     else
         pv_db_rollback(journal->db);
-    if (status == PV_OK && spilled > 0)
-        begin_spill_anew(journal, spilled);
+    if (status == PV_OK)
+        begin_spills_anew(journal);
     return status;
 }
 
@@ -241,14 +246,16 @@ has_takes(const struct pv_queue *batch)
 static bool
 has_synced(struct pv_journal *journal)
 {
+    struct pv_spill_options options = {.is_synced = true};
     char error[256];
     enum pv_status status = PV_OK;
 
     if (journal->synced != NULL || journal->is_spill_refused)
         return journal->synced != NULL;
-    status = pv_db_spilled(journal->db->sqlite, &journal->spilled);
+    status = pv_db_spilled(journal->db->sqlite, 0, &options.number);
+    journal->lanes[0].written = options.number;
     if (status == PV_OK)
-        status = pv_spill_open(journal->path, journal->spilled, true, &journal->synced, error, sizeof(error));
+        status = pv_spill_open(journal->path, &options, &journal->synced, error, sizeof(error));
     else
         pv_db_error(error, sizeof(error), "%s", sqlite3_errmsg(journal->db->sqlite));
     if (status != PV_OK) {
@@ -335,22 +342,17 @@ pv_batch_fail(struct pv_journal *journal, struct pv_queue *batch, enum pv_status
     atomic_store(&journal->is_owing, false);
     (void) atomic_fetch_add(&journal->failures, 1);
     pv_queue_init(&kept);
-    pv_queue_init(&late);
     complete_failed(batch, &kept);
-    (void) pthread_mutex_lock(&journal->mutex);
     if (!journal->is_failed) {
         journal->failed_us = pv_record_now_us();
         pv_log(PV_LOG_ERROR, "the query log cannot be written (%s: %s); statements are refused until it can",
                pv_status_words(status), what);
+        journal->is_failed = true;
+        atomic_store(&journal->is_failed_seen, true);
         /* What was queued meanwhile shares the fate, at once rather than at the next attempt. */
-        pv_queue_prepend(&late, &journal->queue);
+        pv_backlog_collect(journal);
+        pv_backlog_take(journal, &late, SIZE_MAX);
+        complete_failed(&late, &kept);
     }
-    journal->is_failed = true;
-    atomic_store(&journal->is_failed_seen, true);
-    (void) pthread_mutex_unlock(&journal->mutex);
-    complete_failed(&late, &kept);
-    (void) pthread_mutex_lock(&journal->mutex);
-    pv_queue_prepend(&journal->queue, &kept);
-    atomic_store(&journal->depth, journal->queue.count);
-    (void) pthread_mutex_unlock(&journal->mutex);
+    pv_backlog_prepend(journal, &kept);
 }

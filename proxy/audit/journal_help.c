@@ -101,7 +101,7 @@ is_queue_empty(struct pv_journal *journal)
     bool is_empty;
 
     (void) pthread_mutex_lock(&journal->mutex);
-    is_empty = journal->queue.count == 0;
+    is_empty = pv_journal_depth(journal) == 0;
     (void) pthread_mutex_unlock(&journal->mutex);
     return is_empty;
 }
@@ -144,6 +144,6 @@ pv_journal_kick(struct pv_journal *journal, struct pv_journal_port *port, bool i
     port->is_kick_owed = false;
     if (!is_last && !journal->options.is_relaxed)
         return help_all(journal, port);
-    (void) pthread_cond_signal(&journal->wake);
+    wake_writer(journal);
     return false;
 }

@@ -1,16 +1,21 @@
 /*
  * The journal as its own files see it. Invariants:
- * 1. The queue holds records in the order of their puts, and tickets grow along it; each ticket
- *    completes once, in that order (tickets of one port among themselves).
+ * 1. A lane's queue holds records in the order of their puts, and the tickets of a port grow along it; each ticket
+ *    completes once, in that order. Who holds the road merges the lanes into one order, which keeps each lane's.
  * 2. A ticket completes with PV_OK only after the transaction with its record was committed, or, strict under load,
  *    after its record is on disk beside the log, from where it comes into the log whatever happens.
  * 3. While is_failed, nothing enters the queue but what will be written later whatever its caller was told.
- * 4. Whoever holds `road` takes from the queue and writes: the writer's thread, or a port's thread that found it free.
+ * 4. Whoever holds `road` takes from the queues and writes: the writer's thread, or a port's thread that found it free.
  *    `db`, `owed`, `synced` and all that is said to be the road's are touched under it alone. A log that fails is the
  *    writer's alone until it works again.
- * 5. Lock order: the road, the journal's, then a port's; the last two are never held over a call into SQLite or a notify.
+ * 5. Lock order: the road, then one of the journal's, a lane's or a port's; these are never held over a call into SQLite
+ *    or a notify.
  * 6. `owed` holds, in their order, the completed records that stand in the spill alone; whatever transaction comes next
  *    begins with them, so that the log has all records in the order of their puts.
+ * 7. Nobody waits for disk in a relaxed log, so each thread whose port is held has a lane of its own, whose lock is
+ *    shared with the road's holder alone, a few times a second. Everybody else, and who puts into a strict log, has lane
+ *    0, whose lock is the journal's.
+ * 8. `taken` covers what all lanes and the backlog hold; a lane takes from it for several records at once.
  */
 #ifndef PV_JOURNAL_INT_H
 #define PV_JOURNAL_INT_H
@@ -58,6 +63,8 @@ void pv_queue_put(struct pv_queue *queue, struct pv_entry *entry);
 struct pv_entry *pv_queue_take(struct pv_queue *queue); /* NULL: empty */
 /* Moves all of `front` before what `queue` holds. */
 void pv_queue_prepend(struct pv_queue *queue, struct pv_queue *front);
+/* Moves all of `more` behind what `queue` holds. */
+void pv_queue_append(struct pv_queue *queue, struct pv_queue *more);
 /* Tells the entry's port, once; where there is none, nobody. Gives the port one reference. */
 void pv_entry_complete(struct pv_entry *entry, enum pv_status status);
 
@@ -68,6 +75,7 @@ struct pv_journal_port {
     void (*notify)(void *context);
     void *context;
     bool is_held, is_kick_owed; /* its thread's own */
+    unsigned lane;              /* of one that is held: which of the threads' own */
     struct pv_entry_room room;  /* likewise, of one that is held */
     bool is_helping;            /* it holds the road and looks into the port itself */
 };
@@ -80,12 +88,37 @@ struct pv_pace {
     bool is_quick; /* taken for quick from three quarters on, and until it is less than half */
 };
 
+/* What a lane takes of the journal's room at once: then it looks at nothing that others write for so long. */
+#define PV_LANE_ROOM_COUNT 128u
+#define PV_LANE_ROOM_BYTES (128u * 1024u)
+
+/* Room in the queues. */
+struct pv_room {
+    _Atomic size_t count, bytes;
+};
+
+/* Where records of one thread, or of all others, wait for whoever writes. */
+struct pv_lane {
+    pthread_mutex_t *mutex; /* its own, or of lane 0 the journal's; over what follows */
+    pthread_mutex_t own;
+    struct pv_queue queue;
+    struct pv_spill *spill; /* relaxed: what is queued survives the process */
+    size_t room_count, room_bytes; /* of the journal's that it has taken, for what is queued and what comes */
+    _Atomic size_t count;          /* of the queue, for those who do not hold the mutex */
+    /* The road's. */
+    uint64_t written; /* the log has the spilled ones up to here */
+    uint64_t newest;  /* and after this transaction up to here */
+    char apart[128];  /* no two lanes are on one line of the processor's cache */
+};
+
 struct pv_journal {
     char *path;
     struct pv_journal_options options;
     int lock_fd;
     struct pv_db *db;
-    struct pv_spill *spill; /* relaxed: what is queued survives the process; under the mutex */
+    struct pv_lane *lanes;
+    unsigned lane_count;
+    size_t lane_depth; /* at so many records of a lane, and at each multiple, the writer looks how many there are in all */
     struct pv_db_head seen; /* carried over when the file is opened anew */
     pthread_t thread;
 
@@ -95,30 +128,50 @@ struct pv_journal {
     struct pv_pace commits;  /* transactions */
     struct pv_entry **pairs; /* begins of a batch by id, an open table */
     size_t pair_size;
+    struct pv_queue backlog; /* taken from the lanes, not yet or no more in a batch */
+    _Atomic size_t backlog_count;
     /* Strict under load. */
     struct pv_spill *synced; /* made by the first load */
     struct pv_queue owed;
     int64_t owed_since_us;
     int64_t busy_since_us, newest_us; /* since when records have come without a pause; of the newest batch */
     uint64_t busy_count;              /* of those records */
-    uint64_t spilled;                 /* the log has up to here */
     struct pv_pace syncs;             /* batches beside the log */
     bool is_spill_refused;            /* it could not be made; without it all goes on, dearer */
     _Atomic bool is_owing;            /* there is something in `owed` */
 
+    struct pv_room taken;
+    _Atomic uint64_t ticket;
+
     pthread_mutex_t mutex;
     pthread_cond_t wake;
-    struct pv_queue queue;
-    uint64_t ticket;
-    bool is_failed;
+    _Atomic bool is_failed; /* set before the lanes are emptied: whoever puts later sees it */
     bool is_urgent; /* somebody waits for what is queued: no relaxed pause */
     bool is_due;    /* what is owed shall go into the log now */
     _Atomic bool is_closing;
 
-    _Atomic uint64_t records, batches, failures, dropped, flush_us_sum, depth;
+    _Atomic uint64_t records, batches, failures, dropped, flush_us_sum;
     _Atomic uint64_t flush_buckets[PV_JOURNAL_BUCKET_COUNT];
     _Atomic bool is_failed_seen;
 };
+
+/* ---- journal_lane.c ---- */
+
+/* `threads` have one of their own; a relaxed log that serves has files beside it for each. */
+enum pv_status pv_lanes_open(struct pv_journal *journal, char *error, size_t error_size) PV_MUST_CHECK;
+void pv_lanes_close(struct pv_journal *journal);
+struct pv_lane *pv_lane_of(struct pv_journal *journal, const struct pv_journal_port *port);
+/* Whether there was room, which is taken; the lane's mutex is held. */
+bool pv_lane_take_room(struct pv_journal *journal, struct pv_lane *lane, const struct pv_entry *entry) PV_MUST_CHECK;
+/* Records that wait; any thread. */
+size_t pv_journal_depth(const struct pv_journal *journal);
+
+/* What all lanes hold, behind the backlog, in the order of time; the road is held. */
+void pv_backlog_collect(struct pv_journal *journal);
+/* Up to `max` of it. */
+void pv_backlog_take(struct pv_journal *journal, struct pv_queue *batch, size_t max);
+/* Puts it back in front. */
+void pv_backlog_prepend(struct pv_journal *journal, struct pv_queue *batch);
 
 /* ---- journal_batch.c: the road is held over each ---- */
 

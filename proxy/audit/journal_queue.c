@@ -33,18 +33,25 @@ pv_queue_take(struct pv_queue *queue)
     return entry;
 }
 
-/* Moves all of `front` before what `queue` holds. */
+void
+pv_queue_append(struct pv_queue *queue, struct pv_queue *more)
+{
+    if (more->first == NULL)
+        return;
+    *queue->last = more->first;
+    queue->last = more->last;
+    queue->count += more->count;
+    queue->bytes += more->bytes;
+    pv_queue_init(more);
+}
+
 void
 pv_queue_prepend(struct pv_queue *queue, struct pv_queue *front)
 {
-    struct pv_entry *entry;
-
     if (front->first == NULL)
         return;
-    while ((entry = pv_queue_take(queue)) != NULL)
-        pv_queue_put(front, entry);
-    while ((entry = pv_queue_take(front)) != NULL)
-        pv_queue_put(queue, entry);
+    pv_queue_append(front, queue);
+    pv_queue_append(queue, front);
 }
 
 /* ---- Ports ---- */

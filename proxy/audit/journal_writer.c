@@ -69,7 +69,7 @@ pause_until(struct pv_journal *journal, int64_t until_us, size_t depth)
 {
     struct timespec until = {.tv_sec = until_us / 1000000, .tv_nsec = (long) (until_us % 1000000) * 1000};
 
-    while (!journal->is_closing && !journal->is_due && journal->queue.count < depth &&
+    while (!journal->is_closing && !journal->is_due && pv_journal_depth(journal) < depth &&
            (!journal->is_urgent || journal->is_failed))
         if (pthread_cond_timedwait(&journal->wake, &journal->mutex, &until) == ETIMEDOUT)
             return;
@@ -80,7 +80,7 @@ static void
 await_batch(struct pv_journal *journal, int64_t relaxed_until_us)
 {
     /* Other threads' batches may have failed, or have left something owed. */
-    while (!journal->is_closing && !journal->is_due && journal->queue.count == 0 && !journal->is_failed &&
+    while (!journal->is_closing && !journal->is_due && pv_journal_depth(journal) == 0 && !journal->is_failed &&
            !atomic_load(&journal->is_owing))
         (void) pthread_cond_wait(&journal->wake, &journal->mutex);
     if (journal->is_failed)
@@ -112,10 +112,14 @@ next_batch(struct pv_journal *journal, struct pv_queue *batch, int64_t relaxed_u
 static void
 drop_rest(struct pv_journal *journal)
 {
+    struct pv_queue rest;
     struct pv_entry *entry;
-    size_t count = journal->queue.count;
+    size_t count;
 
-    while ((entry = pv_queue_take(&journal->queue)) != NULL)
+    pv_backlog_collect(journal);
+    pv_backlog_take(journal, &rest, SIZE_MAX);
+    count = rest.count;
+    while ((entry = pv_queue_take(&rest)) != NULL)
         pv_entry_unref(entry);
     if (count > 0)
         pv_log(PV_LOG_ERROR, "%zu outcomes of statements did not reach the query log", count);

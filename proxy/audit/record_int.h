@@ -73,6 +73,7 @@ struct pv_entry {
     size_t size;                /* of the block */
     enum pv_record_kind kind;
     bool is_kept;
+    uint8_t lane; /* of the journal, through which it came */
     struct pv_budget_take *takes; /* in the block; a BEGIN with takes has the values of a WHOLE one, whose end may not be used */
     size_t take_count;
     size_t spent; /* PV_LIMIT: which */
@@ -116,6 +117,16 @@ pv_value_put(uint8_t *at, const struct pv_value *value)
     if (value->len > 0)
         memcpy(at, value->data, value->len);
     return at + value->len;
+}
+
+/* Times as the log has them: the order of the texts is theirs. */
+static inline int
+pv_time_compare(struct pv_slice a, struct pv_slice b)
+{
+    size_t len = a.len < b.len ? a.len : b.len;
+    int order = len == 0 ? 0 : memcmp(a.data, b.data, len);
+
+    return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
 }
 
 /*

@@ -32,10 +32,12 @@
 struct pv_spill {
     char *path; /* of the state */
     bool is_synced;
-    int fd[PV_SPILL_FILES];
-    uint8_t *map[PV_SPILL_FILES]; /* NULL: written with pwrite */
-    off_t size[PV_SPILL_FILES];   /* up to the newest record's end */
-    uint64_t last[PV_SPILL_FILES]; /* number of the newest record in it */
+    int first; /* the number in the name of the first file */
+    int count; /* two files, or the synced one alone */
+    int fd[2];
+    uint8_t *map[2]; /* NULL: written with pwrite */
+    off_t size[2];   /* up to the newest record's end */
+    uint64_t last[2]; /* number of the newest record in it */
     int current;
     uint64_t number;
     struct pv_buf body;
@@ -83,7 +85,7 @@ map_file(struct pv_spill *spill, int which)
 static enum pv_status
 prepare_synced(struct pv_spill *spill, const char *name)
 {
-    int fd = spill->fd[PV_SPILL_SYNCED];
+    int fd = spill->fd[0];
     int direct;
     void *image;
 
@@ -100,7 +102,7 @@ prepare_synced(struct pv_spill *spill, const char *name)
         spill->is_direct = pwrite(direct, spill->image, PV_SPILL_BLOCK_BYTES, 0) == (ssize_t) PV_SPILL_BLOCK_BYTES;
         if (spill->is_direct) {
             (void) close(fd);
-            spill->fd[PV_SPILL_SYNCED] = direct;
+            spill->fd[0] = direct;
         } else
             (void) close(direct);
     }
@@ -110,7 +112,7 @@ prepare_synced(struct pv_spill *spill, const char *name)
 static enum pv_status
 open_file(struct pv_spill *spill, int which, char *error, size_t error_size)
 {
-    char *name = pv_spill_name(spill->path, which);
+    char *name = pv_spill_name(spill->path, spill->first + which);
     enum pv_status status = PV_OK;
 
     if (name == NULL)
@@ -130,29 +132,29 @@ open_file(struct pv_spill *spill, int which, char *error, size_t error_size)
 }
 
 enum pv_status
-pv_spill_open(const char *path, uint64_t number, bool is_synced, struct pv_spill **spill, char *error,
+pv_spill_open(const char *path, const struct pv_spill_options *options, struct pv_spill **spill, char *error,
               size_t error_size)
 {
     struct pv_spill *made = pv_calloc(1, sizeof(*made));
-    enum pv_status status = made == NULL ? PV_NOMEM : PV_OK;
+    enum pv_status status = PV_OK;
 
-    for (int i = 0; made != NULL && i < PV_SPILL_FILES; i++)
-        made->fd[i] = -1;
-    if (made != NULL) {
-        made->is_synced = is_synced;
-        made->path = pv_strdup(path);
-        made->current = is_synced ? PV_SPILL_SYNCED : 0;
-        if (made->path == NULL)
-            status = PV_NOMEM;
-    }
-    for (int i = 0; status == PV_OK && i < PV_SPILL_FILES; i++)
-        if ((i == PV_SPILL_SYNCED) == is_synced)
-            status = open_file(made, i, error, error_size);
+    pv_assert(options->lane < PV_SPILL_LANES_MAX && (!options->is_synced || options->lane == 0));
+    if (made == NULL)
+        return PV_NOMEM;
+    made->fd[0] = made->fd[1] = -1;
+    made->is_synced = options->is_synced;
+    made->first = options->is_synced ? PV_SPILL_SYNCED : pv_spill_first(options->lane);
+    made->count = options->is_synced ? 1 : 2;
+    made->number = options->number;
+    made->path = pv_strdup(path);
+    if (made->path == NULL)
+        status = PV_NOMEM;
+    for (int i = 0; status == PV_OK && i < made->count; i++)
+        status = open_file(made, i, error, error_size);
     if (status != PV_OK) {
         pv_spill_close(made);
         return status;
     }
-    made->number = number;
     *spill = made;
     return PV_OK;
 }
@@ -164,7 +166,7 @@ pv_spill_close(struct pv_spill *spill)
 
     if (spill == NULL)
         return;
-    for (int i = 0; i < PV_SPILL_FILES; i++) {
+    for (int i = 0; i < 2; i++) {
         is_empty = is_empty && spill->size[i] == 0;
         if (spill->map[i] != NULL)
             (void) munmap(spill->map[i], MAP_BYTES);
@@ -172,8 +174,8 @@ pv_spill_close(struct pv_spill *spill)
             (void) close(spill->fd[i]);
     }
     /* What is left in them could not be written, and is brought in by the next life. */
-    if (spill->path != NULL && is_empty)
-        pv_spill_remove(spill->path);
+    for (int i = 0; spill->path != NULL && is_empty && i < spill->count; i++)
+        pv_spill_remove_one(spill->path, spill->first + i);
     pv_free(spill->path);
     pv_buf_clear(&spill->body);
     if (spill->image != NULL)
@@ -284,7 +286,7 @@ pv_spill_put(struct pv_spill *spill, struct pv_entry *entry)
 static enum pv_status
 sync_blocks(struct pv_spill *spill, size_t from, size_t to)
 {
-    int fd = spill->fd[PV_SPILL_SYNCED];
+    int fd = spill->fd[0];
 
     if (pv_spill_at != NULL)
         pv_spill_at(spill->image + from, to - from, from);
@@ -299,7 +301,7 @@ sync_blocks(struct pv_spill *spill, size_t from, size_t to)
 enum pv_status
 pv_spill_put_synced(struct pv_spill *spill, struct pv_entry *first)
 {
-    size_t from = (size_t) spill->size[PV_SPILL_SYNCED];
+    size_t from = (size_t) spill->size[0];
     size_t to = from, end;
     uint64_t number = spill->number;
     enum pv_status status;
@@ -329,8 +331,8 @@ pv_spill_put_synced(struct pv_spill *spill, struct pv_entry *first)
     }
     for (struct pv_entry *entry = first; entry != NULL; entry = entry->next)
         entry->spilled = ++spill->number;
-    spill->size[PV_SPILL_SYNCED] = (off_t) end;
-    spill->last[PV_SPILL_SYNCED] = spill->number;
+    spill->size[0] = (off_t) end;
+    spill->last[0] = spill->number;
     return PV_OK;
 }
 
@@ -343,10 +345,10 @@ pv_spill_number(const struct pv_spill *spill)
 void
 pv_spill_written(struct pv_spill *spill, uint64_t number)
 {
-    for (int i = 0; i < PV_SPILL_FILES; i++) {
+    for (int i = 0; i < spill->count; i++) {
         if (spill->size[i] == 0 || spill->last[i] > number)
             continue;
-        if (spill->map[i] == NULL && i != PV_SPILL_SYNCED && ftruncate(spill->fd[i], 0) != 0)
+        if (spill->map[i] == NULL && !spill->is_synced && ftruncate(spill->fd[i], 0) != 0)
             continue;
         if (spill->map[i] != NULL && spill->size[i] > (off_t) MAP_BYTES)
             (void) !ftruncate(spill->fd[i], (off_t) MAP_BYTES);

@@ -18,7 +18,7 @@
 char *
 pv_spill_name(const char *path, int which)
 {
-    size_t size = strlen(path) + sizeof(".spill0");
+    size_t size = strlen(path) + sizeof(".spill") + 11;
     char *name = pv_alloc(size);
 
     if (name != NULL)
@@ -49,13 +49,23 @@ pv_spill_check(struct pv_slice body)
 
 /* ---- What the log has of it ---- */
 
+/* Of lane 0 as releases had it that knew no other. */
+static void
+lane_name(unsigned lane, char name[24])
+{
+    (void) snprintf(name, 24, lane == 0 ? "spilled" : "spilled.%u", lane);
+}
 
 enum pv_status
-pv_db_spilled(sqlite3 *sqlite, uint64_t *number)
+pv_db_spilled(sqlite3 *sqlite, unsigned lane, uint64_t *number)
 {
     sqlite3_stmt *statement = NULL;
-    enum pv_status status = pv_db_prepare(sqlite, "SELECT value FROM meta WHERE name = 'spilled'", &statement);
+    char name[24];
+    enum pv_status status = pv_db_prepare(sqlite, "SELECT value FROM meta WHERE name = ?1", &statement);
 
+    lane_name(lane, name);
+    if (status == PV_OK)
+        status = pv_db_status(sqlite3_bind_text(statement, 1, name, -1, SQLITE_STATIC));
     if (status == PV_OK)
         status = pv_db_step(statement);
     *number = status == PV_OK ? (uint64_t) sqlite3_column_int64(statement, 0) : 0;
@@ -64,27 +74,24 @@ pv_db_spilled(sqlite3 *sqlite, uint64_t *number)
 }
 
 enum pv_status
-pv_db_spilled_set(struct pv_db *db, uint64_t number)
+pv_db_spilled_set(struct pv_db *db, unsigned lane, uint64_t number)
 {
-    static const char sql[] = "INSERT INTO meta VALUES ('spilled', ?1) ON CONFLICT (name) DO UPDATE SET value = ?1";
+    static const char sql[] = "INSERT INTO meta VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2";
     enum pv_status status = db->spilled != NULL ? PV_OK : pv_db_prepare(db->sqlite, sql, &db->spilled);
+    char name[24];
 
+    lane_name(lane, name);
+    if (status == PV_OK)
+        status = pv_db_status(sqlite3_bind_text(db->spilled, 1, name, -1, SQLITE_TRANSIENT));
     if (status != PV_OK)
         return status;
-    (void) sqlite3_bind_int64(db->spilled, 1, (int64_t) number);
+    (void) sqlite3_bind_int64(db->spilled, 2, (int64_t) number);
     status = pv_db_step(db->spilled);
     (void) sqlite3_reset(db->spilled);
     return status == PV_NOTFOUND ? PV_OK : status;
 }
 
 /* ---- After a life that ended before its time ---- */
-
-struct recovery {
-    struct pv_db *db;
-    uint64_t known;  /* the log has up to here */
-    uint64_t newest; /* appended */
-    uint64_t count;
-};
 
 /* As pv_value_put wrote it; an earlier release wrote the kind as a number, and lengths in four bytes. */
 static enum pv_status
@@ -135,43 +142,64 @@ has_values(enum pv_record_kind kind, size_t count)
     return false;
 }
 
-/* PV_PROTOCOL: not one of ours. */
+/* What stands before the values. PV_PROTOCOL: not one of ours. */
 static enum pv_status
-append_body(struct recovery *recovery, struct pv_slice body)
+read_head(struct pv_reader *reader, enum pv_record_kind *kind, uint8_t *count)
 {
-    struct pv_reader reader = pv_reader_of(body);
-    struct pv_entry *entry;
     int64_t number = 0;
-    uint8_t kind = 0, count = 0;
-    enum pv_status status = pv_read_i64(&reader, &number);
+    uint8_t byte = 0;
+    enum pv_status status = pv_read_i64(reader, &number);
 
     if (status == PV_OK)
-        status = pv_read_u8(&reader, &kind);
+        status = pv_read_u8(reader, &byte);
     if (status == PV_OK)
-        status = pv_read_u8(&reader, &count);
-    if (status != PV_OK || !has_values((enum pv_record_kind) kind, count))
-        return PV_PROTOCOL;
-    if ((uint64_t) number <= recovery->known)
-        return PV_OK;
+        status = pv_read_u8(reader, count);
+    *kind = (enum pv_record_kind) byte;
+    return status != PV_OK || !has_values(*kind, *count) ? PV_PROTOCOL : PV_OK;
+}
+
+/* PV_PROTOCOL: not one of ours. PV_INVALID: the log does not take it, as was said when it was put. */
+static enum pv_status
+append_body(struct pv_db *db, struct pv_slice body)
+{
+    struct pv_reader reader = pv_reader_of(body);
+    enum pv_record_kind kind = PV_RECORD_EVENT;
+    struct pv_entry *entry;
+    uint8_t count = 0;
+    enum pv_status status = read_head(&reader, &kind, &count);
+
+    if (status != PV_OK)
+        return status;
     entry = pv_calloc(1, sizeof(*entry) + count * sizeof(entry->values[0]));
     if (entry == NULL)
         return PV_NOMEM;
-    entry->kind = (enum pv_record_kind) kind;
+    entry->kind = kind;
     entry->value_count = count;
     for (size_t i = 0; status == PV_OK && i < count; i++)
         status = read_value(&reader, &entry->values[i]);
     if (status == PV_OK)
         status = pv_read_end(&reader);
     if (status == PV_OK)
-        status = pv_db_append(recovery->db, entry);
+        status = pv_db_append(db, entry);
     pv_free(entry);
-    /* A record that the log does not take was said to be so when it was put; the others go on. */
-    if (status == PV_OK || status == PV_INVALID) {
-        recovery->newest = (uint64_t) number > recovery->newest ? (uint64_t) number : recovery->newest;
-        recovery->count += status == PV_OK ? 1 : 0;
-        status = PV_OK;
-    }
     return status;
+}
+
+/* When it happened, as the log has it: the order of such texts is that of the times. Empty: it cannot be told. */
+static struct pv_slice
+time_of(struct pv_slice body)
+{
+    struct pv_reader reader = pv_reader_of(body);
+    enum pv_record_kind kind = PV_RECORD_EVENT;
+    struct pv_value value = {.kind = PV_VALUE_NULL};
+    uint8_t count = 0;
+    enum pv_status status = read_head(&reader, &kind, &count);
+
+    if (status == PV_OK)
+        status = read_value(&reader, &value);
+    if (status == PV_OK && kind != PV_RECORD_EVENT)
+        status = read_value(&reader, &value);
+    return status == PV_OK && value.kind == PV_VALUE_TEXT ? pv_slice_of(value.data, value.len) : pv_slice_of(NULL, 0);
 }
 
 /* The whole file; an absent one is empty. */
@@ -275,50 +303,131 @@ is_whole(struct pv_slice check, struct pv_slice body)
     return pv_sha256(body, digest) == PV_OK && memcmp(digest, check.data, PV_SPILL_CHECK_BYTES) == 0;
 }
 
-static enum pv_status
-append_file(struct recovery *recovery, const struct pv_buf *bytes)
-{
-    struct tape tape = {.bytes = pv_buf_slice(bytes)};
-    struct pv_slice check, body;
-    enum pv_status status = PV_OK;
+/* ---- All lanes of it ---- */
 
-    while (status == PV_OK && next_record(&tape, &check, &body))
-        status = is_whole(check, body) ? append_body(recovery, body) : PV_PROTOCOL;
-    return status == PV_PROTOCOL ? PV_OK : status;
-}
+enum { LANE_FILES = 3 }; /* lane 0 has the synced one too */
+
+/* The files of a lane, one behind the other, up to the first thing of each that is no record. */
+struct reel {
+    unsigned lane;
+    uint64_t known;  /* the log has up to here */
+    uint64_t newest; /* appended */
+    struct pv_buf bytes[LANE_FILES];
+    int order[LANE_FILES];
+    int file; /* of `order` */
+    struct tape tape;
+    struct pv_slice body; /* of the next record; NULL: there is none left */
+    struct pv_slice time;
+};
 
 /* In the order of their first numbers. */
 static void
-order_files(const struct pv_buf bytes[PV_SPILL_FILES], int order[PV_SPILL_FILES])
+order_files(struct reel *reel)
 {
-    for (int i = 0; i < PV_SPILL_FILES; i++) {
+    for (int i = 0; i < LANE_FILES; i++) {
         int at = i;
 
-        for (; at > 0 && file_number(&bytes[order[at - 1]]) > file_number(&bytes[i]); at--)
-            order[at] = order[at - 1];
-        order[at] = i;
+        for (; at > 0 && file_number(&reel->bytes[reel->order[at - 1]]) > file_number(&reel->bytes[i]); at--)
+            reel->order[at] = reel->order[at - 1];
+        reel->order[at] = i;
     }
+}
+
+static void
+next_file(struct reel *reel)
+{
+    reel->file++;
+    if (reel->file < LANE_FILES)
+        reel->tape = (struct tape){.bytes = pv_buf_slice(&reel->bytes[reel->order[reel->file]])};
+}
+
+/* To the next record that the log has not yet. */
+static void
+wind(struct reel *reel)
+{
+    struct pv_slice check, body;
+
+    reel->body = pv_slice_of(NULL, 0);
+    while (reel->file < LANE_FILES) {
+        if (!next_record(&reel->tape, &check, &body) || !is_whole(check, body)) {
+            next_file(reel);
+        } else if (reel->tape.number > reel->known) {
+            reel->body = body;
+            reel->time = time_of(body);
+            return;
+        }
+    }
+}
+
+static enum pv_status
+open_reel(const char *path, sqlite3 *sqlite, unsigned lane, struct reel *reel)
+{
+    int files = lane == 0 ? LANE_FILES : LANE_FILES - 1;
+    enum pv_status status = pv_db_spilled(sqlite, lane, &reel->known);
+
+    reel->lane = lane;
+    reel->newest = reel->known;
+    for (int i = 0; status == PV_OK && i < files; i++)
+        status = read_file(path, pv_spill_first(lane) + i, &reel->bytes[i]);
+    if (status != PV_OK)
+        return status;
+    order_files(reel);
+    reel->file = -1;
+    next_file(reel);
+    wind(reel);
+    return PV_OK;
+}
+
+/* Of the lanes that have any left the one whose next is the oldest; NULL: none has. */
+static struct reel *
+oldest_reel(struct reel *reels)
+{
+    struct reel *oldest = NULL;
+
+    for (unsigned i = 0; i < PV_SPILL_LANES_MAX; i++)
+        if (reels[i].body.data != NULL && (oldest == NULL || pv_time_compare(reels[i].time, oldest->time) < 0))
+            oldest = &reels[i];
+    return oldest;
+}
+
+static enum pv_status
+append_oldest(struct reel *reel, struct pv_db *db, uint64_t *count)
+{
+    enum pv_status status = append_body(db, reel->body);
+
+    if (status == PV_PROTOCOL) {
+        next_file(reel);
+        wind(reel);
+        return PV_OK;
+    }
+    if (status != PV_OK && status != PV_INVALID)
+        return status;
+    if (reel->tape.number > reel->newest)
+        reel->newest = reel->tape.number;
+    *count += status == PV_OK ? 1 : 0;
+    wind(reel);
+    return PV_OK;
 }
 
 enum pv_status
 pv_spill_recover(const char *path, struct pv_db *db, uint64_t *count)
 {
-    struct recovery recovery = {.db = db};
-    struct pv_buf bytes[PV_SPILL_FILES] = {{0}};
-    enum pv_status status = pv_db_spilled(db->sqlite, &recovery.known);
-    int order[PV_SPILL_FILES];
+    struct reel *reels = pv_calloc(PV_SPILL_LANES_MAX, sizeof(*reels));
+    struct reel *reel;
+    enum pv_status status = reels == NULL ? PV_NOMEM : PV_OK;
 
-    recovery.newest = recovery.known;
-    for (int i = 0; status == PV_OK && i < PV_SPILL_FILES; i++)
-        status = read_file(path, i, &bytes[i]);
-    order_files(bytes, order);
-    for (int i = 0; status == PV_OK && i < PV_SPILL_FILES; i++)
-        status = append_file(&recovery, &bytes[order[i]]);
-    if (status == PV_OK && recovery.newest > recovery.known)
-        status = pv_db_spilled_set(db, recovery.newest);
-    for (int i = 0; i < PV_SPILL_FILES; i++)
-        pv_buf_clear(&bytes[i]);
-    *count = recovery.count;
+    *count = 0;
+    for (unsigned i = 0; status == PV_OK && i < PV_SPILL_LANES_MAX; i++)
+        status = open_reel(path, db->sqlite, i, &reels[i]);
+    while (status == PV_OK && (reel = oldest_reel(reels)) != NULL)
+        status = append_oldest(reel, db, count);
+    for (unsigned i = 0; reels != NULL && i < PV_SPILL_LANES_MAX; i++) {
+        if (status == PV_OK && reels[i].newest > reels[i].known)
+            status = pv_db_spilled_set(db, i, reels[i].newest);
+        for (int file = 0; file < LANE_FILES; file++)
+            pv_buf_clear(&reels[i].bytes[file]);
+    }
+    pv_free(reels);
     return status;
 }
 
@@ -338,15 +447,20 @@ pv_spill_is_there(const char *path)
 }
 
 void
+pv_spill_remove_one(const char *path, int which)
+{
+    char *name = pv_spill_name(path, which);
+
+    if (name != NULL)
+        (void) unlink(name);
+    pv_free(name);
+}
+
+void
 pv_spill_remove(const char *path)
 {
-    for (int i = 0; i < PV_SPILL_FILES; i++) {
-        char *name = pv_spill_name(path, i);
-
-        if (name != NULL)
-            (void) unlink(name);
-        pv_free(name);
-    }
+    for (int i = 0; i < PV_SPILL_FILES; i++)
+        pv_spill_remove_one(path, i);
 }
 
 /* ---- Readers beside a log that is served ---- */
@@ -394,7 +508,7 @@ pv_spill_settle(const char *path, sqlite3 *sqlite)
     uint32_t wait_us = newest == 0 ? 0 : is_served(path) ? SETTLE_US : SETTLE_ALONE_US;
 
     for (uint32_t waited_us = 0; waited_us < wait_us; waited_us += SETTLE_STEP_US) {
-        if (pv_db_spilled(sqlite, &known) != PV_OK || known >= newest)
+        if (pv_db_spilled(sqlite, 0, &known) != PV_OK || known >= newest)
             return;
         (void) usleep(SETTLE_STEP_US);
     }

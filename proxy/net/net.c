@@ -69,8 +69,8 @@ descriptors_max(void)
     return (int) (limit.rlim_cur - reserve);
 }
 
-static unsigned
-worker_count(const struct pv_config *config)
+unsigned
+pv_net_workers_of(const struct pv_config *config)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
 
@@ -102,12 +102,12 @@ pv_net_open(const struct pv_net_options *options, struct pv_net **net, char *err
             .conformance_room = options->conformance_room,
             .is_strict = config->durability == PV_DURABILITY_STRICT,
         };
-    opened->workers = pv_calloc(worker_count(config), sizeof(*opened->workers));
+    opened->workers = pv_calloc(pv_net_workers_of(config), sizeof(*opened->workers));
     opened->bounds = pv_calloc(bounds_max + 1, sizeof(*opened->bounds));
     opened->cancels = pv_cancel_map_new();
     opened->lookup = pv_lookup_new(options->store);
     opened->hosts = pv_hosts_new();
-    opened->pools = pv_pools_new(worker_count(config));
+    opened->pools = pv_pools_new(pv_net_workers_of(config));
     if (options->state_path != NULL && pv_desk_open(options->state_path, &opened->desk) != PV_OK)
         goto fail;
     if (opened->workers == NULL || opened->bounds == NULL || opened->cancels == NULL || opened->lookup == NULL ||
@@ -115,7 +115,7 @@ pv_net_open(const struct pv_net_options *options, struct pv_net **net, char *err
         goto fail;
     /* `listeners` of a worker has room for all bounds. */
     opened->bound_count = bounds_max;
-    for (status = PV_OK; opened->worker_count < worker_count(config) && status == PV_OK; opened->worker_count++)
+    for (status = PV_OK; opened->worker_count < pv_net_workers_of(config) && status == PV_OK; opened->worker_count++)
         status = pv_worker_open(opened, opened->worker_count);
     opened->bound_count = 0;
     if (status == PV_OK)

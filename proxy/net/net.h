@@ -31,6 +31,8 @@ enum pv_status pv_net_open(const struct pv_net_options *options, struct pv_net *
 size_t pv_net_listen_count(const struct pv_net *net);
 const char *pv_net_listen_name(const struct pv_net *net, size_t i); /* 127.0.0.1:6432, or a socket's path */
 unsigned pv_net_worker_count(const struct pv_net *net);
+/* How many one will have. */
+unsigned pv_net_workers_of(const struct pv_config *config);
 /* Starts the threads: clients are served from here on. */
 enum pv_status pv_net_start(struct pv_net *net) PV_MUST_CHECK;
 

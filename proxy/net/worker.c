@@ -415,7 +415,7 @@ pv_worker_open(struct pv_net *net, unsigned index)
     worker->dues = pv_dues_new(worker->loop, pv_client_due);
     if (worker->links == NULL || worker->port == NULL || worker->dues == NULL || pv_roster_open(worker) != PV_OK)
         return PV_NOMEM;
-    pv_journal_port_hold(worker->port);
+    pv_journal_port_hold(worker->port, index);
     pv_loop_after_turn(worker->loop, after_turn, worker);
     worker->servers.loop = worker->loop;
     worker->servers.links = worker->links;

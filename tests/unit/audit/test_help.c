@@ -43,7 +43,7 @@ a_thread_writes_its_own_turn(void **state)
     struct pv_journal_done done[16];
     uint64_t ticket;
 
-    pv_journal_port_hold(port);
+    pv_journal_port_hold(port, 0);
     assert_false(pv_journal_kick(journal, port, false));
     for (uint64_t turn = 0; turn < 20; turn++) {
         pv_journal_stats(journal, &before);
@@ -81,7 +81,7 @@ a_spent_budget_is_told(void **state)
     struct pv_journal_done done[1];
     uint64_t ticket;
 
-    pv_journal_port_hold(port);
+    pv_journal_port_hold(port, 0);
     begin.takes = &take;
     begin.take_count = 1;
     for (uint64_t id = 1; id <= 4; id++) {
@@ -107,7 +107,7 @@ a_slow_disk_is_the_writers(void **state)
     enum pv_status status;
     uint64_t id = 1;
 
-    pv_journal_port_hold(port);
+    pv_journal_port_hold(port, 0);
     assert_false(put_and_kick(journal, port, id++, &status));
     assert_int_equal(status, PV_OK);
     while (!put_and_kick(journal, port, id++, &status))
@@ -142,7 +142,7 @@ a_busy_file_is_the_writers(void **state)
     enum pv_status status;
     uint64_t ticket;
 
-    pv_journal_port_hold(port);
+    pv_journal_port_hold(port, 0);
     assert_true(put_and_kick(journal, port, 1, &status));
     assert_int_equal(sqlite3_open(place->path, &blocker), SQLITE_OK);
     assert_int_equal(sqlite3_exec(blocker, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
@@ -180,7 +180,7 @@ a_failing_disk_refuses_and_recovers(void **state)
 
         assert_int_equal(place_make(&inner), 0);
         journal = open_journal(inner, hasty);
-        pv_journal_port_hold(port);
+        pv_journal_port_hold(port, 0);
         fv.fail_code = codes[life % 3];
         fv.fail_after = life / 3;
         for (status = PV_OK; status == PV_OK; id++) {
@@ -265,7 +265,7 @@ several_take_each_others_along(void **state)
         users[i] = (struct user){.journal = journal, .first = 1 + 10000u * i};
         users[i].port = pv_journal_port_new(count_notify, &users[i].notified);
         assert_non_null(users[i].port);
-        pv_journal_port_hold(users[i].port);
+        pv_journal_port_hold(users[i].port, i);
         assert_int_equal(pthread_create(&threads[i], NULL, use, &users[i]), 0);
     }
     /* Somebody without a port, meanwhile. */
@@ -299,7 +299,7 @@ a_long_write_ahead_log_begins_anew(void **state)
     struct stat facts;
     enum pv_status status;
 
-    pv_journal_port_hold(port);
+    pv_journal_port_hold(port, 0);
     for (uint64_t id = 1; id <= 9000; id++) {
         (void) put_and_kick(journal, port, id, &status);
         assert_int_equal(status, PV_OK);

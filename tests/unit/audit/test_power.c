@@ -87,7 +87,7 @@ live_once(const struct place *place, enum way way, bool is_sealing)
     pv_spill_at = note_spill;
     journal = open_journal(place, options);
     if (way == BY_ITSELF)
-        pv_journal_port_hold(port);
+        pv_journal_port_hold(port, 0);
     while (id <= STATEMENTS) {
         uint64_t count = id % 3 == 0 ? 7 : 1;
 

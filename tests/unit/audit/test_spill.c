@@ -537,7 +537,7 @@ threads_write_their_own_batches(void **state)
         kickers[i] = (struct kicker){.journal = journal, .first = 1 + 10000u * i};
         kickers[i].port = pv_journal_port_new(count_notified, &kickers[i]);
         assert_non_null(kickers[i].port);
-        pv_journal_port_hold(kickers[i].port);
+        pv_journal_port_hold(kickers[i].port, i);
         assert_int_equal(pthread_create(&threads[i], NULL, put_and_kick, &kickers[i]), 0);
     }
     for (unsigned i = 0; i < 3; i++) {
@@ -571,7 +571,7 @@ alone_a_thread_is_not_notified_of_its_own_batches(void **state)
     unsigned helped = 0, before;
 
     kicker.port = pv_journal_port_new(count_notified, &kicker);
-    pv_journal_port_hold(kicker.port);
+    pv_journal_port_hold(kicker.port, 0);
     assert_false(pv_journal_kick(journal, kicker.port, false));
     for (uint64_t id = 1; id <= 50; id++) {
         assert_int_equal(put_begin(journal, id, kicker.port, NULL, &ticket), PV_OK);
