@@ -1,5 +1,5 @@
 /* Readers who may not see literals: no value of a statement reaches them, by any view, also not by a search. */
-#include "tests/unit/audit/audit_test.h"
+#include "tests/unit/audit/reader_test.h"
 
 #include "parser/literals.h"
 #include "proxy/audit/segment.h"
@@ -40,39 +40,12 @@ log_make(void **state)
     return 0;
 }
 
-static enum pv_status
-take_json(void *context, const struct pv_row *row)
-{
-    if (row->cells != NULL) {
-        pv_row_put_json(row, context);
-        pv_buf_put_u8(context, '\n');
-    }
-    return PV_OK;
-}
-
-static char *
-ask(struct pv_log_reader *reader, const char *sql)
-{
-    struct pv_buf out = {0};
-    char error[256] = "";
-    char *text;
-
-    if (pv_log_query(reader, sql, take_json, &out, error, sizeof(error)) != PV_OK)
-        fail_msg("%s: %s", sql, error);
-    text = strdup(pv_buf_text(&out));
-    pv_buf_clear(&out);
-    assert_non_null(text);
-    return text;
-}
-
 static struct pv_log_reader *
 open_masked(const struct place *place)
 {
     const struct pv_log_reader_options options = {.mask = pv_literals_mask};
-    struct pv_log_reader *reader = NULL;
 
-    assert_int_equal(pv_log_reader_open(place->path, &options, &reader, NULL, 0), PV_OK);
-    return reader;
+    return open_reader(place, &options);
 }
 
 static void

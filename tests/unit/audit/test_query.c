@@ -1,4 +1,4 @@
-#include "tests/unit/audit/audit_test.h"
+#include "tests/unit/audit/reader_test.h"
 
 /* Two rooms: retail with ids 1 to 5 (3 denied), other with 6; two events; a secret beside them. */
 static int
@@ -33,17 +33,6 @@ log_make(void **state)
     return 0;
 }
 
-static struct pv_log_reader *
-open_reader(const struct place *place, const struct pv_log_reader_options *options)
-{
-    struct pv_log_reader *reader = NULL;
-    char error[256] = "";
-
-    if (pv_log_reader_open(place->path, options, &reader, error, sizeof(error)) != PV_OK)
-        fail_msg("%s", error);
-    return reader;
-}
-
 /* First cells of all rows, joined. */
 static enum pv_status
 take_first(void *context, const struct pv_row *row)
@@ -54,14 +43,6 @@ take_first(void *context, const struct pv_row *row)
         return PV_OK;
     pv_cell_put_text(&row->cells[0], out);
     pv_buf_put_u8(out, ' ');
-    return PV_OK;
-}
-
-static enum pv_status
-take_json(void *context, const struct pv_row *row)
-{
-    if (row->cells != NULL)
-        pv_row_put_json(row, context);
     return PV_OK;
 }
 
@@ -316,7 +297,7 @@ json_nests_and_escapes(void **state)
                      PV_OK);
     assert_string_equal(pv_buf_text(&out),
                         "{\"seq\": 10, \"reason\": null, \"query\": \"SELECT \\\"a\\\",\\n\\t'\\u001B[31m'\", "
-                        "\"parameters\": \"not json\", \"datasets\": [\"public.customers\"], \"x\": 1.5, \"y\": null}");
+                        "\"parameters\": \"not json\", \"datasets\": [\"public.customers\"], \"x\": 1.5, \"y\": null}\n");
     pv_buf_clear(&out);
     pv_log_reader_close(reader);
 }
