@@ -7,6 +7,9 @@
  * 3. A shape gives a text only for constants that were judged now, each in the one hole between the question's pieces
  *    (parser/pieces.h), quoted as the printer quotes; and when it was made, it gave exactly the text that was sent.
  * 4. Memory is bounded: the least recently used go first.
+ * 5. What a server may prepare in place of a text is made when that text, or its shape, comes for the second time: of an
+ * exact text it is that text; of a shape the question's pieces with $n where the constants stand, each of the parameter's
+ * type, which is what the question is sent as when a client prepares it with $n.
  */
 #include "policy/cache.h"
 
@@ -16,6 +19,7 @@
 #include "policy/cache_int.h"
 #include "policy/param.h"
 #include "policy/question_int.h"
+#include "policy/repeat.h"
 #include "policy/standing.h"
 
 #include <stdatomic.h>
@@ -68,6 +72,7 @@ struct entry {
     struct pv_decision *decisions;
     size_t count;
     const struct shape *shape; /* NULL: of an exact text */
+    bool has_come_again;
 };
 
 struct pv_cache {
@@ -82,7 +87,7 @@ struct pv_cache {
     struct pv_key_heads heads;
     struct pv_buf scratch; /* the shape at hand */
     struct pv_buf sql;     /* what is being forwarded */
-    _Atomic uint64_t hits, shape_hits, misses, entries, bytes;
+    _Atomic uint64_t hits, shape_hits, misses, entries, bytes, prepared, repeated;
 };
 
 static void
@@ -271,6 +276,20 @@ pv_cache_stats(const struct pv_cache *cache, struct pv_cache_stats *stats)
     stats->misses = atomic_load_explicit(&cache->misses, memory_order_relaxed);
     stats->entries = atomic_load_explicit(&cache->entries, memory_order_relaxed);
     stats->bytes = atomic_load_explicit(&cache->bytes, memory_order_relaxed);
+    stats->prepared = atomic_load_explicit(&cache->prepared, memory_order_relaxed);
+    stats->repeated = atomic_load_explicit(&cache->repeated, memory_order_relaxed);
+}
+
+void
+pv_cache_note_prepared(struct pv_cache *cache)
+{
+    count(&cache->prepared, 1);
+}
+
+void
+pv_cache_note_repeated(struct pv_cache *cache)
+{
+    count(&cache->repeated, 1);
 }
 
 /* ---- What it may be asked ---- */
@@ -413,9 +432,8 @@ judge_arguments(struct pv_arena *arena, const struct shape *shape, struct pv_sli
 /* What is forwarded with these constants. PV_NOTFOUND: judge afresh. */
 static enum pv_status
 fill_shape(struct pv_arena *arena, struct pv_buf *sql, const struct shape *shape, struct pv_slice text,
-           const struct pv_slot *slots, const char **forwarded)
+           const struct pv_slot *slots, struct argument arguments[PV_SLOTS_MAX], const char **forwarded)
 {
-    struct argument arguments[PV_SLOTS_MAX];
     enum pv_status status = judge_arguments(arena, shape, text, slots, arguments);
 
     if (status != PV_OK)
@@ -466,6 +484,7 @@ learn_shape(struct entry *entry, const struct pv_asking *asking, const struct pv
     const struct pv_decision *decision = entry->decisions;
     struct shape *shape = pv_arena_alloc(entry->arena, sizeof(*shape));
     size_t slot_by_number[PV_SLOTS_MAX];
+    struct argument arguments[PV_SLOTS_MAX];
     const char *forwarded = NULL;
 
     if (shape == NULL || trace->question == NULL || trace->pieces == NULL || trace->count == 0 ||
@@ -477,7 +496,8 @@ learn_shape(struct entry *entry, const struct pv_asking *asking, const struct pv
     if (shape->places == NULL || !find_edges(shape, asking->text, decision->text) ||
         !find_places(entry, shape, asking->text, slots, trace, slot_by_number) ||
         !join_parts(entry, shape, trace, slot_by_number) ||
-        fill_shape(entry->arena, &asking->caller->cache->sql, shape, asking->text, slots, &forwarded) != PV_OK ||
+        fill_shape(entry->arena, &asking->caller->cache->sql, shape, asking->text, slots, arguments, &forwarded) !=
+            PV_OK ||
         strcmp(forwarded, decision->forwarded) != 0)
         return false;
     entry->shape = shape;
@@ -519,14 +539,84 @@ judge_afresh(struct entry *entry, const struct pv_asking *asking, struct pv_trac
     return pv_decide_parse(entry->arena, &caller, text, asking->oids, asking->oid_count, entry->decisions);
 }
 
+/* ---- What comes again (invariant 5) ---- */
+
+static void
+release_repeat(void *object)
+{
+    pv_repeat_unref(object);
+}
+
+/* The shape's text with $1, $2... in the order of its holes. */
+static struct pv_repeat *
+repeat_of_shape(struct pv_buf *sql, const struct shape *shape)
+{
+    uint32_t oids[PV_SLOTS_MAX];
+    size_t count = 0;
+
+    pv_buf_truncate(sql, 0);
+    for (size_t i = 0; i < shape->part_count; i++) {
+        pv_buf_put_slice(sql, shape->parts[i].text);
+        if (shape->parts[i].slot == SIZE_MAX)
+            continue;
+        oids[count++] = shape->places[shape->parts[i].slot].parameter->type->oid;
+        pv_buf_put_u8(sql, '$');
+        pv_buf_put_decimal(sql, (int64_t) count);
+    }
+    if (pv_buf_ok(sql))
+        return pv_repeat_new(pv_buf_slice(sql), oids, count);
+    pv_buf_clear(sql);
+    return NULL;
+}
+
+/* Without memory it stays as it is. */
+static void
+come_again(struct pv_cache *cache, struct entry *entry)
+{
+    struct pv_decision *decision = entry->decisions;
+    struct pv_repeat *repeat;
+
+    if (entry->has_come_again)
+        return;
+    entry->has_come_again = true;
+    if (cache->policy->config.pool_auto_prepare == 0 || entry->count != 1 || !decision->is_allowed ||
+        decision->kind != PV_KIND_SELECT || decision->forwarded == NULL || decision->datasets.count == 0 ||
+        decision->parameter_count > 0 || decision->show_value != NULL)
+        return;
+    repeat = entry->shape == NULL ? pv_repeat_new(pv_slice_cstr(decision->forwarded), NULL, 0)
+                                  : repeat_of_shape(&cache->sql, entry->shape);
+    if (repeat == NULL)
+        return;
+    if (!pv_arena_keep(entry->arena, release_repeat, repeat)) {
+        pv_repeat_unref(repeat);
+        return;
+    }
+    entry->bytes += sizeof(*repeat) + repeat->text_len;
+    count(&cache->bytes, sizeof(*repeat) + repeat->text_len);
+    decision->repeat = repeat;
+}
+
+static const struct pv_slice *
+repeat_values(struct pv_arena *arena, const struct shape *shape, const struct argument *arguments)
+{
+    struct pv_slice *values = pv_arena_alloc(arena, shape->part_count * sizeof(*values));
+    size_t count = 0;
+
+    for (size_t i = 0; values != NULL && i < shape->part_count; i++)
+        if (shape->parts[i].slot != SIZE_MAX)
+            values[count++] = arguments[shape->parts[i].slot].text;
+    return values;
+}
+
 /* The decision of today's constants: of the statement's own, the rest is the shape's. */
 static enum pv_status
 take_shape(struct pv_cache *cache, struct pv_arena *arena, struct entry *entry, struct pv_slice text,
            const struct pv_slot *slots, struct pv_decision **decisions)
 {
+    struct argument arguments[PV_SLOTS_MAX];
     struct pv_decision *decision;
     const char *forwarded = NULL;
-    enum pv_status status = fill_shape(arena, &cache->sql, entry->shape, text, slots, &forwarded);
+    enum pv_status status = fill_shape(arena, &cache->sql, entry->shape, text, slots, arguments, &forwarded);
 
     if (status != PV_OK)
         return status;
@@ -538,6 +628,10 @@ take_shape(struct pv_cache *cache, struct pv_arena *arena, struct entry *entry, 
         return status;
     *decision = *entry->decisions;
     decision->forwarded = forwarded;
+    if (decision->repeat != NULL) {
+        decision->repeat_values = repeat_values(arena, entry->shape, arguments);
+        decision->repeat = decision->repeat_values == NULL ? NULL : decision->repeat;
+    }
     decision->text = pv_slice_of(text.data + entry->shape->lead, text.len - entry->shape->lead - entry->shape->trail);
     *decisions = decision;
     return PV_OK;
@@ -639,6 +733,8 @@ ask(struct pv_arena *arena, const struct pv_asking *asking, struct pv_decision *
     entry = cache->by_len[asking->text.len % LENGTHS] == 0 ? NULL : find(cache, head, PV_KEY_OF_TEXT, asking->text);
     if (entry != NULL) {
         count(&cache->hits, 1);
+        if (!asking->is_parse)
+            come_again(cache, entry);
         return take(arena, entry, decisions, decision_count);
     }
     pv_buf_truncate(&cache->scratch, 0);
@@ -650,6 +746,8 @@ ask(struct pv_arena *arena, const struct pv_asking *asking, struct pv_decision *
     }
     entry = find(cache, head, PV_KEY_OF_SHAPE, pv_buf_slice(&cache->scratch));
     if (entry != NULL && entry->shape != NULL) {
+        if (!asking->is_parse)
+            come_again(cache, entry);
         status = take_shape(cache, arena, entry, asking->text, slots, decisions);
         *decision_count = 1;
     }

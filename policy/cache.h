@@ -33,7 +33,11 @@ struct pv_cache_stats {
     uint64_t shape_hits; /* by the text without its constants */
     uint64_t misses;
     uint64_t entries, bytes;
+    uint64_t prepared, repeated; /* as noted */
 };
+/* A server prepared a statement that came again; one that it had prepared ran (counted here, on the cache's thread). */
+void pv_cache_note_prepared(struct pv_cache *cache);
+void pv_cache_note_repeated(struct pv_cache *cache);
 void pv_cache_stats(const struct pv_cache *cache, struct pv_cache_stats *stats);
 
 #endif

@@ -12,6 +12,7 @@ struct pv_arena;
 struct pv_budget_demand; /* policy/standing.h */
 struct pv_cache; /* policy/cache.h */
 struct pv_standing;
+struct pv_repeat; /* policy/repeat.h */
 
 /* What a statement is; what the session engine needs to keep in step with the server. */
 #define PV_KIND_TABLE(X) \
@@ -202,6 +203,9 @@ struct pv_decision {
     const struct pv_question *question; /* NULL: no data is asked for */
     struct pv_names datasets, columns;  /* keys; "dataset.column" */
     const char *datasets_json, *columns_json; /* the same as JSON arrays, where the decision may be kept; else NULL */
+    /* A simple query that came before: what a server may have prepared for it in place of `forwarded`, and values of its $n. */
+    const struct pv_repeat *repeat; /* NULL: nothing */
+    const struct pv_slice *repeat_values;
     const struct pv_parameter *const *parameters; /* by $n - 1; NULL entries: unconstrained */
     const uint32_t *parameter_oids;               /* by $n - 1: what Parse must declare; 0: as the client did */
     size_t parameter_count;

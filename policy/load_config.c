@@ -218,6 +218,7 @@ set_pool(struct pv_doc *doc, const struct pv_located *value, void *field, const 
         KEY(pv_config, pool_check_ms, "server_check_delay", PV_J_STRING, false, pv_set_time, 0, DAY_MS, NULL),
         KEY(pv_config, pool_retry_ms, "server_login_retry", PV_J_STRING, false, pv_set_time, 1, 60 * MINUTE_MS, NULL),
         KEY(pv_config, pool_prepared_max, "max_prepared_statements", PV_J_INTEGER, false, pv_set_u32, 1, 10000, NULL),
+        KEY(pv_config, pool_auto_prepare, "auto_prepare", PV_J_INTEGER, false, pv_set_u32, 0, 1000000, NULL),
     };
 
     (void) key;

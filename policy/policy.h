@@ -112,6 +112,7 @@ struct pv_config {
     uint64_t pool_idle_timeout_ms, pool_lifetime_ms, pool_wait_ms; /* 0: none */
     uint64_t pool_check_ms, pool_retry_ms;
     uint32_t pool_prepared_max;
+    uint32_t pool_auto_prepare; /* how often a statement is sent as text before a server prepares it; 0: never */
     uint32_t clients_max;
     uint64_t query_bytes_max;
     uint64_t login_timeout_ms;

@@ -49,6 +49,8 @@ enum { PV_LATENCY_BUCKET_COUNT = 1 PV_LATENCY_BUCKETS(PV_X) };
       "Judgements found by the statement's text without its constants") \
     X(cache_misses, "decision_cache_misses_total", "counter", "Statements that were judged afresh") \
     X(cache_entries, "decision_cache_entries", "gauge", "Judgements that are kept") \
+    X(prepared, "auto_prepared_total", "counter", "Times that a database prepared a statement that came again") \
+    X(repeated, "auto_prepared_uses_total", "counter", "Statements that ran as prepared so (pool.auto_prepare)") \
     X(cache_bytes, "decision_cache_bytes", "gauge", "Memory of the judgements that are kept") \
     X(latency_sum_us, NULL, NULL, NULL)
 

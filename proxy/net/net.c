@@ -227,6 +227,8 @@ pv_net_counters(struct pv_net *net, struct pv_counters *sum, struct pv_arena *ar
         PV_COUNT(sum, cache_misses, stats.misses);
         PV_COUNT(sum, cache_entries, stats.entries);
         PV_COUNT(sum, cache_bytes, stats.bytes);
+        PV_COUNT(sum, prepared, stats.prepared);
+        PV_COUNT(sum, repeated, stats.repeated);
         status = pv_counters_add(&net->workers[i].counters, sum, arena);
     }
     return status;

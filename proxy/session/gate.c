@@ -3,7 +3,8 @@
  *  1. What reaches the database was encoded by us from a judged structure. No peeked bytes are passed on.
  *  2. SQL reaches the database only as text that was printed from the judged tree and parses to it (policy/decide.h),
  * never the client's text, never SQL made by printf from what a client sent. Of a fixed question printing and check may
- *     be of its load, but for constants and output names, each a token that reads back (parser/pieces.h).
+ *     be of its load, but for constants and output names, each a token that reads back (parser/pieces.h). A statement
+ * that comes again may go as the use of one that was prepared from such a text (repeat.c).
  *  3. Default deny: what policy/decide.h does not allow, and every message that cannot be read, is denied.
  *  4. No name that a client chose captures another: physical names come from the printer, and the one
  *     statement name of ours cannot be taken by a client.

@@ -1,6 +1,7 @@
 /*
  * Requests in flight, in the order in which the client made them.
- *  1. A request is sent when every record that it waits for is on disk, no cancel is on its way, and all before it are sent.
+ *  1. A request is sent when every record that it waits for is on disk, no cancel is on its way, and all before it are sent
+ * (and none of them may have to be sent again: repeat.c).
  *  2. Replies belong to the first request that was sent and has a reply due; nothing else.
  *  3. The server keeps replies until a Sync, a Flush or 8 KiB of them: what it is at is found by what it was sent, not by
  * what it has said (pv_request_running). Where that would not tell, an Execute takes a Flush before it.
@@ -297,7 +298,7 @@ pv_pipeline_pump(struct pv_session *s)
 
     if (s->phase != PV_PHASE_READY && s->phase != PV_PHASE_SETUP)
         return;
-    while (s->unsent != NULL && !s->is_cancel_pending && s->unsent->ticket_last <= s->durable) {
+    while (s->unsent != NULL && !s->is_cancel_pending && s->unsent->ticket_last <= s->durable && !pv_repeat_holds(s)) {
         struct pv_request *r = s->unsent;
         size_t len = pv_buf_len(&r->bytes);
 
@@ -308,6 +309,9 @@ pv_pipeline_pump(struct pv_session *s)
             break;
         }
         if (s->side != NULL && !pv_lease_send(s, r))
+            break;
+        pv_repeat_send(s, r);
+        if (s->phase == PV_PHASE_CLOSED)
             break;
         s->unsent_bytes -= len;
         r->is_sent = true;

@@ -55,7 +55,7 @@ on_row(struct pv_session *s, struct pv_request *r, const struct pv_reply *reply)
         pass(s, r, reply->raw);
         return;
     }
-    if (run == NULL || r->is_poison) {
+    if (run == NULL || r->is_poison || pv_repeat_is_early(r)) {
         pv_result_violation(s);
         return;
     }
@@ -103,7 +103,7 @@ on_copy_in(struct pv_session *s, struct pv_request *r, const struct pv_reply *re
 static void
 on_row_description(struct pv_session *s, struct pv_request *r, const struct pv_reply *reply)
 {
-    if (r->is_poison) {
+    if (r->is_poison || (r->repeat_stage != PV_REPEAT_NONE && !pv_repeat_reply(s, r, PV_SERVER_ROW_DESCRIPTION))) {
         pv_result_violation(s);
         return;
     }
@@ -132,6 +132,7 @@ finish_run(struct pv_session *s, struct pv_request *r, struct pv_run *run, const
     bool is_over = pv_govern_is_over(s, r, run);
 
     run->bytes += reply->raw.len;
+    pv_repeat_ran(s, r);
     pv_trail_end(s, run, PV_OUTCOME_COMPLETED, NULL);
     if (s->phase == PV_PHASE_CLOSED)
         return;
@@ -162,7 +163,7 @@ on_command(struct pv_session *s, struct pv_request *r, const struct pv_reply *re
         pass(s, r, reply->raw);
         return;
     }
-    if (run == NULL || r->is_poison || pv_msg_text_read(reply->body, &tag) != PV_OK) {
+    if (run == NULL || r->is_poison || pv_repeat_is_early(r) || pv_msg_text_read(reply->body, &tag) != PV_OK) {
         pv_result_violation(s);
         return;
     }
@@ -183,10 +184,18 @@ on_empty_query(struct pv_session *s, struct pv_request *r, const struct pv_reply
         return;
     if (run == NULL && s->is_conformance && !r->is_poison)
         pass(s, r, reply->raw);
-    else if (run == NULL || r->is_poison)
+    else if (run == NULL || r->is_poison || r->repeat_stage != PV_REPEAT_NONE)
         pv_result_violation(s);
     else
         finish_run(s, r, run, reply);
+}
+
+/* Of a Query that went as the use of a prepared statement: the client knows nothing of it. */
+static void
+on_repeat(struct pv_session *s, struct pv_request *r, const struct pv_reply *reply)
+{
+    if (!pv_repeat_reply(s, r, (enum pv_server_tag) reply->tag))
+        pv_result_violation(s);
 }
 
 /* PortalSuspended ends an Execute; the portal goes on with the next one. */
@@ -304,7 +313,13 @@ on_ready(struct pv_session *s, struct pv_request *r, const struct pv_reply *repl
 {
     uint8_t status;
 
+    if (r->repeat_stage == PV_REPEAT_FAILED && pv_msg_ready_read(reply->body, &status) == PV_OK && status == 'I' &&
+        pv_repeat_again(s, r))
+        return;
+    if (s->phase == PV_PHASE_CLOSED)
+        return;
     if (pv_msg_ready_read(reply->body, &status) != PV_OK || (r->is_poison && !r->has_failed) ||
+        r->repeat_stage == PV_REPEAT_FAILED ||
         (r->kind == PV_REQUEST_QUERY && !r->is_setup && r->run_at < r->run_count && !s->is_conformance))
         pv_result_violation(s);
     else
@@ -411,6 +426,8 @@ on_notice(struct pv_session *s, struct pv_request *r, const struct pv_reply *rep
             pv_peers_signal(s, notice.fields[PV_NOTICE_MESSAGE]);
         return;
     }
+    if (r != NULL)
+        pv_repeat_noted(r);
     if (s->phase != PV_PHASE_READY || (r != NULL && (r->is_internal || (run != NULL && run->is_internal))))
         return;
     pv_error_relay(s, PV_SERVER_NOTICE_RESPONSE, &notice, r, run);
@@ -422,6 +439,9 @@ const pv_reply_handler pv_result_replies[PV_REQUEST_KIND_COUNT][128] = {
         {
             [PV_SERVER_ROW_DESCRIPTION] = on_row_description,
             [PV_SERVER_DATA_ROW] = on_row,
+            [PV_SERVER_PARSE_COMPLETE] = on_repeat,
+            [PV_SERVER_BIND_COMPLETE] = on_repeat,
+            [PV_SERVER_CLOSE_COMPLETE] = on_repeat,
             [PV_SERVER_COMMAND_COMPLETE] = on_command,
             [PV_SERVER_EMPTY_QUERY] = on_empty_query,
             [PV_SERVER_ERROR_RESPONSE] = pv_result_on_error,

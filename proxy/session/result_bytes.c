@@ -20,7 +20,7 @@ start_streaming(struct pv_session *s, const struct pv_frame_head *head)
     if ((head->tag != PV_SERVER_DATA_ROW && head->tag != PV_SERVER_COPY_DATA) ||
         head->total_len <= STREAMED_ROW_BYTES || in.len >= head->total_len)
         return false;
-    if (run == NULL || r->is_poison || pv_result_replies[r->kind][head->tag] == NULL || run->decision == NULL ||
+    if (run == NULL || r->is_poison || pv_repeat_is_early(r) || pv_result_replies[r->kind][head->tag] == NULL || run->decision == NULL ||
         run->decision->show_value != NULL) {
         pv_result_violation(s);
         return true;
@@ -56,7 +56,7 @@ passing_run(struct pv_session *s, struct pv_request *r)
     struct pv_run *run = r == NULL ? NULL : pv_request_run(r);
 
     if (run == NULL || (r->kind != PV_REQUEST_QUERY && r->kind != PV_REQUEST_EXECUTE) || r->is_poison ||
-        r->is_internal || run->is_internal || run->withdrawn_words != NULL || run->decision == NULL ||
+        r->is_internal || pv_repeat_is_early(r) || run->is_internal || run->withdrawn_words != NULL || run->decision == NULL ||
         run->decision->show_value != NULL)
         return NULL;
     /* Nothing may wait before them: neither for the log nor for the end of this event. */

@@ -2,7 +2,7 @@
  * The session engine from inside. Reading order: state_int.h (what it is made of), session.c and session_event.c (phases and events),
  * startup.c (the way in), session_fold.c (rest), gate.c (the one road), statement.c (prepared statements and
  * portals by message), names.c (what they are called), pipeline.c (requests in
- * flight), lease.c and side.c (servers that are shared), govern.c (consent and budgets under way), peers.c (the same
+ * flight), repeat.c (statements that come again), lease.c and side.c (servers that are shared), govern.c (consent and budgets under way), peers.c (the same
  * user's other sessions), result.c (replies),
  * track.c (transaction and settings), trail.c (the query log), error.c (what the client is told). Everything belongs to one session, thus to one thread.
  */
@@ -295,6 +295,26 @@ void pv_lease_policy(struct pv_session *s);
 bool pv_lease_lost(struct pv_session *s, const char *sqlstate, const char *words);
 /* What waits for a server is cancelled; true when something did. */
 bool pv_lease_cancel(struct pv_session *s);
+
+/* ---- repeat.c: statements that come again ---- */
+/* The request is about to be sent: what is in r->bytes may become the use of a statement that the server has. */
+void pv_repeat_send(struct pv_session *s, struct pv_request *r);
+bool pv_repeat_holds(const struct pv_session *s); /* must what is not sent wait for what was sent last? */
+/* CloseComplete, ParseComplete, BindComplete or RowDescription of such a Query; false: it is not due. */
+bool pv_repeat_reply(struct pv_session *s, struct pv_request *r, enum pv_server_tag tag);
+/* True: the error is nobody's, the statement will be sent as text. */
+bool pv_repeat_swallows(struct pv_session *s, struct pv_request *r, struct pv_msg_notice *notice);
+/* The server is ready after that: sends it. False: it may not be any more, which the client has been told. */
+bool pv_repeat_again(struct pv_session *s, struct pv_request *r);
+void pv_repeat_noted(struct pv_request *r); /* a notice came */
+void pv_repeat_ran(struct pv_session *s, struct pv_request *r);
+
+/* Of a Query: no row is due yet. */
+static inline bool
+pv_repeat_is_early(const struct pv_request *r)
+{
+    return r->repeat_stage != PV_REPEAT_NONE && r->repeat_stage != PV_REPEAT_RUNNING;
+}
 
 /* ---- govern.c ---- */
 /* Another standing is in force: what is not sent is refused, what is sent is marked, what runs is cancelled. */

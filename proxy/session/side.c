@@ -3,7 +3,7 @@
  *  2. Entries that are not confirmed are taken as absent in every segment but the one that sent their Parse.
  *  3. A number is never given twice on one server.
  */
-#include "proxy/session/side_int.h"
+#include "proxy/session/repeat_int.h"
 
 #include "policy/settings.h"
 
@@ -382,6 +382,7 @@ pv_side_free(struct pv_side *side)
         return;
     pv_side_forget(side);
     pv_prep_unref(side->unnamed);
+    pv_repeats_free(side->repeats);
     pv_tag_unref(side->identity);
     pv_values_unref(side->base);
     pv_values_unref(side->values);
@@ -446,6 +447,8 @@ pv_side_discarded(struct pv_side *side)
 {
     pv_side_forget(side);
     pv_side_set_unnamed(side, NULL, 0);
+    pv_repeats_free(side->repeats);
+    side->repeats = NULL;
     pv_tag_unref(side->identity);
     side->identity = NULL;
     pv_values_unref(side->values);

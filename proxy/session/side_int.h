@@ -63,6 +63,7 @@ struct pv_side {
     struct pv_side_entry *newest, *oldest;
     size_t count, count_max;
     uint32_t number_next;
+    struct pv_repeats *repeats; /* repeat_int.h; NULL until the first */
 };
 
 extern const char *const pv_reported_names[PV_REPORTED_COUNT];

@@ -125,6 +125,16 @@ enum pv_request_kind {
     PV_REQUEST_KIND_COUNT
 };
 
+/* How far a Query is that went as use of a statement which the server has prepared (repeat.c). */
+enum pv_repeat_stage {
+    PV_REPEAT_NONE, /* it went as text */
+    PV_REPEAT_PARSING,
+    PV_REPEAT_BINDING,
+    PV_REPEAT_DESCRIBING,
+    PV_REPEAT_RUNNING,
+    PV_REPEAT_FAILED /* before it ran: it will go as text */
+};
+
 /* One message to the server and what is to come back for it. */
 struct pv_request {
     struct pv_request *next, *previous;
@@ -160,6 +170,12 @@ struct pv_request {
     bool has_failed;
     bool is_verbatim; /* what is forwarded is what was sent: positions in errors hold */
     bool is_copying_in;
+    bool is_counted, has_repeat_name; /* its end is counted: for the name of that number, or for its text */
+    bool is_noisy;                    /* it said something beside its rows */
+    enum pv_repeat_stage repeat_stage;
+    uint32_t repeat_number;
+    size_t repeat_closes; /* CloseComplete messages to come before all else */
+    int64_t repeat_sent_us;
     int64_t deadline_us; /* INT64_MAX: none */
 };
 

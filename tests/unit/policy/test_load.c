@@ -134,7 +134,7 @@ config_faults_have_their_place(void **state)
         {"\"workers\": 0", "\"workers\": \1-1", "\"workers\" must be between 0 and 1024"},
         {"\"mode\": \"transaction\"", "\1\"zebra\": 1",
          "unknown key \"zebra\": known here are mode, size, idle_timeout, server_lifetime, "
-        "query_wait_timeout, server_check_delay, server_login_retry, max_prepared_statements"},
+        "query_wait_timeout, server_check_delay, server_login_retry, max_prepared_statements, auto_prepare"},
         {"\"mode\": \"transaction\"", "\"mode\": \1\"statement\"",
          "\"mode\" must be \"session\" or \"transaction\", not \"statement\""},
         {"{\n  \"listen\": [\"127.0.0.1:6432\"],", "\1{", "missing key \"listen\""},
