@@ -206,7 +206,8 @@ make_name(struct pv_session *s, struct pv_request *r, struct pv_repeats *repeats
 static struct pv_repeat_name *
 choose(struct pv_session *s, struct pv_request *r, struct pv_repeats *repeats, const struct pv_repeat *of)
 {
-    const struct pv_repeat_key key = {s->user, s->reported, s->side == NULL ? NULL : s->values, repeats->epoch};
+    const struct pv_repeat_key key = {s->user, s->reported, s->side == NULL ? NULL : s->values,
+                                      s->side == NULL ? repeats->epoch : 0};
     struct pv_repeat_name *name = pv_repeats_find(repeats, of, &key);
     struct pv_repeat_sight *sight;
 

@@ -3,7 +3,8 @@
  * toy language: DENY… is denied, SYNTAX… does not parse, ASK… is a question with a threshold, one parameter
  * n (1 to 10), 5 rows at most and one second, GEN… is allowed under generation 1 alone, TEXT… is
  * forwarded with another text in each generation, DATA… reads data set public.d for question q and takes runs of both,
- * while consent stands, transaction and naming commands are what they say; all else is an
+ * while consent stands, AGAIN n is a question that a server may prepare with $1 for n from its third time on, REPEAT…
+ * another, in generation 1, that it may prepare as it stands, transaction and naming commands are what they say; all else is an
  * allowed SELECT. What is forwarded is the text behind "F ".
  */
 #ifndef HARNESS_H
@@ -26,6 +27,7 @@
 
 #include "policy/decide.h"
 #include "policy/param.h"
+#include "policy/repeat.h"
 #include "policy/standing.h"
 #include "proxy/base/arena.h"
 #include "proxy/base/bytes.h"
@@ -84,6 +86,7 @@ world_make(void)
         policy->rooms = &world.rooms[i == 2 ? 1 : 0];
         policy->room_count = 1;
         policy->config.query_bytes_max = 4096;
+        policy->config.pool_auto_prepare = 2;
         policy->config.login_timeout_ms = 15000;
         policy->config.is_logging_parameters = true;
     }
@@ -212,6 +215,32 @@ judge_words(struct pv_arena *arena, const struct pv_caller *caller, const char *
     }
 }
 
+static void
+release_repeat(void *repeat)
+{
+    pv_repeat_unref(repeat);
+}
+
+static enum pv_status
+judge_repeat(struct pv_arena *arena, struct pv_decision *decision)
+{
+    static const uint32_t oids[] = {23};
+    bool has_value = strncmp(decision->forwarded, "F AGAIN ", 8) == 0;
+    struct pv_slice text = pv_slice_cstr(has_value ? "F AGAIN $1" : decision->forwarded);
+    struct pv_slice *value = pv_arena_alloc(arena, sizeof(*value));
+    struct pv_repeat *repeat = pv_repeat_new(text, oids, has_value ? 1 : 0);
+
+    if (value == NULL || repeat == NULL || !pv_arena_keep(arena, release_repeat, repeat)) {
+        pv_repeat_unref(repeat);
+        return PV_NOMEM;
+    }
+    if (has_value)
+        *value = pv_slice_of(decision->forwarded + 8, strlen(decision->forwarded) - 8);
+    decision->repeat = repeat;
+    decision->repeat_values = value;
+    return PV_OK;
+}
+
 static enum pv_status
 judge_text(struct pv_arena *arena, const struct pv_caller *caller, struct pv_slice text, struct pv_decision *decision)
 {
@@ -239,6 +268,10 @@ judge_text(struct pv_arena *arena, const struct pv_caller *caller, struct pv_sli
         deny(decision, PV_REASON_NOT_A_QUESTION, "42501", "no more");
     } else if (starts(copy, "TEXT")) {
         decision->forwarded = pv_arena_printf(arena, "F%u %s", (unsigned) caller->policy->generation, copy);
+    } else if (starts(copy, "AGAIN") || (starts(copy, "REPEAT") && caller->policy->generation == 1)) {
+        return decision->forwarded == NULL ? PV_NOMEM : judge_repeat(arena, decision);
+    } else if (starts(copy, "REPEAT")) {
+        deny(decision, PV_REASON_NOT_A_QUESTION, "42501", "no more");
     } else if (strstr(copy, "ASK") != NULL) {
         judge_ask(decision);
     } else if (strstr(copy, "DATA") != NULL) {
