@@ -12,6 +12,7 @@
 
 #include "policy/cache.h"
 #include "policy/cache_int.h"
+#include "policy/repeat.h"
 #include "policy/standing.h"
 #include "proxy/base/arena.h"
 #include "tests/unit/files.h"
@@ -24,7 +25,7 @@
 static const char config_text[] =
     "{\"listen\": [\"127.0.0.1:6432\"], \"upstreams\": {\"main\": {\"host\": \"127.0.0.1\", \"dbname\": \"w\", "
     "\"user\": \"p\", \"sslmode\": \"disable\"}}, \"users\": \"users.json\", \"rooms\": \"rooms\", \"state\": "
-    "\"s.db\"}";
+    "\"s.db\", \"pool\": {\"auto_prepare\": 5}}";
 static const char users_text[] = "{\"alice\": {\"cert_cn\": \"alice\"}, \"bob\": {\"cert_cn\": \"bob\"}}";
 #define ROOM(name, expiry) \
     "{\"room\": \"" name "\", \"upstream\": \"main\", " expiry "\"parties\": {\"acme\": {}, \"mega\": {}}," \
@@ -460,6 +461,67 @@ shapes(void **state)
     shape_row("none", NULL);
 }
 
+/* What a text that comes again may be prepared as: from its second time on, by its shape or as it stands. */
+static void
+comes_again(void **state)
+{
+    static const char *const first[] = {"public"};
+    static const struct {
+        const char *sqls[2];
+        const char *prepared; /* NULL: nothing */
+        const char *values[2];
+        uint32_t oids[2];
+    } rows[] = {
+        {{"SELECT abalance FROM accounts WHERE aid = 17;", "SELECT abalance FROM accounts WHERE aid = 4711;"},
+         "WHERE (aid = CAST($1 AS pg_catalog.int4))",
+         {"4711"},
+         {23}},
+        {{"SELECT aid, day FROM accounts WHERE day >= '2024-01-31' AND aid < 9 ORDER BY 1",
+          "SELECT aid, day FROM accounts WHERE day >= '2024-02-01' AND aid < 10 ORDER BY 1"},
+         "CAST($1 AS pg_catalog.date)) AND (aid < CAST($2 AS pg_catalog.int8)))",
+         {"2024-02-01", "10"},
+         {1082, 20}},
+        {{"SELECT aid FROM accounts WHERE aid = 3 OR abalance = 3", "SELECT aid FROM accounts WHERE aid = 3 OR abalance = 3"},
+         "(aid = CAST('3' AS pg_catalog.int4))",
+         {NULL},
+         {0}},
+        {{"SELECT 17", "SELECT 17"}, NULL, {NULL}, {0}},
+        {{"SELECT filler FROM accounts", "SELECT filler FROM accounts"}, NULL, {NULL}, {0}},
+        {{"BEGIN", "BEGIN"}, NULL, {NULL}, {0}},
+    };
+    const struct pv_names path = {first, 1};
+
+    (void) state;
+    for (size_t k = 0; k < PV_COUNT_OF(rows); k++) {
+        struct pv_cache *cache = pv_cache_new(0);
+        struct pv_caller caller = caller_of(policy, "one", "alice", &path, 1, cache);
+
+        for (size_t i = 0; i < 2; i++) {
+            struct pv_arena *arena = pv_arena_new(1024);
+            struct pv_decision *decisions = NULL;
+            const struct pv_repeat *repeat;
+            size_t number = 0;
+
+            assert_int_equal(pv_cache_query(arena, &caller, pv_slice_cstr(rows[k].sqls[i]), &decisions, &number), PV_OK);
+            repeat = decisions[0].repeat;
+            if (i == 0 || rows[k].prepared == NULL) {
+                assert_null(repeat);
+            } else {
+                assert_non_null(repeat);
+                if (strstr(pv_repeat_text(repeat), rows[k].prepared) == NULL)
+                    fail_msg("%s", pv_repeat_text(repeat));
+                assert_int_equal(repeat->count, (rows[k].values[0] != NULL) + (rows[k].values[1] != NULL));
+                for (size_t n = 0; n < repeat->count; n++) {
+                    assert_int_equal(repeat->oids[n], rows[k].oids[n]);
+                    assert_true(pv_slice_is(decisions[0].repeat_values[n], rows[k].values[n]));
+                }
+            }
+            pv_arena_free(arena);
+        }
+        pv_cache_free(cache);
+    }
+}
+
 /* Not an assertion of speed, which hangs on the machine: it says what a hit costs. */
 static void
 cost(void **state)
@@ -498,6 +560,7 @@ main(void)
         cmocka_unit_test(shapes),
         cmocka_unit_test(cached_is_fresh),
         cmocka_unit_test(shapes_hit),
+        cmocka_unit_test(comes_again),
         cmocka_unit_test(decisions_outlive),
         cmocka_unit_test(every_allocation_fails),
         cmocka_unit_test(cost),
