@@ -478,7 +478,7 @@ comes_again(void **state)
          {23}},
         {{"SELECT aid, day FROM accounts WHERE day >= '2024-01-31' AND aid < 9 ORDER BY 1",
           "SELECT aid, day FROM accounts WHERE day >= '2024-02-01' AND aid < 10 ORDER BY 1"},
-         "CAST($1 AS pg_catalog.date)) AND (aid < CAST($2 AS pg_catalog.int8)))",
+         "CAST($1 AS date)) AND (aid < CAST($2 AS pg_catalog.int8)))",
          {"2024-02-01", "10"},
          {1082, 20}},
         {{"SELECT aid FROM accounts WHERE aid = 3 OR abalance = 3", "SELECT aid FROM accounts WHERE aid = 3 OR abalance = 3"},
