@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define CONFIG_BYTES_MAX (1024u * 1024u)
@@ -215,11 +216,15 @@ load_config(struct pv_load *load, const char *path)
     struct pv_policy *policy = &load->snapshot->policy;
     struct pv_doc doc;
     const char *dir = absolute_dir(load->arena, path);
+    struct stat found;
+    int error = dir == NULL || access(path, R_OK) != 0 || stat(path, &found) != 0 ? errno : 0;
 
-    if (dir == NULL || access(path, R_OK) != 0) {
-        if (errno == ENOMEM)
-            return PV_NOMEM;
-        pv_faults_add(load->faults, path, 1, 1, false, "cannot read the file: %s", strerror(errno));
+    if (error == ENOMEM)
+        return PV_NOMEM;
+    if (error == 0 && S_ISDIR(found.st_mode))
+        error = EISDIR;
+    if (error != 0) {
+        pv_faults_add(load->faults, path, 1, 1, false, "cannot read the file: %s", strerror(error));
         return PV_IO;
     }
     policy->config.path = pv_arena_strdup(load->arena, path);

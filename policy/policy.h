@@ -395,6 +395,8 @@ const struct pv_member *pv_room_member(const struct pv_room *room, const char *u
 bool pv_room_trusts(const struct pv_room *room, const char *user);
 bool pv_member_has_role(const struct pv_member *member, const char *role);
 const struct pv_dataset *pv_room_dataset(const struct pv_room *room, const char *schema, const char *name);
+/* Do two data sets give the same callers the same rows of the same values? Both may be NULL, which no other is the same as. */
+bool pv_dataset_shows_same(const struct pv_dataset *a, const struct pv_dataset *b);
 const struct pv_question *pv_room_question(const struct pv_room *room, const char *id);
 const struct pv_column *pv_dataset_column(const struct pv_dataset *dataset, const char *name);
 /* May this member ask this question, by its `members` list? */

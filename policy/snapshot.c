@@ -188,6 +188,34 @@ pv_room_dataset(const struct pv_room *room, const char *schema, const char *name
     return NULL;
 }
 
+static bool
+same_text(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+static bool
+same_column(const struct pv_column *a, const struct pv_column *b)
+{
+    const struct pv_mask *x = &a->mask, *y = &b->mask;
+
+    return same_text(a->name, b->name) && a->category == b->category && x->kind == y->kind &&
+           same_text(x->key_name, y->key_name) && same_text(x->unit, y->unit) && same_text(x->number, y->number) &&
+           x->digits == y->digits && same_text(x->constant, y->constant);
+}
+
+bool
+pv_dataset_shows_same(const struct pv_dataset *a, const struct pv_dataset *b)
+{
+    bool is_same = a != NULL && b != NULL && same_text(a->source_schema, b->source_schema) &&
+                   same_text(a->source_name, b->source_name) && same_text(a->row_filter, b->row_filter) &&
+                   a->column_count == b->column_count;
+
+    for (size_t i = 0; is_same && i < a->column_count; i++)
+        is_same = same_column(&a->columns[i], &b->columns[i]);
+    return is_same;
+}
+
 const struct pv_question *
 pv_room_question(const struct pv_room *room, const char *id)
 {

@@ -172,7 +172,7 @@ pv_gate_identity_after(struct pv_session *s, enum pv_request_kind kind, const st
 void
 pv_gate_refresh_identity(struct pv_session *s)
 {
-    if (!s->is_identity_stale || s->is_segment_open)
+    if (!s->is_identity_stale || s->is_segment_open || s->is_identity_said)
         return;
     if (s->tail == NULL && s->track.status == 'I')
         s->is_identity_stale = false;
@@ -186,4 +186,5 @@ pv_gate_refresh_identity(struct pv_session *s)
         return;
     push_internal_statement(s, pv_buf_slice(&s->identity_sql), true);
     push_internal_sync(s);
+    s->is_identity_said = true;
 }

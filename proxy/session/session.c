@@ -388,7 +388,10 @@ find_place(struct pv_session *s, struct pv_policy *policy)
     if (!pv_person_find(s, policy, room, s->service == NULL ? NULL : s->user, &person) ||
         !is_same_upstream(room->upstream, s->room->upstream))
         return false;
-    s->is_identity_stale = s->has_server && (s->is_identity_stale || !same_attributes(s->account, person.account));
+    if (!same_attributes(s->account, person.account)) {
+        s->is_identity_stale = s->has_server;
+        s->person_count++;
+    }
     s->room = room;
     pv_person_take(s, &person);
     return true;

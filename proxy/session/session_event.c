@@ -276,7 +276,7 @@ take_message(struct pv_session *s)
             return false;
         }
     }
-    s->are_peers_fresh = false;
+    s->are_peers_fresh = s->is_identity_said = false;
     if (frame.tag == PV_CLIENT_PASSWORD)
         pv_wipe(s->client_in.data + s->client_in.start, frame.total_len);
     pv_buf_consume(&s->client_in, frame.total_len);

@@ -285,6 +285,7 @@ struct pv_session {
     bool wants_release;
     bool must_have_server;    /* the message at hand can be written for a known server alone */
     bool is_identity_stale;
+    bool is_identity_said; /* before the message at hand, which may have to wait for the replies and come again */
     bool is_paused, is_stalled, is_draining, is_busy_inside;
     bool is_close_wanted;
     bool is_doomed;       /* a message of this segment is bound to fail: all until Sync is dropped */

@@ -332,6 +332,11 @@ paths_are_shown_as_their_user_opens_them(void **state)
     assert_int_equal(pv_policy_load("absent/pgveil.json", faults, &policy), PV_IO);
     assert_string_equal(pv_faults_at(faults, 0)->message, "cannot read the file: No such file or directory");
     pv_faults_free(faults);
+    faults = pv_faults_new();
+    assert_non_null(faults);
+    assert_int_equal(pv_policy_load(".", faults, &policy), PV_IO);
+    assert_string_equal(pv_faults_at(faults, 0)->message, "cannot read the file: Is a directory");
+    pv_faults_free(faults);
     free(room);
     write_sound_files();
 }
