@@ -2,7 +2,8 @@
  * Text to tree.
  *
  * 1. Nothing reads a text before its length and its encoding have passed.
- * 2. A pv_sql that exists has passed the limits in every statement.
+ * 2. A pv_sql that exists has passed the limits in every statement; but for pv_sql_parse_printed's, which is there to be
+ *    compared with a tree that has.
  */
 #include "parser/parse.h"
 
@@ -128,12 +129,12 @@ read_text(struct pv_sql *sql, struct pv_slice text, RawParseMode mode, struct pv
     return pv_sql_guard(parse, &parsing, err);
 }
 
+/* What was read, not walked. */
 static enum pv_status
-parse_mode(struct pv_slice text, const struct pv_sql_limits *limits, RawParseMode mode, struct pv_sql **out,
-           struct pv_sql_error *err)
+parse_mode(struct pv_slice text, size_t bytes_max, RawParseMode mode, struct pv_sql **out, struct pv_sql_error *err)
 {
     struct pv_sql *sql = NULL;
-    enum pv_status status = check_text(text, limits->bytes_max, err);
+    enum pv_status status = check_text(text, bytes_max, err);
 
     if (status != PV_OK)
         return status;
@@ -143,8 +144,6 @@ parse_mode(struct pv_slice text, const struct pv_sql_limits *limits, RawParseMod
     if (status != PV_OK)
         return refuse(err, status, pv_status_words(status));
     status = read_text(sql, text, mode, err);
-    if (status == PV_OK && mode == RAW_PARSE_DEFAULT)
-        status = check_trees(sql, limits, err);
     if (status != PV_OK) {
         pv_sql_free(sql);
         return status;
@@ -156,7 +155,23 @@ parse_mode(struct pv_slice text, const struct pv_sql_limits *limits, RawParseMod
 enum pv_status
 pv_sql_parse(struct pv_slice text, const struct pv_sql_limits *limits, struct pv_sql **out, struct pv_sql_error *err)
 {
-    return parse_mode(text, limits, RAW_PARSE_DEFAULT, out, err);
+    struct pv_sql *sql = NULL;
+    enum pv_status status = parse_mode(text, limits->bytes_max, RAW_PARSE_DEFAULT, &sql, err);
+
+    if (status == PV_OK)
+        status = check_trees(sql, limits, err);
+    if (status != PV_OK) {
+        pv_sql_free(sql);
+        return status;
+    }
+    *out = sql;
+    return PV_OK;
+}
+
+enum pv_status
+pv_sql_parse_printed(struct pv_slice text, size_t bytes_max, struct pv_sql **out)
+{
+    return parse_mode(text, bytes_max, RAW_PARSE_DEFAULT, out, NULL);
 }
 
 enum pv_status
@@ -164,7 +179,7 @@ pv_sql_parse_type(struct pv_slice text, struct pv_sql **out, TypeName **type, st
 {
     struct pv_sql *sql = NULL;
     Node *node;
-    enum pv_status status = parse_mode(text, &pv_sql_limits_default, RAW_PARSE_TYPE_NAME, &sql, err);
+    enum pv_status status = parse_mode(text, pv_sql_limits_default.bytes_max, RAW_PARSE_TYPE_NAME, &sql, err);
 
     if (status != PV_OK)
         return status;

@@ -10,6 +10,7 @@
  */
 #include "parser/print.h"
 
+#include "parser/parse_int.h"
 #include "parser/print_int.h"
 #include "parser/walk.h"
 #include "proxy/base/limits.h"
@@ -114,7 +115,6 @@ same_statement(const Node *stmt, const struct pv_sql *again, bool *same)
 enum pv_status
 pv_print_checked(const Node *stmt, struct pv_buf *buf, const char **what)
 {
-    const struct pv_sql_limits limits = {PRINTED_BYTES_MAX, 1, UINT_MAX, PV_TREE_DEPTH_MAX, PV_TREE_CHAIN_MAX};
     size_t before = pv_buf_len(buf);
     struct pv_sql *again = NULL;
     struct pv_slice text;
@@ -125,7 +125,7 @@ pv_print_checked(const Node *stmt, struct pv_buf *buf, const char **what)
         return status;
     text = pv_buf_slice(buf);
     text = pv_slice_of(text.data + before, text.len - before);
-    status = pv_sql_parse(text, &limits, &again, NULL);
+    status = pv_sql_parse_printed(text, PRINTED_BYTES_MAX, &again);
     if (status == PV_SYNTAX || status == PV_INVALID)
         return PV_INTERNAL;
     if (status != PV_OK)

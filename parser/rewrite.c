@@ -1,23 +1,38 @@
 #include "parser/rewrite.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "parser/nodes.h"
 
-/* Slots still to be visited, in a list of the library's own so that a throw leaves nothing behind. */
+#define SLOTS_INLINE 64u
+
+/* Slots still to be visited. What they outgrow their first room into is the library's, so that a throw leaves nothing. */
 struct slots {
     Node ***items;
     size_t count, size;
+    Node **first[SLOTS_INLINE];
 };
 
 static void
+grow(struct slots *slots)
+{
+    size_t size = slots->size * 2;
+
+    if (slots->items == slots->first) {
+        slots->items = palloc(size * sizeof(*slots->items));
+        memcpy(slots->items, slots->first, sizeof(slots->first));
+    } else {
+        slots->items = repalloc(slots->items, size * sizeof(*slots->items));
+    }
+    slots->size = size;
+}
+
+static inline void
 push(struct slots *slots, Node **slot)
 {
-    if (slots->count == slots->size) {
-        slots->size = slots->size == 0 ? 64 : slots->size * 2;
-        slots->items = slots->items == NULL ? palloc(slots->size * sizeof(*slots->items))
-                                            : repalloc(slots->items, slots->size * sizeof(*slots->items));
-    }
+    if (slots->count == slots->size)
+        grow(slots);
     slots->items[slots->count++] = slot;
 }
 
@@ -44,8 +59,11 @@ push_children(struct slots *slots, Node *node)
 void
 pv_tree_mutate(Node **root, pv_tree_edit edit, void *context)
 {
-    struct slots slots = {0};
+    struct slots slots;
 
+    slots.items = slots.first;
+    slots.count = 0;
+    slots.size = SLOTS_INLINE;
     push(&slots, root);
     while (slots.count > 0) {
         Node **slot = slots.items[--slots.count];
@@ -58,7 +76,8 @@ pv_tree_mutate(Node **root, pv_tree_edit edit, void *context)
         if (*slot != NULL && is_entered)
             push_children(&slots, *slot);
     }
-    pfree(slots.items);
+    if (slots.items != slots.first)
+        pfree(slots.items);
 }
 
 static A_Const *

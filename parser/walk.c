@@ -118,7 +118,7 @@ deny(struct walker *w, const Node *node, const char *name)
 }
 
 /* The frame's depth and chain are those of `above`, and one is added to either. */
-static enum pv_status
+static inline enum pv_status
 push_child(struct walker *w, const struct pv_frame *above, Node *parent, const struct pv_field *field,
            const Node *child)
 {

@@ -496,9 +496,12 @@ edit_growing(void *context, Node *node, bool *is_entered)
 {
     static const char *const growing[] = {"concat", "concat_ws", "repeat", "replace", "translate"};
     const struct guard *guard = context;
-    bool grows = pv_word_is_one_of(call_name(node), growing, PV_COUNT_OF(growing)) ||
-                 (IsA(node, A_Expr) && strcmp(pv_rule_operator((A_Expr *) node), "||") == 0);
+    bool grows = false;
 
+    if (IsA(node, FuncCall))
+        grows = pv_word_is_one_of(call_name(node), growing, PV_COUNT_OF(growing));
+    else if (IsA(node, A_Expr))
+        grows = strcmp(pv_rule_operator((A_Expr *) node), "||") == 0;
     if (IsA(node, SelectStmt) || IsA(node, RangeSubselect) || is_ours(guard, node))
         *is_entered = false;
     else if (grows && !is_left_alone(guard, node)) {
