@@ -291,6 +291,8 @@ set_audit(struct pv_doc *doc, const struct pv_located *value, void *field, const
         {"literals", PV_J_STRING, false, set_literals, 0, 0, 0, literals_words},
         KEY(pv_config, is_logging_parameters, "parameters", PV_J_BOOL, false, pv_set_bool, 0, 0, NULL),
         KEY(pv_config, write_behind_ms, "write_behind", PV_J_STRING, false, pv_set_time, 0, SECOND_MS, NULL),
+        KEY(pv_config, commit_delay_us, "commit_delay", PV_J_INTEGER, false, pv_set_u32, 0, 100000, NULL),
+        KEY(pv_config, commit_siblings, "commit_siblings", PV_J_INTEGER, false, pv_set_u32, 0, 1000, NULL),
         KEY(pv_config, head_interval_ms, "head_interval", PV_J_STRING, false, pv_set_time, 1, 365 * DAY_MS, NULL),
         {"ship", PV_J_OBJECT, false, set_ship, 0, 0, 0, NULL},
         KEY(pv_config, segment_bytes, "segment_bytes", PV_J_STRING, false, pv_set_size, 64 * KIB, TIB, NULL),
@@ -331,6 +333,8 @@ set_defaults(struct pv_config *config)
     config->login_timeout_ms = 15 * SECOND_MS;
     config->drain_timeout_ms = 30 * SECOND_MS;
     config->durability = PV_DURABILITY_STRICT;
+    config->commit_delay_us = 1000;
+    config->commit_siblings = 2;
     config->is_logging_parameters = true;
     config->head_interval_ms = 15 * MINUTE_MS;
 }

@@ -120,6 +120,7 @@ struct pv_config {
     uint64_t client_idle_timeout_ms; /* 0: none */
     enum pv_durability durability;
     uint64_t write_behind_ms; /* strict: records may be synced beside the log for so long under load; 0: never */
+    uint32_t commit_delay_us, commit_siblings; /* strict: a sync waits so long for others' records, beside so many */
     bool is_logging_parameters;
     bool is_masking_literals;                   /* for auditors, over the wire and on the page */
     uint64_t segment_bytes, segment_age_ms;     /* of the query log: seal at this size, at this age; 0: not by it */

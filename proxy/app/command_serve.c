@@ -218,6 +218,7 @@ on_hup(void *context)
         pv_world_unref(serve->world);
         serve->world = world;
         pv_console_world(serve->console, world);
+        pv_journal_delay_set(serve->journal, config_of(world)->commit_delay_us, config_of(world)->commit_siblings);
         refresh_usage(serve);
         say_rooms(pv_world_policy(world));
         pv_log(PV_LOG_INFO, "reloaded: generation %llu is in force",
@@ -379,7 +380,9 @@ open_state(struct serve *serve)
     const struct pv_journal_options options = {.is_serving = true,
                                                .is_relaxed = config->durability == PV_DURABILITY_RELAXED,
                                                .write_behind_ms = (uint32_t) config->write_behind_ms,
-                                               .threads = pv_net_workers_of(config)};
+                                               .threads = pv_net_workers_of(config),
+                                               .delay_us = config->commit_delay_us,
+                                               .siblings = config->commit_siblings};
     char error[512] = "";
     enum pv_status status = pv_journal_open(config->state_path, &options, &serve->journal, error, sizeof(error));
 

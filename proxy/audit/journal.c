@@ -89,6 +89,8 @@ pv_journal_put(struct pv_journal *journal, const struct pv_record *record, struc
     if (is_queued && is_awaited && lane->mutex == &journal->mutex)
         journal->is_urgent = true;
     (void) pthread_mutex_unlock(lane->mutex);
+    if (status == PV_OK && port != NULL && record->kind == PV_RECORD_BEGIN)
+        port->begin_count++;
     /* The writer sleeps only with empty queues or in a pause of its own. */
     if (is_queued && (count == 1 || count % journal->lane_depth == 0 || (journal->options.is_relaxed && is_awaited)))
         note(journal, lane, port, is_awaited);
@@ -230,6 +232,7 @@ pv_journal_open(const char *path, const struct pv_journal_options *options, stru
     made->lock_fd = -1;
     made->options = *options;
     made->checked_us = pv_monotonic_us();
+    pv_journal_delay_set(made, options->delay_us, options->siblings);
     /* What is beside the log is written by the loops' threads until it is slow, the log itself when it was quick. */
     made->syncs = (struct pv_pace){PV_PACE_ALL, true};
     pv_queue_init(&made->backlog);

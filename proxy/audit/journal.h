@@ -33,6 +33,7 @@ struct pv_journal_options {
     /* Strict, under load: longest that a record stands in the synced file beside the log alone. 0: each ticket waits
      * for the log itself, so that whoever reads the file with SQLite finds all that was confirmed. */
     uint32_t write_behind_ms;
+    uint32_t delay_us, siblings; /* strict: pv_journal_delay_set */
     uint32_t busy_ms; /* longest wait for another process's transaction; 0: PV_AUDIT_BUSY_MS */
 };
 
@@ -91,6 +92,19 @@ bool pv_journal_port_is_owed(const struct pv_journal *journal, const struct pv_j
  * is the writer's thread that does. `is_last`: somebody else is to write, whatever there is.
  */
 bool pv_journal_kick(struct pv_journal *journal, struct pv_journal_port *port, bool is_last);
+
+/*
+ * The port's own thread, of a strict log: until when (CLOCK_MONOTONIC, microseconds) it is to leave what is owed unkicked
+ * unless a turn before then finds it otherwise, so that others' records share the sync; 0: it is to kick now.
+ * `under_way`: how many of its statements have begun and not ended, those that were just put included.
+ */
+int64_t pv_journal_delay_until_us(const struct pv_journal *journal, struct pv_journal_port *port, size_t under_way);
+/*
+ * Any thread. What is put waits `delay_us` for others' records at most (0: never), never more than a fifth of what a
+ * statement takes of late, and only while `siblings` others of the thread's are at the database, one at least, and no
+ * fewer than the records that wait; where records come too seldom for that, not at all.
+ */
+void pv_journal_delay_set(struct pv_journal *journal, uint32_t delay_us, uint32_t siblings);
 
 /* ---- What metrics read; any thread, no waiting. ---- */
 

@@ -211,6 +211,7 @@ pv_batch_write(struct pv_journal *journal, struct pv_queue *batch, bool is_patie
     if (told == 0)
         learn(&journal->commits, took_us, batch->count);
     journal->seen = journal->db->committed;
+    pv_journal_delay_learn(journal, batch, told);
     if (batch->count > told)
         count_flush(journal, (uint64_t) took_us, batch->count - told);
     return PV_OK;
@@ -287,6 +288,7 @@ pv_batch_spill(struct pv_journal *journal, struct pv_queue *batch)
         return status;
     took_us = pv_monotonic_us() - began_us;
     learn(&journal->syncs, took_us, count);
+    pv_journal_delay_learn(journal, batch, 0);
     if (journal->owed.count == 0)
         journal->owed_since_us = began_us;
     atomic_store(&journal->is_owing, true);

@@ -142,6 +142,8 @@ pv_journal_kick(struct pv_journal *journal, struct pv_journal_port *port, bool i
     if (!port->is_kick_owed)
         return false;
     port->is_kick_owed = false;
+    port->begin_count = 0;
+    port->since_us = 0;
     if (!is_last && !journal->options.is_relaxed)
         return help_all(journal, port);
     wake_writer(journal);

@@ -48,6 +48,8 @@
  */
 #define PV_JOURNAL_QUICK_US 500
 #define PV_JOURNAL_STALL_US 20000
+/* A batch waits for others' records a fifth of what a statement takes, at most, so that a record waits half of that. */
+#define PV_JOURNAL_DELAY_SHARE 5
 /* Queued records that end a relaxed pause early. */
 #define PV_JOURNAL_RELAXED_DEPTH 2048u
 
@@ -78,6 +80,8 @@ struct pv_journal_port {
     unsigned lane;              /* of one that is held: which of the threads' own */
     struct pv_entry_room room;  /* likewise, of one that is held */
     bool is_helping;            /* it holds the road and looks into the port itself */
+    size_t begin_count;         /* likewise: of statements, since the last kick */
+    int64_t since_us;           /* since when what was put waits for more; 0: it does not */
 };
 
 #define PV_PACE_ALL 65536
@@ -111,6 +115,13 @@ struct pv_lane {
     char apart[128];  /* no two lanes are on one line of the processor's cache */
 };
 
+/* How records come of late. */
+struct pv_traffic {
+    int64_t newest_us;      /* when the newest batch was written */
+    int64_t gap_fine;       /* between two records */
+    int64_t statement_fine; /* what a statement takes, from its begin to its end */
+};
+
 struct pv_journal {
     char *path;
     struct pv_journal_options options;
@@ -126,6 +137,7 @@ struct pv_journal {
     int64_t failed_us; /* when the log began to fail; down to is_spill_refused the road's */
     int64_t checked_us;
     struct pv_pace commits;  /* transactions */
+    struct pv_traffic traffic;
     struct pv_entry **pairs; /* begins of a batch by id, an open table */
     size_t pair_size;
     struct pv_queue backlog; /* taken from the lanes, not yet or no more in a batch */
@@ -149,6 +161,9 @@ struct pv_journal {
     bool is_urgent; /* somebody waits for what is queued: no relaxed pause */
     bool is_due;    /* what is owed shall go into the log now */
     _Atomic bool is_closing;
+
+    _Atomic uint32_t delay_us, siblings; /* pv_journal_delay_set */
+    _Atomic uint32_t wait_us; /* of what is put, as things are; 0: it is written at once */
 
     _Atomic uint64_t records, batches, failures, dropped, flush_us_sum;
     _Atomic uint64_t flush_buckets[PV_JOURNAL_BUCKET_COUNT];
@@ -194,6 +209,11 @@ void pv_batch_complete(struct pv_queue *batch);
 /* The log fails: tells everybody who waits, and keeps what will be written later, what is owed first of all. */
 void pv_batch_fail(struct pv_journal *journal, struct pv_queue *batch, enum pv_status status, const char *what);
 bool pv_journal_is_owed_due(const struct pv_journal *journal);
+
+/* ---- journal_delay.c ---- */
+
+/* The road is held: of a batch that is on disk now, but for the first `told` of it, which were before. */
+void pv_journal_delay_learn(struct pv_journal *journal, const struct pv_queue *batch, size_t told);
 
 /* The writer's thread, of a journal that was set up. */
 void *pv_journal_write_all(void *journal);

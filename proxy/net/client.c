@@ -131,6 +131,7 @@ finish(struct pv_client *client)
     pv_link_finish(client->link, true);
     pv_due_clear(worker->dues, &client->due);
     pv_session_free(client->session);
+    pv_client_under_way(client, false);
     pv_worker_remove(worker, client);
     (void) atomic_fetch_sub(&worker->counters.sessions, 1);
     (void) atomic_fetch_sub(&worker->net->client_count, 1);

@@ -101,6 +101,16 @@ host_register_key(void *context, uint32_t pid, struct pv_slice key)
                (unsigned long long) client->hooks.id, pv_status_words(status));
 }
 
+void
+pv_client_under_way(struct pv_client *client, bool is_under_way)
+{
+    if (is_under_way && !client->is_under_way)
+        client->worker->under_way_count++;
+    if (!is_under_way && client->is_under_way)
+        client->worker->under_way_count--;
+    client->is_under_way = is_under_way;
+}
+
 static enum pv_status
 host_record(void *context, const struct pv_record *record, uint64_t *ticket)
 {
@@ -110,6 +120,8 @@ host_record(void *context, const struct pv_record *record, uint64_t *ticket)
                                            (void *) (uintptr_t) client->hooks.id, ticket);
 
     pv_counters_record(&worker->counters, record);
+    if (record->kind == PV_RECORD_END || (record->kind == PV_RECORD_BEGIN && status == PV_OK))
+        pv_client_under_way(client, record->kind == PV_RECORD_BEGIN);
     return status;
 }
 

@@ -26,6 +26,7 @@ struct pv_client {
     bool has_asked;  /* for the first one */
     bool is_pinned;
     bool wants_tls, wants_server, wants_release, wants_cancel, wants_close, wants_refusal;
+    bool is_under_way; /* a statement that began has not ended: of several the newest */
     bool was_busy;  /* before the call at hand */
     bool is_folded; /* the session is */
     bool rests_next; /* it is to be after this call, if it can */
@@ -38,6 +39,8 @@ struct pv_client {
 };
 
 extern const struct pv_link_events pv_client_link_events;
+/* What its newest record says of it, or its end. */
+void pv_client_under_way(struct pv_client *client, bool is_under_way);
 /* Sends what the call gave, does what it asked for, and sets what to wait for. The client may be gone afterwards. */
 void pv_client_leave(struct pv_client *client);
 

@@ -8,6 +8,7 @@
 #include <event2/event.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <stdatomic.h>
 #include <time.h>
 #include <unistd.h>
@@ -19,6 +20,9 @@ struct pv_loop {
     pthread_mutex_t lock;
     struct pv_message *head, *tail;
     bool is_woken;
+    struct event *turn; /* finer than the base's own timers, which know milliseconds; made by the first use */
+    int turn_fd;
+    int64_t turn_at_us;
     _Atomic bool is_stopped; /* asked to be; each turn of libevent's forgets what was said before it */
     void (*after_turn)(void *context);
     void *after_context;
@@ -107,6 +111,7 @@ pv_loop_new(void)
     if (loop == NULL)
         return NULL;
     (void) pthread_mutex_init(&loop->lock, NULL);
+    loop->turn_fd = -1;
     loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     config = event_config_new();
     if (loop->wake_fd < 0 || config == NULL)
@@ -137,10 +142,14 @@ pv_loop_free(struct pv_loop *loop)
     deliver_queued(loop);
     if (loop->wake != NULL)
         event_free(loop->wake);
+    if (loop->turn != NULL)
+        event_free(loop->turn);
     if (loop->base != NULL)
         event_base_free(loop->base);
     if (loop->wake_fd >= 0)
         (void) close(loop->wake_fd);
+    if (loop->turn_fd >= 0)
+        (void) close(loop->turn_fd);
     (void) pthread_mutex_destroy(&loop->lock);
     pv_free(loop);
 }
@@ -164,6 +173,46 @@ pv_loop_run(struct pv_loop *loop)
             return;
         loop->after_turn(loop->after_context);
     }
+}
+
+static void
+on_turn(evutil_socket_t fd, short what, void *context)
+{
+    uint64_t count;
+
+    (void) what;
+    (void) context;
+    if (read(fd, &count, sizeof(count)) < 0)
+        return; /* it was set anew meanwhile */
+}
+
+static bool
+has_turn_timer(struct pv_loop *loop)
+{
+    if (loop->turn != NULL)
+        return true;
+    if (loop->turn_fd < 0)
+        loop->turn_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (loop->turn_fd >= 0)
+        loop->turn = event_new(loop->base, loop->turn_fd, EV_READ | EV_PERSIST, on_turn, NULL);
+    if (loop->turn != NULL && event_add(loop->turn, NULL) != 0) {
+        event_free(loop->turn);
+        loop->turn = NULL;
+    }
+    return loop->turn != NULL;
+}
+
+bool
+pv_loop_turn_at(struct pv_loop *loop, int64_t at_us)
+{
+    const struct itimerspec at = {.it_value = {(time_t) (at_us / 1000000), (long) (at_us % 1000000) * 1000}};
+
+    if (!has_turn_timer(loop))
+        return false;
+    if (loop->turn_at_us != at_us && timerfd_settime(loop->turn_fd, TFD_TIMER_ABSTIME, &at, NULL) != 0)
+        return false;
+    loop->turn_at_us = at_us;
+    return true;
 }
 
 void

@@ -27,6 +27,11 @@ void pv_loop_deliver(struct pv_loop *loop);
 void pv_loop_after_turn(struct pv_loop *loop, void (*run)(void *context), void *context);
 /* Runs until pv_loop_stop. */
 void pv_loop_run(struct pv_loop *loop);
+/*
+ * The loop's thread: a turn ends at `at_us` (CLOCK_MONOTONIC, microseconds) or soon after, where none does before. One
+ * time at once, the last that was said. False: out of memory or descriptors.
+ */
+bool pv_loop_turn_at(struct pv_loop *loop, int64_t at_us) PV_MUST_CHECK;
 /* Inside a turn: what else is ready by now. */
 void pv_loop_poll(struct pv_loop *loop);
 

@@ -31,6 +31,7 @@ struct pv_worker {
     struct pv_server_thread servers;
     struct pv_pool *pool;
     struct pv_journal_port *port;
+    size_t under_way_count;         /* clients with a statement that has begun and not ended */
     struct pv_message port_message; /* queued at most once: `is_port_posted` */
     _Atomic bool is_port_posted;
     struct pv_world *world; /* in force */

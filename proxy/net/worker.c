@@ -46,6 +46,15 @@ on_journal(struct pv_message *message)
     take_completions(worker);
 }
 
+/* Whether what the turn put waits for what others are about to put: then a later turn is to see to it. */
+static bool
+is_left(struct pv_worker *worker)
+{
+    int64_t until_us = pv_journal_delay_until_us(worker->net->options.journal, worker->port, worker->under_way_count);
+
+    return until_us != 0 && pv_loop_turn_at(worker->loop, until_us);
+}
+
 /* What the turn's statements put is one batch; what its completions set off may be the next, but not without end. */
 static void
 after_turn(void *context)
@@ -53,11 +62,16 @@ after_turn(void *context)
     enum { BATCHES_MAX = 4 };
     struct pv_worker *worker = context;
 
+    if (is_left(worker))
+        return;
     /* Somebody else's may have come meanwhile: a look is a fraction of a transaction. */
     if (worker->client_count > 1 && pv_journal_port_is_owed(worker->net->options.journal, worker->port))
         pv_loop_poll(worker->loop);
-    for (int i = 0; pv_journal_kick(worker->net->options.journal, worker->port, i == BATCHES_MAX); i++)
+    for (int i = 0; pv_journal_kick(worker->net->options.journal, worker->port, i == BATCHES_MAX); i++) {
         take_completions(worker);
+        if (is_left(worker))
+            return;
+    }
 }
 
 /* From the journal's thread. */

@@ -6,6 +6,7 @@ import os
 import re
 import sqlite3
 import stat
+import threading
 import time
 
 import psycopg
@@ -404,6 +405,42 @@ def test_strict_stands_in_the_file_itself(own_veil, cluster):
     conn.sock.close()
     cluster.rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename LIKE %s", ("%" + veil.room + "%",))
     assert len(veil.log_rows("query LIKE 'SELECT * FROM questions.%'")) == 41
+    veil.provision("--drop")
+
+
+def test_strict_stands_in_the_file_of_many_sessions_that_wait_for_each_other(own_veil):
+    """Likewise where sessions share a sync that waits for others, and after a reload that sets that wait."""
+    veil = own_veil(config={"workers": 2, "audit": {"durability": "strict", "commit_delay": 100000, "commit_siblings": 1}})
+    veil.provision()
+    veil.start()
+
+    def ask(session, missing):
+        conn = veil.wire("alice", veil.room)
+        for n in range(1, 21):
+            sql = "SELECT * FROM questions.first(n => %d) /* %d */" % (n, session)
+            conn.ask(w.query(sql))
+            if [r["outcome"] for r in veil.log_rows("query = ?", (sql,))] != ["completed"]:
+                missing.append(sql)
+        conn.sock.close()
+
+    def ask_all(sessions):
+        missing = []
+        threads = [threading.Thread(target=ask, args=(session, missing)) for session in sessions]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert missing == []
+
+    ask_all(range(12))
+    veil.config["audit"]["commit_delay"] = 0
+    veil.write_config()
+    veil.hup()
+    veil.wait_stderr("reloaded")
+    ask_all(range(12, 16))
+    assert len(veil.log_rows("query LIKE 'SELECT * FROM questions.first%'")) == 16 * 20
+    assert veil.run("audit", "verify").returncode == 0
+    assert veil.stop() == 0
     veil.provision("--drop")
 
 

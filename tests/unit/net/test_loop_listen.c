@@ -417,6 +417,54 @@ test_counters_add_up(void **state)
     pv_arena_free(arena);
 }
 
+/* ---- Turns at a time ---- */
+
+static struct pv_loop *loop_of_turns;
+static unsigned turns;
+static int64_t turned_us;
+
+static int64_t
+monotonic_us(void)
+{
+    struct timespec now;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t) now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* The first turns end for whatever reason; the one that was asked for is the first at or after its time. */
+static void
+end_turn(void *context)
+{
+    const int64_t *at_us = context;
+
+    turns++;
+    turned_us = monotonic_us();
+    if (turned_us >= *at_us)
+        pv_loop_stop(loop_of_turns);
+}
+
+static void
+test_a_turn_ends_when_it_was_asked_for(void **state)
+{
+    int64_t at_us;
+
+    (void) state;
+    loop_of_turns = pv_loop_new();
+    assert_non_null(loop_of_turns);
+    turns = 0;
+    pv_loop_after_turn(loop_of_turns, end_turn, &at_us);
+    /* What was said before does not count. */
+    assert_true(pv_loop_turn_at(loop_of_turns, monotonic_us() + 3600000000));
+    at_us = monotonic_us() + 5300;
+    assert_true(pv_loop_turn_at(loop_of_turns, at_us));
+    assert_true(pv_loop_turn_at(loop_of_turns, at_us));
+    pv_loop_run(loop_of_turns);
+    assert_true(turned_us >= at_us);
+    assert_in_range(turns, 1, 2);
+    pv_loop_free(loop_of_turns);
+}
+
 int
 main(void)
 {
@@ -430,6 +478,7 @@ main(void)
         cmocka_unit_test(test_accept_backs_off),
         cmocka_unit_test(test_dial_reaches_a_live_address_and_says_of_a_dead_one),
         cmocka_unit_test(test_counters_add_up),
+        cmocka_unit_test(test_a_turn_ends_when_it_was_asked_for),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,6 +36,8 @@ sound_config_is_read(void **state)
     assert_int_equal(config->query_bytes_max, 1024 * 1024);
     assert_int_equal(config->drain_timeout_ms, 30000);
     assert_int_equal(config->durability, PV_DURABILITY_STRICT);
+    assert_int_equal(config->commit_delay_us, 1000);
+    assert_int_equal(config->commit_siblings, 2);
     assert_true(config->is_logging_parameters);
     assert_int_equal(config->metrics->port, 9187);
     assert_null(config->console);
@@ -129,6 +131,10 @@ config_faults_have_their_place(void **state)
     static const struct row rows[] = {
         {"\"audit\": {\"durability\": \"strict\"", "\"audit\": \1{\"durability\": \"relaxed\", \"write_behind\": \"1s\"",
          "\"write_behind\" is for a strict log: a relaxed one is written behind anyhow"},
+        {"\"audit\": {\"durability\": \"strict\"", "\"audit\": {\"commit_delay\": \1" "100001",
+         "\"commit_delay\" must be between 0 and 100000"},
+        {"\"audit\": {\"durability\": \"strict\"", "\"audit\": {\"commit_siblings\": \1\"5\"",
+         "\"commit_siblings\" must be an integer, not a string"},
         {"\"workers\": 0", "\1\"worker\": 0", "unknown key \"worker\": did you mean \"workers\"?"},
         {"\"workers\": 0", "\"workers\": \1\"0\"", "\"workers\" must be an integer, not a string"},
         {"\"workers\": 0", "\"workers\": \1-1", "\"workers\" must be between 0 and 1024"},
