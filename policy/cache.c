@@ -73,6 +73,7 @@ struct entry {
     size_t count;
     const struct shape *shape; /* NULL: of an exact text */
     bool has_come_again;
+    struct pv_repeat *repeat; /* of a shape; that of an exact text is its decision's. In the arena's keeping; NULL: none */
 };
 
 struct pv_cache {
@@ -593,7 +594,11 @@ come_again(struct pv_cache *cache, struct entry *entry)
     }
     entry->bytes += sizeof(*repeat) + repeat->text_len;
     count(&cache->bytes, sizeof(*repeat) + repeat->text_len);
-    decision->repeat = repeat;
+    /* The shape's own decision may be on its way somewhere, and it has no values beside it. */
+    if (entry->shape == NULL)
+        decision->repeat = repeat;
+    else
+        entry->repeat = repeat;
 }
 
 static const struct pv_slice *
@@ -628,9 +633,9 @@ take_shape(struct pv_cache *cache, struct pv_arena *arena, struct entry *entry, 
         return status;
     *decision = *entry->decisions;
     decision->forwarded = forwarded;
-    if (decision->repeat != NULL) {
+    if (entry->repeat != NULL) {
         decision->repeat_values = repeat_values(arena, entry->shape, arguments);
-        decision->repeat = decision->repeat_values == NULL ? NULL : decision->repeat;
+        decision->repeat = decision->repeat_values == NULL ? NULL : entry->repeat;
     }
     decision->text = pv_slice_of(text.data + entry->shape->lead, text.len - entry->shape->lead - entry->shape->trail);
     *decisions = decision;

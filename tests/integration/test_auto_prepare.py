@@ -272,6 +272,16 @@ def test_new_attributes_hold_at_once(cluster):
             room.veil.close()
 
 
+def test_the_first_of_a_policy_waits_while_others_come(again):
+    """They are judged one behind the other, and what the later ones are prepared as is none of the first's."""
+    wire = again.wire()
+    until_prepared(again, lambda: wire.ask(query(FIRST % 3)))
+    for _ in range(5):
+        again.set(USES)
+        wire.send(*[query(FIRST % n) for n in range(1, 9)])
+        assert [len(rows(wire.until("Z"))) for _ in range(8)] == list(range(1, 9))
+
+
 def test_settings_under_which_constants_are_read(again):
     """What PostgreSQL makes of a constant when it parses it is that of the settings of now."""
     sql = "SELECT (0.1::float8 + 0.2::float8)::text AS f, '01/02/2020'::date AS d, '-1 day 2 hours'::interval AS i, " \
