@@ -62,6 +62,8 @@ enum { PV_SPILL_HEAD_BYTES = 12, PV_SPILL_CHECK_BYTES = 8 };
 
 /* What tells a record that is there whole from one that is torn: no secret and no proof, that is the chain's. */
 uint64_t pv_spill_check(struct pv_slice body);
+/* The same of an earlier release. */
+uint64_t pv_spill_check_before(struct pv_slice body);
 /* STATE.spillN; freed with pv_free. */
 char *pv_spill_name(const char *path, int which) PV_MUST_CHECK;
 void pv_spill_remove_one(const char *path, int which);

@@ -109,11 +109,11 @@ fill_facts(struct pv_named *named)
     named->facts.columns = decision->columns;
 }
 
-struct pv_named *
-pv_named_new(const char *name, size_t name_len, struct pv_judged *judged, size_t index)
+/* With its name behind it, and room for a text behind that. */
+static struct pv_named *
+named_new(const char *name, size_t name_len, struct pv_judged *judged, size_t index, size_t text_bytes)
 {
-    /* The name lies behind it. */
-    struct pv_named *named = pv_alloc(sizeof(*named) + name_len + 1);
+    struct pv_named *named = pv_alloc(sizeof(*named) + name_len + 1 + text_bytes);
 
     if (named == NULL)
         return NULL;
@@ -126,6 +126,29 @@ pv_named_new(const char *name, size_t name_len, struct pv_judged *judged, size_t
     named->judged = pv_judged_ref(judged);
     named->index = index;
     fill_facts(named);
+    return named;
+}
+
+struct pv_named *
+pv_named_new(const char *name, size_t name_len, struct pv_judged *judged, size_t index)
+{
+    return named_new(name, name_len, judged, index, 0);
+}
+
+struct pv_named *
+pv_portal_new(const char *name, const struct pv_named *statement, struct pv_slice parameters)
+{
+    size_t name_len = strlen(name), bytes = parameters.data == NULL ? 0 : parameters.len + 1;
+    struct pv_named *named = named_new(name, name_len, statement->judged, statement->index, bytes);
+
+    if (named == NULL)
+        return NULL;
+    named->is_portal = true;
+    if (parameters.data != NULL) {
+        named->parameters = named->name + name_len + 1;
+        memcpy(named->parameters, parameters.data, parameters.len);
+        named->parameters[parameters.len] = '\0';
+    }
     return named;
 }
 
@@ -143,7 +166,6 @@ pv_named_unref(struct pv_named *named)
         return;
     pv_judged_unref(named->judged);
     pv_prep_unref(named->prep);
-    pv_free(named->parameters);
     pv_free(named);
 }
 

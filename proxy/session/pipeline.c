@@ -18,7 +18,7 @@
 struct pv_request *
 pv_request_new(struct pv_session *s, enum pv_request_kind kind)
 {
-    struct pv_arena *arena = pv_arena_new(512);
+    struct pv_arena *arena = pv_spare_arena_take(s->env->spares);
     struct pv_request *r = arena == NULL ? NULL : pv_arena_alloc(arena, sizeof(*r));
 
     if (r == NULL) {
@@ -27,6 +27,7 @@ pv_request_new(struct pv_session *s, enum pv_request_kind kind)
         return NULL;
     }
     r->arena = arena;
+    r->spares = s->env->spares;
     r->kind = kind;
     r->deadline_us = INT64_MAX;
     pv_spare_take(s, &r->bytes);
@@ -50,7 +51,7 @@ pv_request_free(struct pv_request *r)
     pv_named_unref(r->bound);
     if (r->bytes.data != NULL)
         pv_buf_clear(&r->bytes);
-    pv_arena_free(r->arena);
+    pv_spare_arena_give(r->spares, r->arena);
 }
 
 struct pv_run *
@@ -205,13 +206,17 @@ unlink_request(struct pv_session *s, struct pv_request *r)
 void
 pv_request_pop(struct pv_session *s)
 {
+    /* What took no time was passed when it was sent: the server is where it was. */
+    bool is_where_it_was = is_quick(s->head) && s->not_passed != s->head;
+
     unlink_request(s, s->head);
     s->active_us = s->now_us;
-    pv_request_start_clock(s);
+    if (!is_where_it_was)
+        pv_request_start_clock(s);
 }
 
 struct pv_request *
-pv_request_head(struct pv_session *s)
+pv_request_head_past(struct pv_session *s)
 {
     while (s->head != NULL && s->head->is_sent && (s->head->kind == PV_REQUEST_FLUSH || s->head->is_local)) {
         if (s->head->kind == PV_REQUEST_FLUSH)

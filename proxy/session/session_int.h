@@ -60,6 +60,9 @@ void pv_session_login_done(struct pv_session *s);
 /* A spare one where there is one and `buf` has no room yet; and back. */
 void pv_spare_take(const struct pv_session *s, struct pv_buf *buf);
 void pv_spare_give(const struct pv_session *s, struct pv_buf *buf);
+/* An empty arena that does for most requests (NULL: no memory), and back; `spares` NULL: none are kept. */
+struct pv_arena *pv_spare_arena_take(struct pv_session_spares *spares) PV_MUST_CHECK;
+void pv_spare_arena_give(struct pv_session_spares *spares, struct pv_arena *arena);
 /* A reference of a snapshot, counted by the session's thread alone. NULL: out of memory. */
 struct pv_hold;
 struct pv_hold *pv_hold_ref(const struct pv_session *s, struct pv_policy *policy) PV_MUST_CHECK;
@@ -200,6 +203,9 @@ struct pv_judged *pv_judged_new(struct pv_session *s, struct pv_slice text, cons
                                 const struct pv_names *path) PV_MUST_CHECK;
 struct pv_judged *pv_judged_ref(struct pv_judged *judged);
 void pv_judged_unref(struct pv_judged *judged); /* NULL is fine */
+/* `parameters` for the log; data NULL: they are not logged. */
+struct pv_named *pv_portal_new(const char *name, const struct pv_named *statement, struct pv_slice parameters)
+    PV_MUST_CHECK;
 struct pv_named *pv_named_new(const char *name, size_t name_len, struct pv_judged *judged, size_t index)
     PV_MUST_CHECK; /* takes its own reference of judged */
 struct pv_named *pv_named_ref(struct pv_named *named);
@@ -229,7 +235,19 @@ void pv_request_push(struct pv_session *s, struct pv_request *r); /* takes it */
 /* Makes it one that the server must refuse; the client gets `error` (texts are copied). */
 void pv_request_poison(struct pv_session *s, struct pv_request *r, const struct pv_error *error);
 void pv_request_pop(struct pv_session *s);
-struct pv_request *pv_request_head(struct pv_session *s); /* sent, and a reply is due; or NULL */
+/* Sent, and a reply is due; or NULL. The first passes over those that have none. */
+struct pv_request *pv_request_head_past(struct pv_session *s);
+
+static inline struct pv_request *
+pv_request_head(struct pv_session *s)
+{
+    struct pv_request *r = s->head;
+
+    if (r == NULL || !r->is_sent)
+        return NULL;
+    return r->kind == PV_REQUEST_FLUSH || r->is_local ? pv_request_head_past(s) : r;
+}
+
 /*
  * The one that the server is at: its first reply may wait for that of another behind it, since parsing, binding,
  * describing and closing take no time and their replies are not sent by themselves. NULL: none.

@@ -3,6 +3,10 @@
 
 /* As many as one statement's way has in use at a time. */
 #define SPARES_MAX 8u
+/* Requests of one statement of the extended protocol, and some. */
+#define ARENAS_MAX 8u
+/* What the largest of them takes, but for long texts. */
+#define ARENA_BLOCK_BYTES 1280u
 /* A larger one served a large statement or answer, and goes. */
 #define SPARE_BYTES_MAX (16u * 1024u)
 
@@ -15,6 +19,8 @@ struct pv_hold {
 struct pv_session_spares {
     struct pv_buf bufs[SPARES_MAX];
     size_t count;
+    struct pv_arena *arenas[ARENAS_MAX];
+    size_t arena_count;
     struct pv_hold *hold; /* of the snapshot that was asked for last; NULL: none yet */
 };
 
@@ -29,6 +35,8 @@ pv_session_spares_free(struct pv_session_spares *spares)
 {
     while (spares != NULL && spares->count > 0)
         pv_buf_wipe(&spares->bufs[--spares->count]);
+    while (spares != NULL && spares->arena_count > 0)
+        pv_arena_free(spares->arenas[--spares->arena_count]);
     if (spares != NULL)
         pv_hold_unref(spares->hold);
     pv_free(spares);
@@ -56,6 +64,33 @@ pv_spare_give(const struct pv_session *s, struct pv_buf *buf)
     } else {
         pv_buf_clear(buf);
     }
+}
+
+#if defined(__SANITIZE_ADDRESS__)
+#define ARE_ARENAS_KEPT false /* so that what a request had is watched when it is gone */
+#elif defined(__has_feature)
+#define ARE_ARENAS_KEPT (!__has_feature(address_sanitizer))
+#else
+#define ARE_ARENAS_KEPT true
+#endif
+
+struct pv_arena *
+pv_spare_arena_take(struct pv_session_spares *spares)
+{
+    if (spares == NULL || spares->arena_count == 0)
+        return pv_arena_new(ARENA_BLOCK_BYTES);
+    return spares->arenas[--spares->arena_count];
+}
+
+void
+pv_spare_arena_give(struct pv_session_spares *spares, struct pv_arena *arena)
+{
+    if (!ARE_ARENAS_KEPT || spares == NULL || arena == NULL || spares->arena_count == ARENAS_MAX) {
+        pv_arena_free(arena);
+        return;
+    }
+    pv_arena_reset(arena);
+    spares->arenas[spares->arena_count++] = arena;
 }
 
 /* ---- Snapshots ---- */

@@ -70,7 +70,7 @@ struct pv_named {
     struct pv_judged *judged;
     size_t index; /* which of its decisions */
     struct pv_prepared_facts facts;
-    char *parameters; /* portal: JSON for the log, or NULL */
+    char *parameters; /* portal: JSON for the log, or NULL; behind the name */
     bool is_portal;
     bool is_cursor; /* made by DECLARE */
     bool is_hold;
@@ -140,6 +140,7 @@ struct pv_request {
     struct pv_request *next, *previous;
     enum pv_request_kind kind;
     struct pv_arena *arena;
+    struct pv_session_spares *spares; /* where that goes in the end */
     struct pv_buf bytes; /* until sent */
     uint64_t ticket_first, ticket_last; /* records that must be on disk first; 0: none */
     bool is_sent;

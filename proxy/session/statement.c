@@ -53,6 +53,8 @@ pv_statement_take_name(struct pv_session *s, struct pv_request *r, struct pv_sli
 {
     char *copy;
 
+    if (name.len == 0)
+        return "";
     if (name.len > PV_NAME_BYTES_MAX) {
         pv_error_simple(error, "42622", "the name is too long");
         return NULL;
@@ -181,18 +183,10 @@ judge_values(struct pv_session *s, struct pv_request *r, const struct pv_named *
 static enum pv_status
 make_portal(struct pv_session *s, struct pv_request *r, struct pv_named *statement, const struct bound *bound)
 {
-    struct pv_slice json = pv_buf_slice(&bound->json);
+    bool is_logged = s->policy->config.is_logging_parameters;
 
-    r->named = pv_named_new(r->name, strlen(r->name), statement->judged, statement->index);
-    if (r->named == NULL)
-        return PV_NOMEM;
-    r->named->is_portal = true;
-    if (s->policy->config.is_logging_parameters) {
-        r->named->parameters = pv_strndup((const char *) json.data, json.len);
-        if (r->named->parameters == NULL)
-            return PV_NOMEM;
-    }
-    return PV_OK;
+    r->named = pv_portal_new(r->name, statement, is_logged ? pv_buf_slice(&bound->json) : pv_slice_of(NULL, 0));
+    return r->named == NULL ? PV_NOMEM : PV_OK;
 }
 
 static enum pv_step
@@ -215,13 +209,15 @@ bind_statement(struct pv_session *s, struct pv_request *r, struct pv_named *stat
 {
     struct bound bound = {0};
     struct pv_error error;
-    enum pv_status status = judge_values(s, r, statement, bind, &bound, &error);
+    enum pv_status status;
 
+    pv_spare_take(s, &bound.json);
+    status = judge_values(s, r, statement, bind, &bound, &error);
     if (status == PV_DENIED)
         return deny_bind(s, r, statement, &bound, &error);
     if (status == PV_OK)
         status = make_portal(s, r, statement, &bound);
-    pv_buf_clear(&bound.json);
+    pv_spare_give(s, &bound.json);
     bind->portal = pv_slice_cstr(r->name);
     bind->statement = pv_slice_cstr(pv_lease_name(s, statement));
     bind->format_count = bind->param_count;

@@ -136,7 +136,7 @@ records_of_an_earlier_release_are_read(void **state)
         pv_buf_put_text(&body, texts[i]);
     }
     pv_buf_put_u32(&file, (uint32_t) pv_buf_len(&body));
-    pv_buf_put_u64(&file, pv_spill_check(pv_buf_slice(&body)));
+    pv_buf_put_u64(&file, pv_spill_check_before(pv_buf_slice(&body)));
     pv_buf_put_slice(&file, pv_buf_slice(&body));
     name_of(place, 0, name);
     fd = open(name, O_WRONLY | O_CREAT | O_EXCL, 0600);
