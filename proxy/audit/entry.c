@@ -17,7 +17,7 @@ struct builder {
 };
 
 /* Inline: there are nineteen of them in a statement's record, of known kinds. */
-static inline void
+static inline __attribute__((always_inline)) void
 add(struct builder *builder, struct pv_value value)
 {
     size_t size = pv_value_size(&value);
@@ -37,13 +37,13 @@ add_null(struct builder *builder)
     add(builder, (struct pv_value){.kind = PV_VALUE_NULL});
 }
 
-static inline void
+static inline __attribute__((always_inline)) void
 add_bytes(struct builder *builder, const void *data, size_t len)
 {
     add(builder, (struct pv_value){.kind = PV_VALUE_TEXT, .data = data, .len = len});
 }
 
-static inline void
+static inline __attribute__((always_inline)) void
 add_text(struct builder *builder, const char *text)
 {
     if (text == NULL)
@@ -51,6 +51,8 @@ add_text(struct builder *builder, const char *text)
     else
         add_bytes(builder, text, strlen(text));
 }
+
+#define add_word(builder, word) add_bytes(builder, word, sizeof(word) - 1)
 
 /* SQLite's integers are signed. */
 static void
@@ -92,10 +94,16 @@ build_begin(struct builder *builder, const struct pv_statement_begin *begin)
     add_text(builder, begin->party);
     add_text(builder, begin->client);
     add_text(builder, begin->application);
-    add_text(builder, begin->protocol == PV_RECORD_SIMPLE ? "simple" : "extended");
+    if (begin->protocol == PV_RECORD_SIMPLE)
+        add_word(builder, "simple");
+    else
+        add_word(builder, "extended");
     add_text(builder, begin->question);
     add_text(builder, begin->question_type);
-    add_text(builder, begin->is_allowed ? "allowed" : "denied");
+    if (begin->is_allowed)
+        add_word(builder, "allowed");
+    else
+        add_word(builder, "denied");
     add_text(builder, begin->reason);
     if (begin->has_query)
         add_bytes(builder, begin->query.data, begin->query.len);

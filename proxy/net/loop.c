@@ -43,6 +43,8 @@ clock_us(clockid_t clock)
     return (int64_t) now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
+static _Thread_local int64_t last_us;
+
 int64_t
 pv_now_us(void)
 {
@@ -57,7 +59,13 @@ pv_now_us(void)
         if (!atomic_compare_exchange_strong(&start_us, &none, began_us))
             began_us = none;
     }
-    return began_us + passing_us;
+    return last_us = began_us + passing_us;
+}
+
+int64_t
+pv_now_last_us(void)
+{
+    return last_us != 0 ? last_us : pv_now_us();
 }
 
 int64_t

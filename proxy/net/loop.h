@@ -58,6 +58,8 @@ struct event_base *pv_loop_base(struct pv_loop *loop);
  * nobody sets: for spans and deadlines.
  */
 int64_t pv_now_us(void);
+/* As this thread read it last: within an event of a client or of the pool, when that began. Costs nothing. */
+int64_t pv_now_last_us(void);
 /* How far the time of day, which may be set, is ahead of `now_us` of that clock. */
 int64_t pv_wall_ahead_us(int64_t now_us);
 

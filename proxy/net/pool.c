@@ -95,7 +95,7 @@ set_state(struct pv_pooled *pooled, enum pv_pooled_state state)
 
     pv_pooled_unlink(pooled);
     pooled->state = state;
-    pooled->since_us = pv_now_us();
+    pooled->since_us = pv_now_last_us();
     pv_pooled_link(group, pooled);
 }
 
@@ -383,7 +383,7 @@ pv_pooled_offer(struct pv_pooled *pooled)
 {
     struct pv_pool_group *group = pooled->group;
 
-    if (group->is_stale || group->pool->is_draining || pv_now_us() >= pooled->expires_us ||
+    if (group->is_stale || group->pool->is_draining || pv_now_last_us() >= pooled->expires_us ||
         !pv_server_is_fit(pooled->server)) {
         pv_pooled_close(pooled, true);
         return;
@@ -450,7 +450,7 @@ pv_pool_give(struct pv_pooled *pooled, enum pv_give how)
     if (pooled == NULL)
         return;
     pv_link_pause(pv_server_link(pooled->server), false);
-    pooled->used_us = pooled->checked_us = pv_now_us();
+    pooled->used_us = pooled->checked_us = pv_now_last_us();
     if (how == PV_GIVE_CLOSE || is_one_too_many(pooled->group) || pooled->group->is_stale ||
         pooled->group->pool->is_draining || pv_link_held(pv_server_link(pooled->server)) > 0)
         pv_pooled_close(pooled, true);
