@@ -418,6 +418,8 @@ pv_side_report(struct pv_side *side, struct pv_slice body)
 
         if (!pv_slice_is(status.name, pv_reported_names[i]))
             continue;
+        if (side->repeats != NULL)
+            pv_repeats_doubt(side->repeats); /* constants may be read otherwise from now on */
         reported = pv_texts_with(side->reported, PV_REPORTED_COUNT, i, (const char *) status.value.data); /* has its NUL */
         if (reported == NULL)
             return PV_NOMEM;

@@ -429,3 +429,98 @@ def test_another_result_type_never_shows(cluster):
                 room.veil.run("provision", "--drop")
                 room.veil.close()
             cluster.psql("DROP TABLE zoo.moving CASCADE")
+
+
+def test_the_log_says_the_same(again):
+    """What was asked and what of it was sent, as SQL, with rows, bytes and outcome, however it went."""
+    texts = [FIRST % n for n in range(1, 20)] + ["SELECT id, 100 / (id - 5) AS q FROM public.cells WHERE id < 20 ORDER BY id"] * 12 + [OWN] * 9
+    columns = ("query", "forwarded", "parameters", "protocol", "question", "decision", "rows", "bytes", "outcome", "sqlstate", "suppressed")
+    logs = []
+
+    def all_ended(session_rows):
+        return len(session_rows) == len(texts) and all(row["outcome"] for row in session_rows)
+
+    for uses in (0, USES):
+        for _ in range(20):
+            again.set(uses)
+            watch = Watch(again.cluster)
+            last = again.veil.log_rows(order="seq DESC LIMIT 1")
+            converse(again.wire(), [query(text) for text in texts])
+            again.rest()
+            since = last[0]["seq"] if last else 0
+            deadline = time.monotonic() + 20
+            while True:
+                found = [row for row in again.veil.log_rows("seq > ?", (since,)) if row["query"] in texts]
+                if all_ended(found):
+                    break
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            if uses == 0 or watch.runs():
+                break
+        assert bool(watch.runs()) == (uses > 0)
+        logs.append([tuple(row[column] for column in columns) for row in found])
+    assert logs[0] == logs[1]
+    assert "'7'" in logs[1][6][1] and "($1" not in logs[1][6][1]
+
+
+def test_a_server_that_is_lost_takes_its_names_along(again):
+    wire = again.wire()
+    until_prepared(again, lambda: wire.ask(query(FIRST % 6)))
+    gone = again.cluster.rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename LIKE %s",
+                              ("pgveil_%%%s%%" % again.room,))
+    assert gone
+    if again.mode == "session":
+        with pytest.raises((Closed, OSError)):
+            for _ in range(50):
+                wire.ask(query(FIRST % 6))
+        wire = again.wire()
+    for _ in range(100):
+        got = wire.ask(query(FIRST % 6))
+        if tags(got) != "EZ":
+            break
+        assert errors(got)[0] in ("08006", "57P01")
+        time.sleep(0.05)
+    for n in range(1, OFTEN):
+        assert len(rows(wire.ask(query(FIRST % n)))) == n
+    until_prepared(again, lambda: wire.ask(query(FIRST % 6)))
+
+
+def test_a_reload_is_judged_by(cluster):
+    for mode in ("session", "transaction"):
+        room = Room(cluster, mode)
+        try:
+            wire = room.wire()
+            until_prepared(room, lambda: wire.ask(query(FIRST % 6)))
+            definition = room_of(room.room)
+            definition["questions"]["first"]["parameters"]["n"]["maximum"] = 5
+            room.veil.write_room(definition)
+            room.set(USES)
+            assert errors(wire.ask(query(FIRST % 6)))[0] == "22023"
+            assert len(rows(wire.ask(query(FIRST % 5)))) == 5
+            del definition["questions"]["first"]
+            room.veil.write_room(definition)
+            room.set(USES)
+            assert errors(wire.ask(query(FIRST % 5)))[0] == "42501"
+            room.rest()
+            assert room.veil.stop() == 0
+        finally:
+            room.veil.close()
+
+
+def test_metrics_count_them(cluster):
+    from urllib.request import urlopen
+    from tests.lib.cluster import free_port
+    port = free_port()
+    room = Room(cluster, "transaction", metrics="127.0.0.1:%d" % port)
+    try:
+        wire = room.wire()
+        watch = Watch(cluster)
+        until_prepared(room, lambda: wire.ask(query(FIRST % 2)))
+        with urlopen("http://127.0.0.1:%d/metrics" % port, timeout=10) as answer:
+            found = dict(line.split(" ") for line in answer.read().decode().splitlines() if line.startswith("pgveil_auto"))
+        assert int(found["pgveil_auto_prepared_total"]) >= 1
+        assert int(found["pgveil_auto_prepared_uses_total"]) == len(watch.runs())
+        room.rest()
+        assert room.veil.stop() == 0
+    finally:
+        room.veil.close()
