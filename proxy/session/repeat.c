@@ -353,7 +353,7 @@ find_stop(struct pv_session *s, struct pv_request *r, struct pv_error *error)
         pv_error_simple(error, "57014", "canceling statement due to statement timeout");
     } else if (s->is_cancel_pending) {
         pv_error_simple(error, "57014", "canceling statement due to user request");
-    } else if (pv_gate_retry(s, r) != PV_OK) {
+    } else if (s->is_identity_stale || run->judged->person != s->person_count || pv_gate_retry(s, r) != PV_OK) {
         pv_error_simple(error, "42501", "the clean room's policy has changed since the statement was sent");
         error->hint = "Send the statement again.";
     } else {
