@@ -14,10 +14,7 @@
 #include "policy/cache.h"
 
 #include "parser/key.h"
-#include "parser/pieces.h"
-#include "parser/sqltext.h"
 #include "policy/cache_int.h"
-#include "policy/param.h"
 #include "policy/question_int.h"
 #include "policy/repeat.h"
 #include "policy/standing.h"
@@ -34,32 +31,6 @@
 /* Of an arena in which one statement is judged. */
 #define ENTRY_BLOCK_BYTES 2048u
 
-/* A shape's constant: fixed text, or the argument for one parameter. */
-struct place {
-    const struct pv_parameter *parameter; /* NULL: fixed */
-    struct pv_slice fixed;                /* as it stands in the text */
-};
-
-/* A part of what is forwarded: text, then the constant of a slot (the last one: none). */
-struct part {
-    struct pv_slice text;
-    size_t slot;
-};
-
-/* A constant in today's text, as it goes to the database. */
-struct argument {
-    struct pv_slice text; /* canonical; NUL-terminated unless `is_digits` */
-    bool is_digits;       /* nothing in it wants quoting */
-};
-
-struct shape {
-    struct place *places;
-    size_t count;
-    struct part *parts;
-    size_t part_count;
-    size_t lead, trail; /* bytes of the text before and behind the statement */
-};
-
 struct entry {
     struct entry *next; /* in its bucket */
     struct entry *newer, *older;
@@ -71,7 +42,7 @@ struct entry {
     size_t bytes;
     struct pv_decision *decisions;
     size_t count;
-    const struct shape *shape; /* NULL: of an exact text */
+    const struct pv_learned *shape; /* NULL: of an exact text */
     bool has_come_again;
     struct pv_repeat *repeat; /* of a shape; that of an exact text is its decision's. In the arena's keeping; NULL: none */
 };
@@ -321,190 +292,6 @@ may_keep(const struct pv_caller *caller)
            !(room->has_expiry && caller->now_us >= room->expires_us);
 }
 
-/* ---- Shapes ---- */
-
-/* The slot whose constant this argument is; SIZE_MAX: none. */
-static size_t
-slot_of(struct pv_slice text, const struct pv_slot *slots, size_t slot_count, const struct pv_traced *argument)
-{
-    for (size_t i = 0; i < slot_count; i++) {
-        size_t quotes = slots[i].is_string ? 1 : 0;
-
-        if (argument->location >= 0 && (size_t) argument->location == slots[i].at && argument->text != NULL &&
-            strlen(argument->text) == slots[i].len - 2 * quotes &&
-            memcmp(argument->text, text.data + slots[i].at + quotes, slots[i].len - 2 * quotes) == 0)
-            return i;
-    }
-    return SIZE_MAX;
-}
-
-/* Which constants are arguments. False: some argument is none of the constants that were taken out. */
-static bool
-find_places(struct entry *entry, struct shape *shape, struct pv_slice text, const struct pv_slot *slots,
-            const struct pv_trace *trace, size_t *slot_by_number)
-{
-    for (size_t i = 0; i < shape->count; i++) {
-        const char *copy = pv_arena_strndup(entry->arena, (const char *) text.data + slots[i].at, slots[i].len);
-
-        if (copy == NULL)
-            return false;
-        shape->places[i].fixed = pv_slice_of(copy, slots[i].len);
-    }
-    for (unsigned n = 0; n < trace->count; n++) {
-        size_t slot = slot_of(text, slots, shape->count, &trace->arguments[n]);
-
-        if (slot == SIZE_MAX || shape->places[slot].parameter != NULL || trace->parameters[n]->is_array)
-            return false;
-        shape->places[slot].parameter = trace->parameters[n];
-        slot_by_number[n] = slot;
-    }
-    return true;
-}
-
-/* The pieces with the names in them: what lies between the constants, each of which stands exactly once. */
-static bool
-join_parts(struct entry *entry, struct shape *shape, const struct pv_trace *trace, const size_t *slot_by_number)
-{
-    bool is_seen[PV_SLOTS_MAX] = {false};
-    struct pv_buf text = {0};
-    bool is_whole = true;
-
-    shape->parts = pv_arena_alloc(entry->arena, (trace->count + 1) * sizeof(*shape->parts));
-    for (size_t i = 0; i < trace->pieces->count && is_whole && shape->parts != NULL; i++) {
-        const struct pv_piece *piece = &trace->pieces->items[i];
-        size_t slot = piece->hole == PV_HOLE_VALUE ? slot_by_number[piece->index] : SIZE_MAX;
-        const char *copy;
-
-        pv_buf_put_slice(&text, piece->text);
-        if (piece->hole == PV_HOLE_NAME) {
-            pv_sql_quote_identifier(&text, trace->names[piece->index]);
-            continue;
-        }
-        copy = pv_buf_ok(&text) ? pv_arena_strndup(entry->arena, (const char *) pv_buf_slice(&text).data, pv_buf_len(&text))
-                                : NULL;
-        is_whole = copy != NULL && (slot == SIZE_MAX || !is_seen[slot]);
-        if (!is_whole)
-            break;
-        if (slot != SIZE_MAX)
-            is_seen[slot] = true;
-        shape->parts[shape->part_count++] = (struct part){pv_slice_of(copy, pv_buf_len(&text)), slot};
-        pv_buf_truncate(&text, 0);
-    }
-    pv_buf_clear(&text);
-    return is_whole && shape->part_count == trace->count + 1;
-}
-
-/*
- * The canonical texts of the arguments, as they are now. PV_NOTFOUND: judge afresh.
- */
-static enum pv_status
-judge_arguments(struct pv_arena *arena, const struct shape *shape, struct pv_slice text, const struct pv_slot *slots,
-                struct argument *arguments)
-{
-    for (size_t i = 0; i < shape->count; i++) {
-        const struct place *place = &shape->places[i];
-        size_t quotes = slots[i].is_string ? 1 : 0;
-        struct pv_slice given = pv_slice_of(text.data + slots[i].at, slots[i].len);
-        const char *value, *words = NULL, *canonical = NULL;
-        enum pv_status status;
-
-        if (place->parameter == NULL) {
-            if (!pv_slice_equal(place->fixed, given))
-                return PV_NOTFOUND;
-            continue;
-        }
-        if (!slots[i].is_string && pv_param_is_plain_integer(place->parameter, given)) {
-            arguments[i] = (struct argument){given, true};
-            continue;
-        }
-        value = pv_arena_strndup(arena, (const char *) given.data + quotes, given.len - 2 * quotes);
-        if (value == NULL)
-            return PV_NOMEM;
-        status = pv_param_judge_text(arena, place->parameter, value, &canonical, &words);
-        if (status != PV_OK)
-            return status == PV_NOMEM ? status : PV_NOTFOUND;
-        if (canonical == NULL)
-            return PV_NOTFOUND;
-        arguments[i] = (struct argument){pv_slice_cstr(canonical), false};
-    }
-    return PV_OK;
-}
-
-/* What is forwarded with these constants. PV_NOTFOUND: judge afresh. */
-static enum pv_status
-fill_shape(struct pv_arena *arena, struct pv_buf *sql, const struct shape *shape, struct pv_slice text,
-           const struct pv_slot *slots, struct argument arguments[PV_SLOTS_MAX], const char **forwarded)
-{
-    enum pv_status status = judge_arguments(arena, shape, text, slots, arguments);
-
-    if (status != PV_OK)
-        return status;
-    pv_buf_truncate(sql, 0);
-    for (size_t i = 0; i < shape->part_count; i++) {
-        const struct argument *argument = &arguments[shape->parts[i].slot % PV_SLOTS_MAX];
-
-        pv_buf_put_slice(sql, shape->parts[i].text);
-        if (shape->parts[i].slot == SIZE_MAX)
-            continue;
-        if (argument->is_digits) {
-            pv_buf_put_u8(sql, '\'');
-            pv_buf_put_slice(sql, argument->text);
-            pv_buf_put_u8(sql, '\'');
-        } else {
-            pv_sql_quote_literal(sql, (const char *) argument->text.data);
-        }
-    }
-    if (!pv_buf_ok(sql)) {
-        pv_buf_clear(sql);
-        return PV_NOMEM;
-    }
-    *forwarded = pv_arena_strndup(arena, (const char *) pv_buf_slice(sql).data, pv_buf_len(sql));
-    return *forwarded == NULL ? PV_NOMEM : PV_OK;
-}
-
-/* Where the statement stands in the text. False: somewhere else than between space and semicolons. */
-static bool
-find_edges(struct shape *shape, struct pv_slice text, struct pv_slice statement)
-{
-    while (shape->lead < text.len && strchr(" \t\r\n", text.data[shape->lead]) != NULL)
-        shape->lead++;
-    if (text.len - shape->lead < statement.len || memcmp(text.data + shape->lead, statement.data, statement.len) != 0)
-        return false;
-    shape->trail = text.len - shape->lead - statement.len;
-    for (size_t i = text.len - shape->trail; i < text.len; i++)
-        if (strchr(" \t\r\n;", text.data[i]) == NULL)
-            return false;
-    return true;
-}
-
-/* Makes the entry one of a shape; false: it cannot be one. */
-static bool
-learn_shape(struct entry *entry, const struct pv_asking *asking, const struct pv_slot *slots, size_t slot_count,
-            const struct pv_trace *trace)
-{
-    const struct pv_decision *decision = entry->decisions;
-    struct shape *shape = pv_arena_alloc(entry->arena, sizeof(*shape));
-    size_t slot_by_number[PV_SLOTS_MAX];
-    struct argument arguments[PV_SLOTS_MAX];
-    const char *forwarded = NULL;
-
-    if (shape == NULL || trace->question == NULL || trace->pieces == NULL || trace->count == 0 ||
-        trace->count > slot_count || entry->count != 1 || !decision->is_allowed || decision->kind != PV_KIND_SELECT ||
-        decision->forwarded == NULL || decision->parameter_count > 0)
-        return false;
-    shape->count = slot_count;
-    shape->places = pv_arena_alloc(entry->arena, slot_count * sizeof(*shape->places));
-    if (shape->places == NULL || !find_edges(shape, asking->text, decision->text) ||
-        !find_places(entry, shape, asking->text, slots, trace, slot_by_number) ||
-        !join_parts(entry, shape, trace, slot_by_number) ||
-        fill_shape(entry->arena, &asking->caller->cache->sql, shape, asking->text, slots, arguments, &forwarded) !=
-            PV_OK ||
-        strcmp(forwarded, decision->forwarded) != 0)
-        return false;
-    entry->shape = shape;
-    return true;
-}
-
 /* ---- Asking ---- */
 
 /* Invariant 2. */
@@ -548,28 +335,6 @@ release_repeat(void *object)
     pv_repeat_unref(object);
 }
 
-/* The shape's text with $1, $2... in the order of its holes. */
-static struct pv_repeat *
-repeat_of_shape(struct pv_buf *sql, const struct shape *shape)
-{
-    uint32_t oids[PV_SLOTS_MAX];
-    size_t count = 0;
-
-    pv_buf_truncate(sql, 0);
-    for (size_t i = 0; i < shape->part_count; i++) {
-        pv_buf_put_slice(sql, shape->parts[i].text);
-        if (shape->parts[i].slot == SIZE_MAX)
-            continue;
-        oids[count++] = shape->places[shape->parts[i].slot].parameter->type->oid;
-        pv_buf_put_u8(sql, '$');
-        pv_buf_put_decimal(sql, (int64_t) count);
-    }
-    if (pv_buf_ok(sql))
-        return pv_repeat_new(pv_buf_slice(sql), oids, count);
-    pv_buf_clear(sql);
-    return NULL;
-}
-
 /* Without memory it stays as it is. */
 static void
 come_again(struct pv_cache *cache, struct entry *entry)
@@ -585,7 +350,7 @@ come_again(struct pv_cache *cache, struct entry *entry)
         decision->parameter_count > 0 || decision->show_value != NULL)
         return;
     repeat = entry->shape == NULL ? pv_repeat_new(pv_slice_cstr(decision->forwarded), NULL, 0)
-                                  : repeat_of_shape(&cache->sql, entry->shape);
+                                  : pv_learned_repeat(&cache->sql, entry->shape);
     if (repeat == NULL)
         return;
     if (!pv_arena_keep(entry->arena, release_repeat, repeat)) {
@@ -601,45 +366,23 @@ come_again(struct pv_cache *cache, struct entry *entry)
         entry->repeat = repeat;
 }
 
-static const struct pv_slice *
-repeat_values(struct pv_arena *arena, const struct shape *shape, const struct argument *arguments)
-{
-    struct pv_slice *values = pv_arena_alloc(arena, shape->part_count * sizeof(*values));
-    size_t count = 0;
-
-    for (size_t i = 0; values != NULL && i < shape->part_count; i++)
-        if (shape->parts[i].slot != SIZE_MAX)
-            values[count++] = arguments[shape->parts[i].slot].text;
-    return values;
-}
-
 /* The decision of today's constants: of the statement's own, the rest is the shape's. */
 static enum pv_status
 take_shape(struct pv_cache *cache, struct pv_arena *arena, struct entry *entry, struct pv_slice text,
            const struct pv_slot *slots, struct pv_decision **decisions)
 {
-    struct argument arguments[PV_SLOTS_MAX];
-    struct pv_decision *decision;
-    const char *forwarded = NULL;
-    enum pv_status status = fill_shape(arena, &cache->sql, entry->shape, text, slots, arguments, &forwarded);
+    struct pv_decision *decision = pv_arena_alloc(arena, sizeof(*decision));
+    enum pv_status status;
 
-    if (status != PV_OK)
-        return status;
-    decision = pv_arena_alloc(arena, sizeof(*decision));
     if (decision == NULL)
         return PV_NOMEM;
-    status = share(entry, arena);
-    if (status != PV_OK)
-        return status;
     *decision = *entry->decisions;
-    decision->forwarded = forwarded;
-    if (entry->repeat != NULL) {
-        decision->repeat_values = repeat_values(arena, entry->shape, arguments);
-        decision->repeat = decision->repeat_values == NULL ? NULL : entry->repeat;
-    }
-    decision->text = pv_slice_of(text.data + entry->shape->lead, text.len - entry->shape->lead - entry->shape->trail);
-    *decisions = decision;
-    return PV_OK;
+    status = pv_learned_decide(arena, &cache->sql, entry->shape, text, slots, entry->repeat, decision);
+    if (status == PV_OK)
+        status = share(entry, arena);
+    if (status == PV_OK)
+        *decisions = decision;
+    return status;
 }
 
 static enum pv_status
@@ -704,14 +447,18 @@ miss(struct pv_arena *arena, const struct pv_asking *asking, const struct pv_key
     entry->text_len = asking->text.len;
     status = judge_afresh(entry, asking, slot_count > 0 ? &trace : NULL);
     if (status == PV_OK && is_kept(entry)) {
-        bool is_shape = slot_count > 0 && learn_shape(entry, asking, slots, slot_count, &trace);
         struct pv_slice shape_key = pv_buf_slice(&key);
-        char *copy = is_shape ? pv_arena_strndup(entry->arena, (const char *) shape_key.data, shape_key.len) : NULL;
+        char *copy;
+
+        if (slot_count > 0 && entry->count == 1)
+            entry->shape =
+                pv_learned_new(entry->arena, &cache->sql, asking, slots, slot_count, &trace, entry->decisions);
+        copy = entry->shape != NULL ? pv_arena_strndup(entry->arena, (const char *) shape_key.data, shape_key.len) : NULL;
 
         put_names(entry);
         if (copy != NULL)
             entry->key = pv_slice_of(copy, shape_key.len);
-        if (copy != NULL || !is_shape)
+        if (copy != NULL || entry->shape == NULL)
             insert(cache, entry);
     }
     if (status == PV_OK)

@@ -75,4 +75,26 @@ struct pv_trace {
     const char *const *names;                     /* of its columns */
 };
 
+/* ---- cache_learn.c: a fixed question's text whose constants may be others ---- */
+
+struct pv_learned;
+struct pv_repeat;
+
+/*
+ * What is known of a text by the decision and the trace that it led to; in the arena. `sql` is room to write in. NULL: no
+ * such text, or out of memory.
+ */
+struct pv_learned *pv_learned_new(struct pv_arena *arena, struct pv_buf *sql, const struct pv_asking *asking,
+                                  const struct pv_slot *slots, size_t slot_count, const struct pv_trace *trace,
+                                  const struct pv_decision *decision);
+/*
+ * Judges the constants of a text of the same shape, and puts what hangs on them into the decision: what is forwarded, the
+ * statement's own text, and the values beside `repeat`, where there is one. PV_NOTFOUND: judge afresh.
+ */
+enum pv_status pv_learned_decide(struct pv_arena *arena, struct pv_buf *sql, const struct pv_learned *shape,
+                                 struct pv_slice text, const struct pv_slot *slots, struct pv_repeat *repeat,
+                                 struct pv_decision *decision) PV_MUST_CHECK;
+/* The text with $1, $2... in the order of its holes. NULL: it may not be prepared, or out of memory. */
+struct pv_repeat *pv_learned_repeat(struct pv_buf *sql, const struct pv_learned *shape);
+
 #endif
