@@ -328,6 +328,7 @@ set_defaults(struct pv_config *config)
     config->pool_check_ms = 30 * SECOND_MS;
     config->pool_retry_ms = 2 * SECOND_MS;
     config->pool_prepared_max = 200;
+    config->pool_auto_prepare = 5;
     config->clients_max = 10000;
     config->query_bytes_max = PV_QUERY_BYTES_DEFAULT;
     config->login_timeout_ms = 15 * SECOND_MS;
