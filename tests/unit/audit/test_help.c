@@ -32,6 +32,20 @@ put_and_kick(struct pv_journal *journal, struct pv_journal_port *port, uint64_t 
     return is_own;
 }
 
+/* Until the writer's thread, which looks round when a log is opened, is out of the way. Gives how many begins that took. */
+static int64_t
+rest(struct pv_journal *journal, struct pv_journal_port *port)
+{
+    enum { FAR = 1000000, TRIES = 5000 };
+    enum pv_status status = PV_OK;
+    uint64_t tries = 1;
+
+    for (; !put_and_kick(journal, port, FAR + tries, &status); tries++)
+        assert_true(tries < TRIES);
+    assert_int_equal(status, PV_OK);
+    return (int64_t) tries;
+}
+
 static void
 a_thread_writes_its_own_turn(void **state)
 {
@@ -44,6 +58,8 @@ a_thread_writes_its_own_turn(void **state)
     uint64_t ticket;
 
     pv_journal_port_hold(port, 0);
+    (void) rest(journal, port);
+    atomic_store(&notified, 0);
     assert_false(pv_journal_kick(journal, port, false));
     for (uint64_t turn = 0; turn < 20; turn++) {
         pv_journal_stats(journal, &before);
@@ -82,6 +98,7 @@ a_spent_budget_is_told(void **state)
     uint64_t ticket;
 
     pv_journal_port_hold(port, 0);
+    (void) rest(journal, port);
     begin.takes = &take;
     begin.take_count = 1;
     for (uint64_t id = 1; id <= 4; id++) {
@@ -139,11 +156,11 @@ a_busy_file_is_the_writers(void **state)
     struct pv_journal *journal = open_journal(place, hasty);
     sqlite3 *blocker = NULL;
     struct pv_journal_done done[4];
-    enum pv_status status;
+    int64_t rested;
     uint64_t ticket;
 
     pv_journal_port_hold(port, 0);
-    assert_true(put_and_kick(journal, port, 1, &status));
+    rested = rest(journal, port);
     assert_int_equal(sqlite3_open(place->path, &blocker), SQLITE_OK);
     assert_int_equal(sqlite3_exec(blocker, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
     for (uint64_t id = 2; id <= 5; id++) {
@@ -159,7 +176,7 @@ a_busy_file_is_the_writers(void **state)
         assert_int_equal(done[i].status, PV_OK);
     pv_journal_close(journal);
     pv_journal_port_free(port);
-    assert_int_equal(raw_number(place, "SELECT count(*) FROM statement"), 5);
+    assert_int_equal(raw_number(place, "SELECT count(*) FROM statement"), 4 + rested);
     assert_sound(place);
 }
 
@@ -167,25 +184,29 @@ a_busy_file_is_the_writers(void **state)
 static void
 a_failing_disk_refuses_and_recovers(void **state)
 {
+    enum { LIVES = 24 };
     static const int codes[] = {SQLITE_FULL, SQLITE_IOERR_WRITE, SQLITE_READONLY};
+    unsigned own = 0;
 
     (void) state;
-    for (int life = 0; life < 24; life++) {
+    for (int life = 0; life < LIVES; life++) {
         enum { COUNT = 20 };
         void *inner = NULL;
         struct pv_journal_port *port = pv_journal_port_new(NULL, NULL);
         struct pv_journal *journal;
         enum pv_status status;
         uint64_t id = 1, ticket;
+        int64_t rested;
 
         assert_int_equal(place_make(&inner), 0);
         journal = open_journal(inner, hasty);
         pv_journal_port_hold(port, 0);
+        rested = rest(journal, port);
         fv.fail_code = codes[life % 3];
         fv.fail_after = life / 3;
         for (status = PV_OK; status == PV_OK; id++) {
             assert_true(id < COUNT);
-            assert_true(put_and_kick(journal, port, id, &status));
+            own += put_and_kick(journal, port, id, &status) ? 1 : 0;
         }
         assert_int_equal(status, PV_IO);
         assert_int_equal(put_begin(journal, id, port, NULL, &ticket), PV_IO);
@@ -200,12 +221,14 @@ a_failing_disk_refuses_and_recovers(void **state)
         pv_journal_close(journal);
         pv_journal_port_free(port);
         /* The last of the loop was refused, the one after it is there. */
-        assert_int_equal(raw_number(inner, "SELECT count(*) FROM statement"), (int64_t) id - 1);
+        assert_int_equal(raw_number(inner, "SELECT count(*) FROM statement"), (int64_t) id - 1 + rested);
         assert_int_equal(raw_number(inner, "SELECT count(*) FROM query_log WHERE outcome = 'completed'"), id > 2);
         assert_int_equal(raw_number(inner, "SELECT count(*) FROM event WHERE event = 'log_recovered'"), 1);
         assert_sound(inner);
         assert_int_equal(place_remove(&inner), 0);
     }
+    /* The writer may have been at it now and then. */
+    assert_true(own > LIVES);
 }
 
 /* ---- Several at once ---- */
