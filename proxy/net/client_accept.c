@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 /* Connections above limits.clients that are let in as far as a proper refusal, cancels among them; beyond:
- * refused before anything is read of them. */
+ * refused before anything is read of them, as are those that would take the last descriptors. */
 #define REFUSALS_AT_ONCE 100u
 /* That clients are refused is said no more often than this. */
 #define COMPLAINT_US 10000000
@@ -76,7 +76,7 @@ pv_client_accept(struct pv_worker *worker, int fd, const struct sockaddr_storage
 
     PV_COUNT(&worker->counters, connections, 1);
     if (worker->is_draining || (count > clients_max && count - clients_max > REFUSALS_AT_ONCE) ||
-        (client = pv_calloc(1, sizeof(*client))) == NULL)
+        fd >= net->descriptors_end || (client = pv_calloc(1, sizeof(*client))) == NULL)
         goto refuse;
     client->worker = worker;
     worker->now_us = pv_now_us();

@@ -56,17 +56,22 @@ bind_all(struct pv_net *net, char *error, size_t error_size)
     return status;
 }
 
-/* The rest is for refusals in words, connections to databases, the state. A small limit is shared in half. */
-static int
-descriptors_max(void)
+/*
+ * The rest is for connections to databases, the state and refusals in the protocol's order, which have half of it: those who
+ * say nothing could have all of it. A small limit is shared in half.
+ */
+static void
+share_descriptors(struct pv_net *net)
 {
     struct rlimit limit;
     rlim_t reserve;
 
+    net->descriptors_max = net->descriptors_end = INT_MAX;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur > INT_MAX)
-        return INT_MAX;
+        return;
     reserve = limit.rlim_cur / 2 < PV_RESERVED_DESCRIPTORS ? limit.rlim_cur / 2 : PV_RESERVED_DESCRIPTORS;
-    return (int) (limit.rlim_cur - reserve);
+    net->descriptors_max = (int) (limit.rlim_cur - reserve);
+    net->descriptors_end = (int) (limit.rlim_cur - reserve / 2);
 }
 
 unsigned
@@ -93,7 +98,7 @@ pv_net_open(const struct pv_net_options *options, struct pv_net **net, char *err
     opened->options = *options;
     (void) pv_world_ref(opened->options.world);
     atomic_store(&opened->session_next, 1);
-    opened->descriptors_max = descriptors_max();
+    share_descriptors(opened);
     for (int i = 0; i < 2; i++)
         opened->env[i] = (struct pv_session_env){
             .host = &pv_client_host,

@@ -69,6 +69,7 @@ struct pv_net {
     struct pv_session_env env[2]; /* what the workers' are made from */
     _Atomic uint32_t client_count;
     int descriptors_max; /* clients whose sockets are beyond are refused: what is left is for ourselves */
+    int descriptors_end; /* and from here on before anything is read of them: they would take what is left */
     _Atomic uint64_t session_next;
     _Atomic unsigned running; /* workers that have not ended */
 };
