@@ -283,7 +283,7 @@ pv_journal_stats(const struct pv_journal *journal, struct pv_journal_stats *stat
     stats->dropped = atomic_load(&journal->dropped);
     stats->flush_us_sum = atomic_load(&journal->flush_us_sum);
     stats->queue_depth = pv_journal_depth(journal);
-    stats->is_failed = atomic_load(&journal->is_failed_seen);
+    stats->is_failed = atomic_load(&journal->is_failed);
     for (size_t i = 0; i < PV_JOURNAL_BUCKET_COUNT; i++)
         stats->flush_buckets[i] = atomic_load(&journal->flush_buckets[i]);
 }

@@ -350,7 +350,6 @@ pv_batch_fail(struct pv_journal *journal, struct pv_queue *batch, enum pv_status
         pv_log(PV_LOG_ERROR, "the query log cannot be written (%s: %s); statements are refused until it can",
                pv_status_words(status), what);
         journal->is_failed = true;
-        atomic_store(&journal->is_failed_seen, true);
         /* What was queued meanwhile shares the fate, at once rather than at the next attempt. */
         pv_backlog_collect(journal);
         pv_backlog_take(journal, &late, SIZE_MAX);

@@ -26,7 +26,7 @@ static bool
 is_for_writer(const struct pv_journal *journal)
 {
     /* A log that fails is opened anew; what is owed and due is a large transaction, and a checkpoint many writes. */
-    if (atomic_load(&journal->is_failed_seen) || pv_journal_is_owed_due(journal) ||
+    if (atomic_load(&journal->is_failed) || pv_journal_is_owed_due(journal) ||
         pv_db_is_checkpoint_due(journal->db))
         return true;
     return journal->options.write_behind_ms == 0 && !is_quick(journal, &journal->commits);

@@ -167,7 +167,6 @@ struct pv_journal {
 
     _Atomic uint64_t records, batches, failures, dropped, flush_us_sum;
     _Atomic uint64_t flush_buckets[PV_JOURNAL_BUCKET_COUNT];
-    _Atomic bool is_failed_seen;
 };
 
 /* ---- journal_lane.c ---- */

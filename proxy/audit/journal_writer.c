@@ -56,7 +56,6 @@ try_recover(struct pv_journal *journal, struct pv_queue *batch)
     pv_batch_complete(batch);
     (void) pthread_mutex_lock(&journal->mutex);
     journal->is_failed = false;
-    atomic_store(&journal->is_failed_seen, false);
     (void) pthread_mutex_unlock(&journal->mutex);
     pv_log(PV_LOG_INFO, "the query log can be written again");
 }
@@ -154,11 +153,11 @@ write_or_recover(struct pv_journal *journal, struct pv_queue *batch)
 {
     bool is_last;
 
-    if (!atomic_load(&journal->is_failed_seen)) {
+    if (!atomic_load(&journal->is_failed)) {
         if (batch->count > 0 || journal->owed.count > 0)
             write_next(journal, batch);
         /* When nobody waits for it any more. */
-        if (!atomic_load(&journal->is_failed_seen) && pv_db_is_checkpoint_due(journal->db))
+        if (!atomic_load(&journal->is_failed) && pv_db_is_checkpoint_due(journal->db))
             pv_db_checkpoint(journal->db);
         return true;
     }
