@@ -73,7 +73,11 @@ allow_setting_call(struct pv_trial *trial, const FuncCall *call, bool is_set)
                        "unrecognized configuration parameter \"%s\"", name == NULL ? "" : name);
     if (is_set) {
         const char *value = list_length(call->args) == 3 ? constant_text(lsecond(call->args)) : NULL;
-        bool is_harmless = setting->values == NULL || (value != NULL && pv_setting_value_is_allowed(setting, value));
+        /* A zone that is no constant is looked at when it is run (substitute.c). */
+        bool is_later = value == NULL && pv_setting_is_zone(setting) && list_length(call->args) == 3 &&
+                        !IsA(lsecond(call->args), NamedArgExpr) && !IsA(lthird(call->args), NamedArgExpr);
+        bool is_harmless = setting->values == NULL || is_later ||
+                           (value != NULL && pv_setting_value_is_allowed(setting, value));
 
         /* search_path is the session's: own_session.c has told whether this is the whole statement. */
         if (setting->class == PV_SETTING_PATH && trial->decision->setting != NULL)

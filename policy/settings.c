@@ -1,5 +1,9 @@
 #include "policy/settings.h"
 
+#include "proxy/base/limits.h"
+
+#include <pthread.h>
+#include <regex.h>
 #include <string.h>
 #include <strings.h>
 
@@ -7,6 +11,9 @@
 #define ON_SPELLINGS "on|true|yes|1|t|y"
 /* Debug levels and `log` would show rewritten statements and plans. */
 #define MESSAGE_LEVELS "notice|info|warning|error"
+
+/* In place of a list of values. */
+static const char zones[] = "a time zone";
 
 static const struct pv_setting settings[] = {
     {"application_name", PV_SETTING_FORWARD, NULL, NULL},
@@ -64,7 +71,7 @@ static const struct pv_setting settings[] = {
     {"synchronize_seqscans", PV_SETTING_IGNORED, NULL, NULL},
     {"synchronous_commit", PV_SETTING_IGNORED, NULL, NULL},
     {"tcp_keepalives_idle", PV_SETTING_IGNORED, NULL, NULL},
-    {"timezone", PV_SETTING_FORWARD, NULL, NULL},
+    {"timezone", PV_SETTING_FORWARD, zones, NULL},
     {"transaction_deferrable", PV_SETTING_SHOWN, NULL, NULL},
     {"transaction_isolation", PV_SETTING_FORWARD, NULL, NULL},
     {"transaction_read_only", PV_SETTING_SHOWN, NULL, NULL},
@@ -83,12 +90,38 @@ pv_setting_find(const char *name)
 }
 
 bool
+pv_setting_is_zone(const struct pv_setting *setting)
+{
+    return setting->values == zones;
+}
+
+static regex_t zone_regex;
+static bool is_zone_regex_made;
+
+static void
+make_zone_regex(void)
+{
+    is_zone_regex_made = regcomp(&zone_regex, "^(" PV_ZONE_PATTERN ")$", REG_EXTENDED | REG_ICASE | REG_NOSUB) == 0;
+}
+
+static bool
+is_zone(const char *value)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    (void) pthread_once(&once, make_zone_regex);
+    return is_zone_regex_made && strlen(value) < PV_NAME_BYTES_MAX && regexec(&zone_regex, value, 0, NULL, 0) == 0;
+}
+
+bool
 pv_setting_value_is_allowed(const struct pv_setting *setting, const char *value)
 {
     size_t len = strlen(value);
 
     if (setting->values == NULL)
         return true;
+    if (pv_setting_is_zone(setting))
+        return is_zone(value);
     for (const char *at = setting->values; at != NULL;) {
         const char *bar = strchr(at, '|');
         size_t word = bar == NULL ? strlen(at) : (size_t) (bar - at);

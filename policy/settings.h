@@ -27,9 +27,19 @@ struct pv_setting {
     const char *shown; /* what SHOW gives in place of the server's value; NULL: the server's */
 };
 
+/*
+ * Values of the time zone, whatever the case, as a regular expression for both POSIX and PostgreSQL: names, and whole
+ * quarters of an hour up to those that somebody lives by. A rule of one's own ('X+167', 'A0B-100,J1/0,J300/0') would move
+ * days by a week or a second, for row filters and groups that are made of days.
+ */
+#define PV_ZONE_PATTERN \
+    "[a-z_/ +-]*|est5edt|cst6cdt|mst7mdt|pst8pdt|" \
+    "(<[-+]?[0-9a-z:]{1,9}>|(etc/)?[a-z]{0,10})[-+]?(0?[0-9]|1[0-5])(:(00|15|30|45)(:00)?|[.](0|25|5|75)0*)?"
+
 /* The name in any case, with PostgreSQL's special spellings (`timezone`, `transaction_isolation`). NULL: not there. */
 const struct pv_setting *pv_setting_find(const char *name);
 bool pv_setting_value_is_allowed(const struct pv_setting *setting, const char *value);
+bool pv_setting_is_zone(const struct pv_setting *setting); /* its values are those of PV_ZONE_PATTERN */
 size_t pv_setting_count(void);
 const struct pv_setting *pv_setting_at(size_t i);
 

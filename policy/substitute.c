@@ -273,6 +273,21 @@ is_true(const Node *node)
     return ((const A_Const *) node)->val.node.type == T_String && ((const A_Const *) node)->val.sval.sval[0] == 't';
 }
 
+/* The time zone of a set_config, where it is no constant: another than the allowed ones becomes one that there is not. */
+static void
+guard_zone(FuncCall *call)
+{
+    const struct pv_setting *setting = pv_setting_find(first_text(call));
+    List *args;
+
+    if (setting == NULL || !pv_setting_is_zone(setting) || IsA(lsecond(call->args), A_Const))
+        return;
+    args = list_make2(lsecond(call->args), pv_make_string("^(?!(" PV_ZONE_PATTERN ")$).*$"));
+    args = lappend(args, pv_make_string("not allowed in a clean room"));
+    args = lappend(args, pv_make_string("i"));
+    lsecond(call->args) = pv_make_call("pg_catalog", "regexp_replace", args);
+}
+
 static Node *
 edit_function(struct pv_substitution *sub, FuncCall *call)
 {
@@ -323,6 +338,7 @@ edit_function(struct pv_substitution *sub, FuncCall *call)
             /* The session has taken the path; what the call gives is the value. */
             if (pv_setting_find(first_text(call))->class == PV_SETTING_PATH)
                 return pv_make_type_cast(lsecond(call->args), "text");
+            guard_zone(call);
             break;
         case PV_FN_SCALAR:
         case PV_FN_AGGREGATE:

@@ -164,6 +164,38 @@ deny_setting(struct pv_trial *trial, const char *name, const char *value)
 }
 
 static enum pv_status
+deny_zone(struct pv_trial *trial, const char *value)
+{
+    enum pv_status status = deny_setting(trial, "timezone", value);
+
+    pv_deny_detail(trial, "A time zone of one's own would move days, for what is filtered or grouped by them.");
+    pv_deny_hint(trial, "SET timezone = 'Europe/Berlin', or an offset in whole quarters of an hour: SET timezone = '+05:30'.");
+    return status;
+}
+
+/* SET TIME ZONE INTERVAL: hours, and minutes beside them. */
+static bool
+is_interval_zone(const VariableSetStmt *stmt, const struct pv_setting *setting)
+{
+    const TypeCast *cast = linitial(stmt->args);
+    const Node *mask;
+    const char *text;
+    const int hour = 1 << 10; /* utils/datetime.h, HOUR */
+
+    if (list_length(stmt->args) != 1 || !IsA(cast, TypeCast) || !IsA(cast->arg, A_Const) ||
+        ((const A_Const *) cast->arg)->isnull || ((const A_Const *) cast->arg)->val.node.type != T_String)
+        return false;
+    text = ((const A_Const *) cast->arg)->val.sval.sval;
+    mask = cast->typeName->typmods == NIL ? NULL : linitial(cast->typeName->typmods);
+    if (text[strspn(text, "+-0123456789:")] != '\0' || !pv_setting_value_is_allowed(setting, text))
+        return false;
+    /* A number alone is of the last unit that is named, seconds where none is. */
+    return strchr(text, ':') != NULL || (mask != NULL && IsA(mask, A_Const) &&
+                                         ((const A_Const *) mask)->val.node.type == T_Integer &&
+                                         ((const A_Const *) mask)->val.ival.ival == hour);
+}
+
+static enum pv_status
 judge_set(struct pv_trial *trial, VariableSetStmt *stmt)
 {
     const struct pv_setting *setting = stmt->name == NULL ? NULL : pv_setting_find(stmt->name);
@@ -202,6 +234,10 @@ judge_set(struct pv_trial *trial, VariableSetStmt *stmt)
     decision->value = value == NULL ? NULL : pv_arena_strdup(trial->arena, value);
     switch (setting->class) {
     case PV_SETTING_FORWARD:
+        if (pv_setting_is_zone(setting) && !is_default)
+            return (value != NULL ? pv_setting_value_is_allowed(setting, value) : is_interval_zone(stmt, setting))
+                       ? PV_OK
+                       : deny_zone(trial, value);
         if (value != NULL && !pv_setting_value_is_allowed(setting, value))
             return deny_setting(trial, setting->name, value);
         return PV_OK;

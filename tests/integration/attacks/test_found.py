@@ -171,3 +171,49 @@ def test_P4_what_execute_is_given_names_nothing(conn, cluster, guard, prepared, 
     assert caught.value.sqlstate == sqlstate
     assert "EXECUTE names" not in cluster.log(mark)
     assert conn.execute("EXECUTE names (5 + 15)").fetchall()
+
+
+ZONES = ["X+167", "-167", "16", "-7.3", "A0B-100,J1/0,J300/0", "A0B", "UTC+00:07", "INTERVAL '00:00:01'", "<X>+99", "UTC+1\nX"]
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_P7_a_time_zone_that_moves_days(conn, veil, zone):
+    """By a week, or by a second on some days: groups by day, and filters that say current_date, would move along."""
+    literal = zone.replace("'", "''")
+    attempts = ["SET timezone = '%s'" % literal, "SET LOCAL timezone = '%s'" % literal,
+                "SELECT set_config('timezone', '%s', false)" % literal, "SELECT set_config('TimeZone', '' || '%s', false)" % literal,
+                "SELECT set_config('TimeZone', z, false) FROM (VALUES ('%s')) AS v(z)" % literal,
+                "SELECT set_config('timezone', is_local => false, new_value => '%s')" % literal,
+                "PREPARE p AS SELECT set_config('timezone', $1, false); EXECUTE p('%s')" % literal]
+    for sql in attempts:
+        with pytest.raises(psycopg.Error) as caught:
+            conn.execute(sql)
+        assert caught.value.diag.sqlstate in ("42501", "22023"), (sql, caught.value)
+    with pytest.raises(psycopg.Error):
+        conn.execute("SELECT set_config('TimeZone', %s, false)", [zone])
+    assert conn.execute("SELECT age(now()::timestamp, now() AT TIME ZONE current_setting('TimeZone')) = '0'").fetchone() == (True,)
+    assert conn.execute("SELECT now() AT TIME ZONE current_setting('TimeZone') - now() AT TIME ZONE 'UTC' = '0'").fetchone() == (True,)
+    with pytest.raises(PermissionError) as refused:
+        veil.wire("alice", "retail_media", port=veil.tap.port, params=[("TimeZone", zone)])
+    assert refused.value.args[0]["C"] == "42501"
+
+
+@pytest.mark.parametrize("sql", ["SET TIME ZONE INTERVAL '00:00:01'", "SET TIME ZONE INTERVAL '5'", "SET TIME ZONE INTERVAL '5' HOUR TO MINUTE",
+                                 "SET TIME ZONE INTERVAL '167' HOUR", "SET TIME ZONE 167", "SET SESSION TIME ZONE INTERVAL '01:07' HOUR TO MINUTE"])
+def test_P7_a_time_zone_as_an_interval_that_moves_days(conn, sql):
+    with pytest.raises(psycopg.Error) as caught:
+        conn.execute(sql)
+    assert caught.value.diag.sqlstate == "42501" and "Europe/Berlin" in caught.value.diag.message_hint
+
+
+@pytest.mark.parametrize("sql, shown", [
+    ("SET timezone = 'europe/berlin'", "Europe/Berlin"), ("SET TIME ZONE 'EST5EDT'", "EST5EDT"), ("SET timezone = 'Etc/GMT+12'", "Etc/GMT+12"),
+    ("SET timezone = 'GMT-02:00'", "GMT-02:00"), ("SET TIME ZONE -7", "<-07>+07"), ("SET TIME ZONE 5.75", "<+05:45>-05:45"),
+    ("SET TIME ZONE INTERVAL '-08:00' HOUR TO MINUTE", "<-08>+08"), ("SET TIME ZONE INTERVAL '1' HOUR", "<+01>-01"),
+    ("SELECT set_config('TimeZone', 'America/' || 'Port-au-Prince', false)", "America/Port-au-Prince")])
+def test_P7_time_zones_that_people_live_by(conn, sql, shown):
+    conn.execute(sql)
+    assert conn.execute("SHOW timezone").fetchone() == (shown,)
+    conn.execute("SELECT set_config('TimeZone', %s, false)", [shown])
+    conn.execute("SET timezone = '%s'" % shown)
+    assert conn.execute("SHOW timezone").fetchone() == (shown,)
