@@ -127,8 +127,6 @@ struct pv_key {
     const char *const *words; /* of pv_set_word, NULL at the end; the index is the value */
 };
 
-#define PV_KEYS_MAX 32u
-
 /* Every fault of shape is said; a key's setter runs only on a value of its kinds. False: the value is no object. */
 bool pv_load_object(struct pv_doc *doc, const struct pv_located *value, const struct pv_key *keys, size_t key_count,
                     void *target);

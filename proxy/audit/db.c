@@ -261,7 +261,7 @@ pv_db_open(const char *path, const struct pv_db_options *options, struct pv_db *
     if (status != PV_OK) {
         if (words[0] == '\0')
             (void) snprintf(words, sizeof(words), "%s",
-                            made->sqlite == NULL ? pv_status_words(status) : sqlite3_errmsg(made->sqlite));
+                            pv_db_reason(made->sqlite, status));
         pv_db_error(error, error_size, "cannot open the query log %s: %s", path, words);
         goto failed;
     }

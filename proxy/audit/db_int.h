@@ -107,6 +107,8 @@ void pv_db_feeds_finalize(struct pv_db *db);
 /* ---- db_read.c: shared by readers, the writer and the store ---- */
 
 enum pv_status pv_db_status(int rc);
+/* Why something failed with `status`: SQLite's words, or, where it was none of SQLite's (`sqlite` NULL too), the status's. */
+const char *pv_db_reason(sqlite3 *sqlite, enum pv_status status);
 enum pv_status pv_db_prepare(sqlite3 *sqlite, const char *sql, sqlite3_stmt **statement) PV_MUST_CHECK;
 /* One number by a statement whose ?1, if it has one, is `given`. PV_NOTFOUND: no row, and `number` is as it was. */
 enum pv_status pv_db_number(sqlite3 *sqlite, const char *sql, int64_t given, int64_t *number) PV_MUST_CHECK;

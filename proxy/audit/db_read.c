@@ -56,6 +56,14 @@ pv_db_status(int rc)
     }
 }
 
+const char *
+pv_db_reason(sqlite3 *sqlite, enum pv_status status)
+{
+    int rc = sqlite == NULL ? SQLITE_OK : sqlite3_errcode(sqlite);
+
+    return rc == SQLITE_OK || rc == SQLITE_ROW || rc == SQLITE_DONE ? pv_status_words(status) : sqlite3_errmsg(sqlite);
+}
+
 enum pv_status
 pv_db_prepare(sqlite3 *sqlite, const char *sql, sqlite3_stmt **statement)
 {

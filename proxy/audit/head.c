@@ -51,7 +51,7 @@ read_head(const char *path, struct pv_db_head *head, char *error, size_t error_s
     if (status == PV_OK)
         status = pv_db_head_read(statement, head);
     if (status != PV_OK)
-        pv_db_error(error, error_size, "cannot read the query log %s: %s", path, sqlite3_errmsg(sqlite));
+        pv_db_error(error, error_size, "cannot read the query log %s: %s", path, pv_db_reason(sqlite, status));
     (void) sqlite3_finalize(statement);
     (void) sqlite3_close(sqlite);
     return status;

@@ -199,8 +199,8 @@ set_up(struct pv_journal *journal, char *error, size_t error_size)
         status = sweep_lost(journal);
     if (status == PV_OK) {
         status = pv_lanes_open(journal, error, error_size);
-        if (status == PV_IO)
-            return status;
+        if (status != PV_OK)
+            return status; /* with words of its own */
     }
     if (status == PV_OK)
         status = pv_db_id_max(journal->db, &id);
@@ -211,7 +211,7 @@ set_up(struct pv_journal *journal, char *error, size_t error_size)
     }
     if (status != PV_OK)
         pv_db_error(error, error_size, "cannot write the query log %s: %s", journal->path,
-                    sqlite3_errmsg(journal->db->sqlite));
+                    pv_db_reason(journal->db->sqlite, status));
     return status;
 }
 

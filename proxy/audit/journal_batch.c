@@ -258,7 +258,7 @@ has_synced(struct pv_journal *journal)
     if (status == PV_OK)
         status = pv_spill_open(journal->path, &options, &journal->synced, error, sizeof(error));
     else
-        pv_db_error(error, sizeof(error), "%s", sqlite3_errmsg(journal->db->sqlite));
+        pv_db_error(error, sizeof(error), "%s", pv_db_reason(journal->db->sqlite, status));
     if (status != PV_OK) {
         journal->is_spill_refused = true;
         pv_log(PV_LOG_WARNING, "a strict log under load takes more work than it need: %s", error);

@@ -11,8 +11,11 @@ open_spill(struct pv_journal *journal, unsigned index, char *error, size_t error
     enum pv_status status = pv_db_spilled(journal->db->sqlite, index, &options.number);
 
     journal->lanes[index].written = options.number;
-    return status == PV_OK ? pv_spill_open(journal->path, &options, &journal->lanes[index].spill, error, error_size)
-                           : status;
+    if (status == PV_OK)
+        return pv_spill_open(journal->path, &options, &journal->lanes[index].spill, error, error_size);
+    pv_db_error(error, error_size, "cannot read the query log %s: %s", journal->path,
+                pv_db_reason(journal->db->sqlite, status));
+    return status;
 }
 
 enum pv_status
@@ -25,8 +28,10 @@ pv_lanes_open(struct pv_journal *journal, char *error, size_t error_size)
     enum pv_status status = PV_OK;
 
     journal->lanes = pv_calloc(1 + own, sizeof(journal->lanes[0]));
-    if (journal->lanes == NULL)
+    if (journal->lanes == NULL) {
+        pv_db_error(error, error_size, "%s", pv_status_words(PV_NOMEM));
         return PV_NOMEM;
+    }
     journal->lane_count = 1 + own;
     journal->lane_depth = PV_JOURNAL_RELAXED_DEPTH / (own == 0 ? 1 : own);
     for (unsigned i = 0; i < journal->lane_count; i++) {

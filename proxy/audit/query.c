@@ -479,7 +479,7 @@ pv_log_reader_open(const char *path, const struct pv_log_reader_options *options
     (void) sqlite3_close(first);
     if (status != PV_OK) {
         pv_db_error(error, error_size, "cannot read the query log %s: %s", path,
-                    made == NULL || made->sqlite == NULL ? pv_status_words(status) : sqlite3_errmsg(made->sqlite));
+                    pv_db_reason(made == NULL ? NULL : made->sqlite, status));
         pv_log_reader_close(made);
         return status;
     }

@@ -138,7 +138,7 @@ pv_seal_draft(struct pv_sealing *sealing, const char *draft, struct pv_segment *
     pv_seal_step("written");
     if (status != PV_OK && status != PV_CORRUPT)
         pv_db_error(sealing->error, sealing->error_size, "cannot write %s: %s", draft,
-                    made == NULL ? pv_status_words(status) : sqlite3_errmsg(made));
+                    pv_db_reason(made, status));
     if (sqlite3_close(made) != SQLITE_OK && status == PV_OK)
         status = PV_IO;
     return status;

@@ -54,9 +54,14 @@ write_zeros(int fd, size_t size)
 {
     static const uint8_t zeros[65536];
 
-    for (size_t at = 0; at < size; at += sizeof(zeros))
-        if (pwrite(fd, zeros, sizeof(zeros), (off_t) at) != (ssize_t) sizeof(zeros))
+    for (size_t at = 0; at < size; at += sizeof(zeros)) {
+        ssize_t len = pwrite(fd, zeros, sizeof(zeros), (off_t) at);
+
+        if (len >= 0 && len < (ssize_t) sizeof(zeros))
+            errno = ENOSPC; /* a part of it had room: the file's end is the disk's */
+        if (len != (ssize_t) sizeof(zeros))
             return PV_IO;
+    }
     return PV_OK;
 }
 
@@ -139,6 +144,7 @@ pv_spill_open(const char *path, const struct pv_spill_options *options, struct p
     enum pv_status status = PV_OK;
 
     pv_assert(options->lane < PV_SPILL_LANES_MAX && (!options->is_synced || options->lane == 0));
+    pv_db_error(error, error_size, "%s", pv_status_words(PV_NOMEM));
     if (made == NULL)
         return PV_NOMEM;
     made->fd[0] = made->fd[1] = -1;
@@ -155,6 +161,7 @@ pv_spill_open(const char *path, const struct pv_spill_options *options, struct p
         pv_spill_close(made);
         return status;
     }
+    pv_db_error(error, error_size, "%s", "");
     *spill = made;
     return PV_OK;
 }

@@ -34,7 +34,7 @@ struct pv_spill_options {
     bool is_synced;  /* of lane 0 */
 };
 
-/* Makes the files where they are missing, 0600. */
+/* Makes the files where they are missing, 0600. `error` (terminated; NULL with size 0 for none) gets the words. */
 enum pv_status pv_spill_open(const char *path, const struct pv_spill_options *options, struct pv_spill **spill,
                              char *error, size_t error_size) PV_MUST_CHECK;
 void pv_spill_close(struct pv_spill *spill); /* NULL is fine */

@@ -497,7 +497,7 @@ verify(const char *path, const struct pv_log_head *head, const struct pv_chain_l
     if (status == PV_BUSY)
         pv_db_error(error, error_size, "a segment was retired while the log was verified; verify it once more");
     else if (status != PV_OK)
-        pv_db_error(error, error_size, "cannot read the query log %s: %s", path, sqlite3_errmsg(check.sqlite));
+        pv_db_error(error, error_size, "cannot read the query log %s: %s", path, pv_db_reason(check.sqlite, status));
 done:
     (void) sqlite3_close(check.sqlite);
     pv_sign_key_free(check.key);

@@ -25,6 +25,8 @@
 
 /* Said no more often than this, while it lasts. */
 #define COMPLAINT_US 10000000
+/* Reads of what somebody sent who is refused: who sends on and on is not read to an end that does not come. */
+#define UNREAD_LOOKS_MAX 64u
 
 struct pv_listener {
     struct pv_loop *loop;
@@ -259,7 +261,7 @@ pv_socket_refuse(int fd, const char *sqlstate, const char *words)
     pv_buf_clear(&out);
     /* What lies unread would make a reset of the end, which could overtake the words. */
     (void) shutdown(fd, SHUT_WR);
-    while (recv(fd, unread, sizeof(unread), MSG_DONTWAIT) > 0)
+    for (unsigned i = 0; i < UNREAD_LOOKS_MAX && recv(fd, unread, sizeof(unread), MSG_DONTWAIT) > 0; i++)
         ;
     (void) close(fd);
 }

@@ -224,6 +224,57 @@ files_that_cannot_be_made_are_said(void **state)
     pv_journal_close(open_journal(place, relaxed));
 }
 
+/* Whatever the memory is missing for, whoever opens has words and nothing else. */
+static void
+want_of_memory_is_said(void **state)
+{
+    const struct place *place = *state;
+    const struct pv_journal_options options = {.is_serving = true, .is_relaxed = true, .threads = 2};
+    struct pv_journal *journal = NULL;
+    enum pv_status status = PV_NOMEM;
+    long nth;
+    char error[512];
+
+    pv_journal_close(open_journal(place, options));
+    for (nth = 1; status != PV_OK; nth++) {
+        assert_true(nth < 200);
+        memset(error, 'x', sizeof(error));
+        pv_alloc_fail_at(nth);
+        status = pv_journal_open(place->path, &options, &journal, error, sizeof(error));
+        pv_alloc_fail_at(0);
+        assert_non_null(memchr(error, '\0', sizeof(error)));
+        assert_true((status == PV_OK) == (error[0] == '\0'));
+        assert_true((status == PV_OK) == (journal != NULL));
+        assert_null(strstr(error, "not an error"));
+    }
+    /* Three lanes take some each. */
+    assert_true(nth > 10);
+    pv_journal_close(journal);
+    assert_int_equal(spilled_bytes(place), 0);
+}
+
+static void
+want_of_memory_for_a_synced_one_is_said(void **state)
+{
+    const struct place *place = *state;
+    const struct pv_spill_options options = {.is_synced = true};
+    struct pv_spill *spill = NULL;
+    enum pv_status status = PV_NOMEM;
+    char error[256];
+
+    for (long nth = 1; status != PV_OK; nth++) {
+        assert_true(nth < 20);
+        memset(error, 'x', sizeof(error));
+        pv_alloc_fail_at(nth);
+        status = pv_spill_open(place->path, &options, &spill, error, sizeof(error));
+        pv_alloc_fail_at(0);
+        assert_non_null(memchr(error, '\0', sizeof(error)));
+        assert_true(status == PV_OK ? error[0] == '\0' : strstr(error, pv_status_words(PV_NOMEM)) != NULL);
+    }
+    pv_spill_close(spill);
+    assert_int_equal(spilled_bytes(place), 0);
+}
+
 /* ---- Strict under load ---- */
 
 static const struct pv_journal_options hasty = {
@@ -632,6 +683,7 @@ main(void)
         TEST(a_killed_relaxed_log_has_every_record), TEST(nothing_is_brought_in_twice),
         TEST(records_of_an_earlier_release_are_read),
         TEST(what_is_torn_ends_the_reading),         TEST(while_it_is_served_nobody_else_brings_it_in),
+        TEST(want_of_memory_is_said),                TEST(want_of_memory_for_a_synced_one_is_said),
         TEST(files_that_cannot_be_made_are_said),    TEST(a_killed_strict_log_has_every_record),
         TEST(readers_see_what_was_told_durable),     TEST(takes_and_large_batches_go_into_the_log),
         TEST(a_log_that_fails_under_load_recovers),  TEST(a_spill_that_cannot_be_written_fails_the_log),

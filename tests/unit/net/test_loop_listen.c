@@ -264,6 +264,34 @@ test_refused_in_words(void **state)
 }
 
 /* Without descriptors accepting pauses, and goes on when there are some again. */
+/* The words may be lost on who sends without end; the thread must not be. */
+static void
+test_refusal_of_who_sends_on_and_on(void **state)
+{
+    enum { SOME = 4096, MANY = 1024 * 1024 };
+    static const uint8_t noise[SOME];
+    int fds[2], own, size = MANY;
+    size_t sent = 0, left = 0;
+    ssize_t len;
+    uint8_t seen[SOME];
+
+    (void) state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    assert_int_equal(setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), 0);
+    while ((len = send(fds[1], noise, sizeof(noise), MSG_DONTWAIT)) > 0)
+        sent += (size_t) len;
+    assert_true(sent > 64 * 1024);
+    own = dup(fds[0]);
+    assert_true(own >= 0);
+    pv_socket_refuse(fds[0], "53300", "sorry");
+    while ((len = recv(own, seen, sizeof(seen), MSG_DONTWAIT)) > 0)
+        left += (size_t) len;
+    assert_int_equal(left, sent - 64 * 1024);
+    assert_true(recv(fds[1], seen, sizeof(seen), MSG_DONTWAIT) > 0);
+    assert_int_equal(close(own), 0);
+    assert_int_equal(close(fds[1]), 0);
+}
+
 static void
 test_accept_backs_off(void **state)
 {
@@ -475,6 +503,7 @@ main(void)
         cmocka_unit_test(test_tcp_listeners_share_a_port_and_refuse_strangers),
         cmocka_unit_test(test_unix_socket_replaces_a_stale_one_only),
         cmocka_unit_test(test_refused_in_words),
+        cmocka_unit_test(test_refusal_of_who_sends_on_and_on),
         cmocka_unit_test(test_accept_backs_off),
         cmocka_unit_test(test_dial_reaches_a_live_address_and_says_of_a_dead_one),
         cmocka_unit_test(test_counters_add_up),
