@@ -27,7 +27,7 @@ static const struct page pages[] = {
      "The first three are required. The method \"password\" (the default) takes the token as the\n"
      "password, which every client can send; \"oauthbearer\" is SASL OAUTHBEARER, for clients of\n"
      "PostgreSQL 18. The key set is read again within seconds when its file changes. A room admits a\n"
-     "token user by name or by a member \"role:NAME\". A session may outlast its token.\n"
+     "token user by name or by a member \"role:NAME\". A session ends clock_skew after its token does.\n"
      "\n"
      "A user among the room's trusted_services asks for another member after SET pgveil.user = 'NAME',\n"
      "or with that setting in the startup packet; RESET pgveil.user, RESET ALL and DISCARD ALL end it.\n"

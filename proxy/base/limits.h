@@ -1,6 +1,6 @@
 /*
- * Every limit that bounds memory, depth or time, with its reason. Limits that a
- * config may change stand in policy/policy.h with these as their defaults.
+ * Limits on memory, depth and time that users meet or folders share, each with its reason. What bounds one file's work
+ * stands at the head of that file or of its folder's header; what a config may change, in policy/policy.h.
  */
 #ifndef PV_LIMITS_H
 #define PV_LIMITS_H

@@ -3,9 +3,8 @@
  * and rules, are immutable and counted: a reload makes a new one while connections go
  * on with the old. A connection belongs to one thread; contexts may be shared.
  *
- * Words of an error
- * go into a buffer of the caller's (always terminated; NULL with size 0 for none) and
- * hold no secret.
+ * Words of an error go into a buffer of the caller's (always terminated; NULL with size 0
+ * for none) and hold no secret.
  */
 #ifndef PV_TLS_H
 #define PV_TLS_H

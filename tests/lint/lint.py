@@ -192,6 +192,55 @@ def check_reasons():
             yield "docs/reasons.md: `%s` is %r there and %r in policy/decide.h" % (code, theirs.get(code), ours.get(code))
 
 
+def check_documented():
+    """every setting, key of a room and metric stands in docs"""
+    pages = {"docs/settings.md": ["config", "upstream", "users", "token"],
+             "docs/rooms.md": ["room", "dataset", "rule", "question", "param", "mask"]}
+    for page, parts in pages.items():
+        text = read(page)
+        for source in ("policy/load_%s.c" % part for part in parts):
+            keys = set(re.findall(r'(?:GROUP\(|KEY\((?:[\w.]+, )+|\{)"([a-z_]+)", (?:PV_J_|SCALAR)', read(source)))
+            if not keys and source != "policy/load_mask.c":
+                yield "%s: no keys found" % source
+            for key in sorted(keys):
+                if not re.search(r'[`".]%s[`".]' % key, text):
+                    yield "%s: `%s` of %s is not there" % (page, key, source)
+    text = read("docs/settings.md")
+    for name in re.findall(r'^    \{"([a-z_]+)", PV_SETTING_', read("policy/settings.c"), re.M):
+        if "`%s`" % name not in text:
+            yield "docs/settings.md: what a client may SET or SHOW: `%s` is not there" % name
+    metrics = re.findall(r'X\(\w+, "([a-z_]+)", "(?:gauge|counter)"', read("proxy/net/counters.h"))
+    metrics += re.findall(r'(?:one|head|histogram)\(out, "([a-z_]+)"', read("proxy/console/metrics.c"))
+    if not metrics:
+        yield "proxy/net/counters.h, proxy/console/metrics.c: no metrics found"
+    for name in metrics:
+        if "`pgveil_%s`" % name not in text:
+            yield "docs/settings.md: the metric `pgveil_%s` is not there" % name
+    for name in sorted(set(re.findall(r"`pgveil_([a-z_]+)`", text)) - set(metrics)):
+        yield "docs/settings.md: there is no metric `pgveil_%s`" % name
+
+
+def check_tour():
+    """README's tour names every source file, and none that is not there"""
+    tour = read("README.md")
+    tour = tour[tour.index("\n## The code, in reading order"):tour.index("\n## Tests")]
+    named = {}
+    for part in re.split(r"^\*\*([\w/]+)\*\*", tour, flags=re.M)[1:]:
+        if re.fullmatch(r"[\w/]+", part):
+            folder = part
+        else:
+            named[folder] = {re.sub(r"\.[ch]$", "", name) for cell in re.findall(r"^\| (`[^|]*) \|", part, re.M)
+                             for name in re.findall(r"`([\w.]+)`", cell)}
+    for folder in LAYERS:
+        there = {os.path.basename(path) for where, path in sources(".c", ".h") if where == folder}
+        stems = {re.sub(r"\.[ch]$", "", name) for name in there}
+        ours = {stem for stem in stems if not (stem.endswith("_int") and stem[:-4] in stems)}
+        for stem in sorted(ours - named.get(folder, set())):
+            yield "README.md: %s/%s is not in the tour" % (folder, stem)
+        for stem in sorted(named.get(folder, set()) - stems):
+            yield "README.md: there is no %s/%s" % (folder, stem)
+
+
 def check_format():
     """clang-format has nothing to say"""
     files = [path for folder, path in sources(".c", ".h") if folder in FORMATTED]
@@ -203,7 +252,7 @@ def main():
     build = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else os.path.join(TOP, "build"))
     checks = [(check_layers, ()), (check_libraries, ()), (check_banned, ()), (check_allowances, ()), (check_guards, ()),
               (check_headers, ()), (check_symbols, (build,)), (check_places, ()), (check_whitespace, ()), (check_reasons, ()),
-              (check_format, ())]
+              (check_documented, ()), (check_tour, ()), (check_format, ())]
     failed = 0
     for check, args in checks:
         breaches = list(check(*args))
