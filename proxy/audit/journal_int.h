@@ -71,17 +71,18 @@ void pv_queue_append(struct pv_queue *queue, struct pv_queue *more);
 void pv_entry_complete(struct pv_entry *entry, enum pv_status status);
 
 struct pv_journal_port {
-    pthread_mutex_t mutex;
+    pthread_mutex_t mutex; /* over first and last: completions that nobody took yet */
     struct pv_entry *first;
     struct pv_entry **last;
     void (*notify)(void *context);
     void *context;
-    bool is_held, is_kick_owed; /* its thread's own */
-    unsigned lane;              /* of one that is held: which of the threads' own */
-    struct pv_entry_room room;  /* likewise, of one that is held */
-    bool is_helping;            /* it holds the road and looks into the port itself */
-    size_t begin_count;         /* likewise: of statements, since the last kick */
-    int64_t since_us;           /* since when what was put waits for more; 0: it does not */
+    bool is_helping; /* the road's: its thread holds it, and looks into the port itself */
+    /* Its thread's own. */
+    bool is_held, is_kick_owed;
+    unsigned lane;             /* of one that is held: which of the threads' own */
+    struct pv_entry_room room; /* of one that is held */
+    size_t begin_count;        /* statements that were put since the last kick */
+    int64_t since_us;          /* since when what was put waits for more; 0: it does not */
 };
 
 #define PV_PACE_ALL 65536
@@ -155,11 +156,11 @@ struct pv_journal {
     struct pv_room taken;
     _Atomic uint64_t ticket;
 
-    pthread_mutex_t mutex;
+    pthread_mutex_t mutex; /* over is_urgent and is_due; who changes what `wake` tells of holds it, or has held it since */
     pthread_cond_t wake;
     _Atomic bool is_failed; /* set before the lanes are emptied: whoever puts later sees it */
-    bool is_urgent; /* somebody waits for what is queued: no relaxed pause */
-    bool is_due;    /* what is owed shall go into the log now */
+    bool is_urgent;         /* somebody waits for what is queued: no relaxed pause */
+    bool is_due;            /* what is owed shall go into the log now */
     _Atomic bool is_closing;
 
     _Atomic uint32_t delay_us, siblings; /* pv_journal_delay_set */

@@ -1,17 +1,9 @@
 /* Threads that write what they put (journal_help.c): when they do, and what becomes of it when the disk does not. */
-#include "tests/unit/audit/audit_test.h"
-
-#include <pthread.h>
+#include "tests/unit/audit/turns_test.h"
 
 #include "tests/unit/audit/fault_vfs.h"
 
 static const struct pv_journal_options hasty = {.is_serving = true, .is_hasty = true};
-
-static void
-count_notify(void *context)
-{
-    (void) atomic_fetch_add((_Atomic unsigned *) context, 1);
-}
 
 /* Puts a begin and kicks; gives whether this thread wrote it, and how that went. */
 static bool
@@ -51,7 +43,7 @@ a_thread_writes_its_own_turn(void **state)
 {
     const struct place *place = *state;
     _Atomic unsigned notified = 0;
-    struct pv_journal_port *port = pv_journal_port_new(count_notify, &notified);
+    struct pv_journal_port *port = pv_journal_port_new(count_notified, &notified);
     struct pv_journal *journal = open_journal(place, hasty);
     struct pv_journal_stats before, after;
     struct pv_journal_done done[16];
@@ -233,80 +225,34 @@ a_failing_disk_refuses_and_recovers(void **state)
 
 /* ---- Several at once ---- */
 
-enum { THREADS = 4, TURNS = 300, EACH = 3 };
-
-struct user {
-    struct pv_journal *journal;
-    struct pv_journal_port *port;
-    _Atomic unsigned notified;
-    uint64_t first;
-};
-
-/* As a loop does: a turn's statements, their batch, and what comes of it; others may write it, and wake this one then.
- */
-static void *
-use(void *context)
-{
-    struct user *user = context;
-    struct pv_journal_done done[2 * EACH];
-    uint64_t ticket = 0, last = 0;
-
-    for (unsigned turn = 0; turn < TURNS; turn++) {
-        size_t have = 0;
-
-        for (unsigned i = 0; i < EACH; i++) {
-            uint64_t id = user->first + turn * EACH + i;
-
-            if (put_begin(user->journal, id, user->port, NULL, &ticket) != PV_OK ||
-                put_end(user->journal, id, user->port, NULL, &ticket) != PV_OK)
-                return "put";
-        }
-        if (pv_journal_kick(user->journal, user->port, turn % 50 == 49))
-            have = pv_journal_port_take(user->port, done, PV_COUNT_OF(done));
-        have += await_done(user->port, done + have, PV_COUNT_OF(done) - have);
-        if (have != PV_COUNT_OF(done))
-            return "a ticket did not complete";
-        for (size_t i = 0; i < have; i++) {
-            if (done[i].status != PV_OK || done[i].ticket <= last)
-                return "a ticket failed, or out of its turn";
-            last = done[i].ticket;
-        }
-    }
-    return NULL;
-}
+enum { THREADS = 4, TURNS = 300 };
 
 static void
 several_take_each_others_along(void **state)
 {
     const struct place *place = *state;
     struct pv_journal *journal = open_journal(place, hasty);
-    struct user users[THREADS];
+    struct turner turners[THREADS] = {0};
     pthread_t threads[THREADS];
     struct pv_journal_stats stats;
 
     for (unsigned i = 0; i < THREADS; i++) {
-        users[i] = (struct user){.journal = journal, .first = 1 + 10000u * i};
-        users[i].port = pv_journal_port_new(count_notify, &users[i].notified);
-        assert_non_null(users[i].port);
-        pv_journal_port_hold(users[i].port, i);
-        assert_int_equal(pthread_create(&threads[i], NULL, use, &users[i]), 0);
+        turners[i].turns = TURNS;
+        turners[i].left_every = 50;
+        turner_init(&turners[i], journal, i);
+        assert_int_equal(pthread_create(&threads[i], NULL, turn_all, &turners[i]), 0);
     }
     /* Somebody without a port, meanwhile. */
     for (int i = 0; i < 50; i++)
         assert_int_equal(put_event(journal, "something"), PV_OK);
-    for (unsigned i = 0; i < THREADS; i++) {
-        void *what = NULL;
-
-        assert_int_equal(pthread_join(threads[i], &what), 0);
-        if (what != NULL)
-            fail_msg("%s", (const char *) what);
-    }
+    for (unsigned i = 0; i < THREADS; i++)
+        turner_join(threads[i]);
     pv_journal_stats(journal, &stats);
     pv_journal_close(journal);
     for (unsigned i = 0; i < THREADS; i++)
-        pv_journal_port_free(users[i].port);
+        pv_journal_port_free(turners[i].port);
     assert_in_range(stats.batches, 1, THREADS * TURNS + 50);
-    assert_int_equal(raw_number(place, "SELECT count(*) FROM query_log WHERE rows = 3"), THREADS * TURNS * EACH);
+    assert_int_equal(raw_number(place, "SELECT count(*) FROM query_log WHERE rows = 3"), THREADS * TURNS * TURN_STATEMENTS);
     assert_int_equal(raw_number(place, "SELECT count(*) FROM event"), 50);
     assert_sound(place);
 }

@@ -1,9 +1,8 @@
-#include "tests/unit/audit/audit_test.h"
+#include "tests/unit/audit/turns_test.h"
 
 #include "proxy/audit/spill.h"
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -526,86 +525,32 @@ without_a_spill_a_strict_log_goes_on(void **state)
 
 /* ---- Threads that write their own batches ---- */
 
-struct kicker {
-    struct pv_journal *journal;
-    struct pv_journal_port *port;
-    _Atomic unsigned notified;
-    uint64_t first;
-    unsigned helped;
-};
-
-static void
-count_notified(void *context)
-{
-    (void) atomic_fetch_add(&((struct kicker *) context)->notified, 1);
-}
-
-/* Statements by three, as a loop's turns put them; begins and ends are awaited in the order of their puts. */
-static void *
-put_and_kick(void *context)
-{
-    enum { TURNS = 200, EACH = 3 };
-    struct kicker *kicker = context;
-    struct pv_journal_done done[2 * EACH];
-    uint64_t ticket = 0, last = 0;
-
-    for (unsigned turn = 0; turn < TURNS; turn++) {
-        size_t have = 0;
-
-        for (unsigned i = 0; i < EACH; i++) {
-            uint64_t id = kicker->first + turn * EACH + i;
-
-            if (put_begin(kicker->journal, id, kicker->port, NULL, &ticket) != PV_OK ||
-                put_end(kicker->journal, id, kicker->port, NULL, &ticket) != PV_OK)
-                return "put";
-        }
-        if (pv_journal_kick(kicker->journal, kicker->port, turn % 7 == 6)) {
-            kicker->helped++;
-            have = pv_journal_port_take(kicker->port, done, PV_COUNT_OF(done));
-        }
-        have += await_done(kicker->port, done + have, PV_COUNT_OF(done) - have);
-        if (have != PV_COUNT_OF(done))
-            return "a ticket did not complete";
-        for (size_t i = 0; i < have; i++) {
-            if (done[i].status != PV_OK || done[i].ticket <= last)
-                return "a ticket failed, or out of its turn";
-            last = done[i].ticket;
-        }
-    }
-    return NULL;
-}
-
 static void
 threads_write_their_own_batches(void **state)
 {
     const struct place *place = *state;
     struct pv_journal *journal = open_journal(place, hasty);
-    struct kicker kickers[3];
+    struct turner turners[3] = {0};
     pthread_t threads[3];
     unsigned helped = 0;
 
     for (unsigned i = 0; i < 3; i++) {
-        kickers[i] = (struct kicker){.journal = journal, .first = 1 + 10000u * i};
-        kickers[i].port = pv_journal_port_new(count_notified, &kickers[i]);
-        assert_non_null(kickers[i].port);
-        pv_journal_port_hold(kickers[i].port, i);
-        assert_int_equal(pthread_create(&threads[i], NULL, put_and_kick, &kickers[i]), 0);
+        turners[i].turns = 200;
+        turners[i].left_every = 7;
+        turner_init(&turners[i], journal, i);
+        assert_int_equal(pthread_create(&threads[i], NULL, turn_all, &turners[i]), 0);
     }
     for (unsigned i = 0; i < 3; i++) {
-        void *what = NULL;
-
-        assert_int_equal(pthread_join(threads[i], &what), 0);
-        if (what != NULL)
-            fail_msg("%s", (const char *) what);
-        helped += kickers[i].helped;
+        turner_join(threads[i]);
+        helped += turners[i].helped;
         /* Of what a thread wrote itself it was not notified. */
-        assert_true(kickers[i].notified <= 200 * 6);
+        assert_true(turners[i].notified <= 200 * 6);
     }
     assert_true(helped > 0);
     assert_int_equal(read_number(place), 1800);
     pv_journal_close(journal);
     for (unsigned i = 0; i < 3; i++)
-        pv_journal_port_free(kickers[i].port);
+        pv_journal_port_free(turners[i].port);
     assert_int_equal(spilled_bytes(place), 0);
     assert_int_equal(raw_number(place, "SELECT count(*) FROM query_log WHERE outcome = 'completed' AND rows = 3"), 1800);
     assert_sound(place);
@@ -616,23 +561,22 @@ alone_a_thread_is_not_notified_of_its_own_batches(void **state)
 {
     const struct place *place = *state;
     struct pv_journal *journal = open_journal(place, hasty);
-    struct kicker kicker = {.journal = journal};
+    struct turner turner = {0};
     struct pv_journal_done done[1];
     uint64_t ticket;
     unsigned helped = 0, before;
 
-    kicker.port = pv_journal_port_new(count_notified, &kicker);
-    pv_journal_port_hold(kicker.port, 0);
-    assert_false(pv_journal_kick(journal, kicker.port, false));
+    turner_init(&turner, journal, 0);
+    assert_false(pv_journal_kick(journal, turner.port, false));
     for (uint64_t id = 1; id <= 50; id++) {
-        assert_int_equal(put_begin(journal, id, kicker.port, NULL, &ticket), PV_OK);
-        before = kicker.notified;
-        if (pv_journal_kick(journal, kicker.port, false)) {
+        assert_int_equal(put_begin(journal, id, turner.port, NULL, &ticket), PV_OK);
+        before = turner.notified;
+        if (pv_journal_kick(journal, turner.port, false)) {
             helped++;
-            assert_int_equal(pv_journal_port_take(kicker.port, done, 1), 1);
-            assert_int_equal(kicker.notified, before);
+            assert_int_equal(pv_journal_port_take(turner.port, done, 1), 1);
+            assert_int_equal(turner.notified, before);
         } else {
-            assert_int_equal(await_done(kicker.port, done, 1), 1);
+            assert_int_equal(await_done(turner.port, done, 1), 1);
         }
         assert_int_equal(done[0].status, PV_OK);
         assert_int_equal(done[0].ticket, ticket);
@@ -640,7 +584,7 @@ alone_a_thread_is_not_notified_of_its_own_batches(void **state)
     assert_true(helped > 0);
     assert_int_equal(read_number(place), 50);
     pv_journal_close(journal);
-    pv_journal_port_free(kicker.port);
+    pv_journal_port_free(turner.port);
     assert_sound(place);
 }
 
