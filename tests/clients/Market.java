@@ -1,5 +1,6 @@
 import java.sql.*;
 import java.util.*;
+import java.util.concurrent.atomic.AtomicBoolean;
 
 /* pgjdbc: metadata, paging, batches, prepared statements at the server, cancel. Prints `step<TAB>value`. */
 public class Market {
@@ -117,10 +118,14 @@ public class Market {
 
     static void cancel(Connection c) throws Exception {
         try (Statement s = c.createStatement()) {
+            AtomicBoolean isOver = new AtomicBoolean();
             Thread stopper = new Thread(() -> {
                 try {
-                    Thread.sleep(400);
-                    s.cancel();
+                    // A cancel may be there before what it is about.
+                    while (!isOver.get()) {
+                        Thread.sleep(400);
+                        s.cancel();
+                    }
                 } catch (Exception e) {
                     step("cancel failed", e);
                 }
@@ -132,6 +137,7 @@ public class Market {
             } catch (SQLException e) {
                 step("cancel", e.getSQLState());
             }
+            isOver.set(true);
             stopper.join();
             s.setQueryTimeout(1);
             try {

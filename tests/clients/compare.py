@@ -13,7 +13,7 @@ REFUSED = {
 }
 
 
-def run(command, end, cwd=None, timeout=120, **env):
+def run(command, end, cwd=None, timeout=300, **env):
     """A client program's steps: lines `name<TAB>value` on its standard output."""
     done = subprocess.run(command, env=dict(end.env, VEILED="1" if end.is_veiled else "", **env), cwd=cwd, timeout=timeout,
                           stdin=subprocess.DEVNULL, capture_output=True, text=True)

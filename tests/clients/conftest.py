@@ -69,7 +69,7 @@ class End:
     @property
     def dsn(self):
         return {"host": self.host, "port": self.port, "user": self.user, "password": self.password, "dbname": self.dbname,
-                "sslmode": "disable", "connect_timeout": 10}
+                "sslmode": "disable", "connect_timeout": 60}
 
 
 def build():

@@ -131,7 +131,7 @@ func main() {
 	tx, _ := db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true, Isolation: sql.LevelRepeatableRead})
 	step("pq transaction", byDatabaseSQL(tx)("SHOW transaction_isolation")+byDatabaseSQL(tx)("SELECT 1/0")+byDatabaseSQL(tx)("SELECT 1"))
 	tx.Rollback()
-	soon, cancel := context.WithTimeout(ctx, 400*time.Millisecond)
+	soon, cancel := context.WithTimeout(ctx, 1500*time.Millisecond)
 	_, err = db.QueryContext(soon, "SELECT n FROM questions.slow(1)")
 	cancel()
 	step("pq cancelled", err != nil)
@@ -159,7 +159,7 @@ func main() {
 	var copied bytes.Buffer
 	tag, err := c.PgConn().CopyTo(ctx, &copied, "COPY (SELECT * FROM questions.some_steps) TO STDOUT (FORMAT csv, HEADER)")
 	step("pgx copy", fmt.Sprint(tag, code(err), copied.Len()))
-	soon, cancel = context.WithTimeout(ctx, 400*time.Millisecond)
+	soon, cancel = context.WithTimeout(ctx, 1500*time.Millisecond)
 	_, err = c.Exec(soon, "SELECT n FROM questions.slow(1)")
 	cancel()
 	step("pgx cancelled", err != nil)

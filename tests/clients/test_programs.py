@@ -64,8 +64,8 @@ def test_psql_refused_and_going_on(veiled):
     assert done.stderr.split("\n") == ["ERROR:  42501", "ERROR:  42501", "ERROR:  42501", "ERROR:  25P02", "ERROR:  42501", "ERROR:  42501", ""]
 
 
-def type_at(end, keys):
-    """What psql answers on a terminal to these keys, one after another, each until it falls silent."""
+def type_at(end, keys, silence):
+    """What psql answers on a terminal to these keys, one after another, each until it falls silent for so many seconds."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.execve(PSQL, [PSQL, "-X", "-q", "-n"][:3], dict(end.env, TERM="dumb", PAGER="cat", INPUTRC="/dev/null", HISTFILE="/dev/null"))
@@ -73,8 +73,8 @@ def type_at(end, keys):
     try:
         for key in [""] + keys:
             os.write(terminal, key.encode())
-            seen, deadline = b"", time.monotonic() + 3
-            while time.monotonic() < deadline and select.select([terminal], [], [], 0.4)[0]:
+            seen, deadline = b"", time.monotonic() + 8 * silence
+            while time.monotonic() < deadline and select.select([terminal], [], [], silence)[0]:
                 seen += os.read(terminal, 65536)
             out.append(seen.decode("utf-8", "replace").replace("\r", "").replace("\a", ""))
     finally:
@@ -86,7 +86,11 @@ def type_at(end, keys):
 def test_psql_tab_completion(veiled, plain):
     keys = ["SELECT * FROM questions.\t\t", "\x15", "SELECT * FROM public.cu\t", "\x15", "SELECT * FROM public.customers WHERE po\t", "\x15",
             "\\d public.\t\t", "\x15", "SELECT * FROM cust\t", "\x15", "\\df questions.o\t\t", "\x15"]
-    ours, theirs = type_at(veiled, keys), type_at(plain, keys)
+    # On a machine that is busy with something else an answer takes longer than a silence.
+    for silence in (0.4, 1.5, 5):
+        ours, theirs = type_at(veiled, keys, silence), type_at(plain, keys, silence)
+        if ours == theirs and "kinds" in ours[7]:
+            break
     assert "by_region" in ours[1] and "customers" in ours[3] and "postcode" in ours[5] and "kinds" in ours[7]
     assert ours == theirs
 

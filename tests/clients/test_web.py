@@ -32,7 +32,7 @@ class Browser:
     def _open(self, url, fields=None):
         request = urllib.request.Request(url, data=urllib.parse.urlencode(fields).encode() if fields else None)
         try:
-            return self.opener.open(request, timeout=30).read().decode()
+            return self.opener.open(request, timeout=120).read().decode()
         except urllib.error.HTTPError as error:
             return "HTTP %d\n" % error.code + error.read().decode()
 
@@ -60,10 +60,10 @@ def adminer(tmp_path_factory):
         server = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "php", "-d", "session.save_path=%s" % folder, "-d", "sys_temp_dir=%s" % folder,
                                    "-S", "127.0.0.1:%d" % port, "-t", ADMINER], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     base = "http://127.0.0.1:%d/index.php" % port
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 90
     while True:
         try:
-            urllib.request.urlopen(base, timeout=5).read()
+            urllib.request.urlopen(base, timeout=30).read()
             break
         except OSError:
             assert server.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()

@@ -15,6 +15,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspa
 
 from tests.lib import data, openroom  # noqa: E402
 from tests.lib.cluster import STRAIGHT, Cluster  # noqa: E402
+from tests.lib.governance import clear_of_midnight  # noqa: E402
 from tests.lib.pgveil import Pgveil, serving, write_private  # noqa: E402
 from tests.lib.tap import Tap  # noqa: E402
 
@@ -231,6 +232,7 @@ def governed(own_veil, governed_state):
     """governed(change, start=True, ...): an installation of its own state whose small room was changed by change(room)."""
 
     def make(change=None, start=True, config=None, users=None):
+        clear_of_midnight()
         shape = data.small_room(GOVERNED)
         if change:
             change(shape)

@@ -96,7 +96,7 @@ class Room:
         """The number, in the log, of a statement behind all that were before; the log is relaxed, so it comes later."""
         text = "SELECT 'mark %d'" % time.monotonic_ns()
         self.wire().ask(query(text))
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not (found := self.veil.log_rows("query = ?", (text,))):
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -260,7 +260,7 @@ def test_each_user_gets_their_own_rows(again):
             assert {grp for _, grp, _ in got} == set(GROUPS[user]) and len(got) == 10 * len(GROUPS[user])
     until_prepared(again, ask, runs=3)
     watch = Watch(again.cluster)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while len(watch.runs()) < 40:
         assert time.monotonic() < deadline
         for _ in range(10):
@@ -361,7 +361,7 @@ def test_names_are_bounded(again):
     texts = ["SELECT grp, sum(b_int) + %d AS s FROM public.cells GROUP BY grp ORDER BY grp" % (10 * n) for n in range(75)]
     expected = [rows(wire.ask(query(text))) for text in texts]
     seen = set()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while len(seen) < 70 and time.monotonic() < deadline:
         watch = Watch(again.cluster)
         for text, answer in zip(texts, expected):
@@ -462,7 +462,7 @@ def test_the_log_says_the_same(again):
             again.rest()
             converse(again.wire(), [query(text) for text in texts])
             again.rest()
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while True:
                 found = [row for row in again.veil.log_rows("seq > ?", (since,)) if row["query"] in texts]
                 if all_ended(found):
@@ -530,7 +530,7 @@ def test_metrics_count_them(cluster):
         wire = room.wire()
         watch = Watch(cluster)
         until_prepared(room, lambda: wire.ask(query(FIRST % 2)))
-        with urlopen("http://127.0.0.1:%d/metrics" % port, timeout=10) as answer:
+        with urlopen("http://127.0.0.1:%d/metrics" % port, timeout=60) as answer:
             found = dict(line.split(" ") for line in answer.read().decode().splitlines() if line.startswith("pgveil_auto"))
         assert int(found["pgveil_auto_prepared_total"]) >= 1
         assert int(found["pgveil_auto_prepared_uses_total"]) == len(watch.runs())

@@ -80,7 +80,7 @@ def veils(primary, provisioned):
         veil.close()
 
 
-def eventually(claim, seconds=30):
+def eventually(claim, seconds=90):
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -196,14 +196,14 @@ def test_hosts_change_with_a_reload(veils, primary, standby, mode):
     main.update(host=["127.0.0.1", "127.0.0.1"], port=[standby.port, primary.port], target_session_attrs="standby")
     veil.write_config()
     veil.hup()
-    veil.wait_stderr("generation 2 is in force", seconds=20)
+    veil.wait_stderr("generation 2 is in force")
     assert ask_new(veil) == "on"
     labels(conn)
     assert standby_state(conn) == ("off" if mode == "session" else "on")
     main.update(host="127.0.0.1", port=standby.port)
     veil.write_config()
     veil.hup()
-    veil.wait_stderr("generation 3 is in force", seconds=20)
+    veil.wait_stderr("generation 3 is in force")
     assert ask_new(veil) == "on"
     with pytest.raises(psycopg.Error):
         labels(conn)
@@ -278,7 +278,7 @@ def test_a_name_without_address_is_passed_by(veils, primary):
     veil.config["upstreams"]["main"]["port"] = [1, 1]
     veil.write_config()
     veil.hup()
-    veil.wait_stderr("generation 2 is in force", seconds=20)
+    veil.wait_stderr("generation 2 is in force")
     refused(veil)
     log = veil.stderr()
     assert 'name "nobody.invalid"' in log and "host 127.0.0.1 port 1: Connection refused" in log
@@ -348,19 +348,27 @@ class Relay:
 
 @pytest.mark.parametrize("mode", ["session", "transaction"])
 def test_a_silent_first_host_is_waited_for_once(veils, primary, mode):
-    silent = Relay(None)
-    veil = veils([silent.port, primary], mode=mode, connect_timeout="1s")
-    veil.start()
-    try:
-        for _ in range(6):
-            assert ask_new(veil) == "off"
-        # Once for the first client, once by what looks at the database when serving begins.
-        assert silent.accepted <= 2
-        assert veil.stderr().count("timeout expired") == 1
-        assert "upstream \"main\": host 127.0.0.1 port %d: timeout expired" % silent.port in veil.stderr()
-        assert veil.stop() == 0
-    finally:
-        silent.close()
+    def test(seconds):
+        silent = Relay(None)
+        veil = veils([silent.port, primary], mode=mode, connect_timeout="%ds" % seconds)
+        veil.start()
+        try:
+            for _ in range(6):
+                assert ask_new(veil) == "off"
+            # Once for the first client, once by what looks at the database when serving begins.
+            assert silent.accepted <= 2
+            assert veil.stderr().count("timeout expired") == 1
+            assert "upstream \"main\": host 127.0.0.1 port %d: timeout expired" % silent.port in veil.stderr()
+            assert veil.stop() == 0
+        finally:
+            silent.close()
+    # So slow a machine that the other one has no time left to answer, either, needs more of it.
+    for seconds in (1, 5):
+        try:
+            return test(seconds)
+        except (AssertionError, psycopg.Error):
+            pass
+    test(20)
 
 
 def test_failover(veils):
@@ -449,7 +457,7 @@ if FULL:
             assert standby_state(holder) == "off"
             relay.is_cut = True
             assert ask_new(veil) == "on"
-            veil.wait_stderr("room \"%s\": an idle connection to the database gave no answer" % room["room"], seconds=30)
+            veil.wait_stderr("room \"%s\": an idle connection to the database gave no answer" % room["room"])
             assert standby_state(resting) == "on"
         finally:
             veil.kill()  # an orderly end would wait for the dead server
@@ -486,7 +494,7 @@ if FULL:
             time.sleep(1)
             own.start()
             for thread in threads:
-                thread.join(90)
+                thread.join(120)
             assert len(served) == 100
             assert set(errors) <= {"08006", "53300"}
             received = own.log(mark).count("connection received")

@@ -368,7 +368,7 @@ def test_kill_9_leaves_a_log_that_opens_and_holds_what_ran(own_veil, cluster):
     for n in range(1, 31):
         conn.ask(w.query("SELECT * FROM questions.first(n => %d)" % n))
     conn.send(w.query("SELECT * FROM questions.slow(n => 5)"))
-    time.sleep(0.6)
+    eventually(lambda: veil.log_rows("query LIKE '%questions.slow%'"))
     veil.kill()
     conn.sock.close()
     # Nobody is left to cancel what the server still computes.
@@ -452,7 +452,7 @@ def test_no_record_no_query(own_veil, cluster):
     assert w.tags(conn.ask(w.query("SELECT * FROM questions.first(n => 1)"))) == "TDCZ"
     time.sleep(1)  # what serve itself asks the database at its start is done by now
     # Another writer holds the file: nothing can be recorded.
-    state = sqlite3.connect(veil.path("state", "pgveil.db"), isolation_level=None, timeout=10)
+    state = sqlite3.connect(veil.path("state", "pgveil.db"), isolation_level=None, timeout=60)
     state.execute("BEGIN EXCLUSIVE")
     mark = cluster.log_size()
     conn.sock.settimeout(60)

@@ -21,7 +21,7 @@ def measured(own_veil):
     veil = own_veil(config={"metrics": "127.0.0.1:%d" % port})
     veil.provision()
     veil.start()
-    yield veil, lambda path="/metrics": urllib.request.urlopen("http://127.0.0.1:%d%s" % (port, path), timeout=10)
+    yield veil, lambda path="/metrics": urllib.request.urlopen("http://127.0.0.1:%d%s" % (port, path), timeout=60)
     assert veil.stop() == 0
     veil.provision("--drop")
 
@@ -81,7 +81,8 @@ def test_statements_by_room_question_and_decision(measured):
         for _ in range(2):
             with pytest.raises(psycopg.Error):
                 conn.execute("SELECT * FROM public.others WHERE label = 'private 4711'")
-        eventually(lambda: (count("first", "allowed"), count("", "denied")) == (3, 2))
+        eventually(lambda: (count("first", "allowed"), count("", "denied")) == (3, 2)
+                   and read(get)[1]["pgveil_statement_duration_seconds_count", ()] >= 5)
         _, samples = read(get)
         text = get().read().decode()
         for hidden in ("alice", "4711", "SELECT", "others", "label "):

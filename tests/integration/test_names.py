@@ -124,7 +124,7 @@ def test_parameters_and_columns_of_one_name(named):
 
 def eventually(one, sql, sqlstate):
     """Its rows, or its error, once it ends with that SQLSTATE (None: well)."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         try:
             ended, found = None, one.execute(sql).fetchall()

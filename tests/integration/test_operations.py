@@ -14,7 +14,7 @@ from tests.lib import data, wire as w
 from tests.lib.pgveil import run_binary, write_private
 
 
-def eventually(claim, seconds=5):
+def eventually(claim, seconds=60):
     deadline = time.monotonic() + seconds
     while not claim():
         assert time.monotonic() < deadline, "it never came true"
@@ -288,7 +288,7 @@ def test_reload_holds_for_prepared_statements(running):
     del room["questions"]["labels"]
     running.write_room(room)
     running.hup()
-    eventually(lambda: w.errors(conn.ask(w.bind([], "s"), w.execute("", 1), w.SYNC)) == ["42501"], 2)
+    eventually(lambda: w.errors(conn.ask(w.bind([], "s"), w.execute("", 1), w.SYNC)) == ["42501"])
     conn.sock.close()
 
 
@@ -319,7 +319,7 @@ def test_a_member_removed_by_reload(running):
             except psycopg.Error:
                 return True
             return False
-        eventually(shut_out, 2)
+        eventually(shut_out)
     with pytest.raises(psycopg.OperationalError):
         running.connect("alice", running.room)
 
@@ -330,22 +330,27 @@ def test_sigterm_sends_idle_clients_away_and_exits_0(running):
     message = conn.take()
     assert (message.tag, message.fields["V"], message.fields["C"]) == ("E", "FATAL", "57P01")
     assert conn.at_end()
-    assert running.wait(10) == 0
+    assert running.wait() == 0
 
 
 def test_sigterm_lets_a_transaction_end(running):
     conn = running.wire("alice", running.room)
     conn.ask(w.query("BEGIN"))
     running.terminate()
-    time.sleep(0.5)
+
+    def is_closed_to_others():
+        try:
+            w.Wire("127.0.0.1", running.port).sock.close()
+        except OSError:
+            return True
+        return False
+    eventually(is_closed_to_others)
     assert running.process.poll() is None
-    with pytest.raises(OSError):
-        w.Wire("127.0.0.1", running.port, 1)
     assert w.tags(conn.ask(w.query("SELECT * FROM questions.first(n => 1)"))) == "TDCZ"
     conn.send(w.query("COMMIT"))
     got = conn.until("E")
     assert w.tags(got) == "CZE" and got[-1].fields["C"] == "57P01"
-    assert running.wait(10) == 0
+    assert running.wait() == 0
 
 
 def test_drain_timeout(own_veil):
@@ -356,20 +361,20 @@ def test_drain_timeout(own_veil):
     conn.ask(w.query("BEGIN"))
     began = time.monotonic()
     veil.terminate()
-    assert veil.wait(15) == 0
-    assert 0.8 < time.monotonic() - began < 8
+    assert veil.wait() == 0
+    assert 0.8 < time.monotonic() - began < 25, "it waited as long as it does without a setting"
     conn.sock.close()
     veil.provision("--drop")
 
 
 def test_sigint_is_like_sigterm(running):
     running.process.send_signal(signal.SIGINT)
-    assert running.wait(10) == 0
+    assert running.wait() == 0
 
 
 def test_second_serve_on_the_same_state_exits_2(running):
     pid = running.process.pid
-    done = subprocess.run(["timeout", "20", running.process.args[3], "serve", "-c", running.path("pgveil.json")],
+    done = subprocess.run(["timeout", "120", running.process.args[3], "serve", "-c", running.path("pgveil.json")],
                           capture_output=True, text=True)
     assert done.returncode == 2 and str(pid) in done.stderr
     with running.connect("alice", running.room) as conn:
@@ -379,13 +384,13 @@ def test_second_serve_on_the_same_state_exits_2(running):
 def test_serve_refuses_a_faulty_config(own_veil):
     veil = own_veil()
     change_config(listn=[])(veil)
-    done = veil.run("serve", timeout=20)
+    done = veil.run("serve", timeout=120)
     assert done.returncode in (1, 2) and "listn" in done.stderr + done.stdout
 
 
 def test_port_taken(running, own_veil):
     veil = own_veil(rooms=[data.small_room(running.room)], config={"listen": ["127.0.0.1:%d" % running.port]})
-    done = veil.run("serve", timeout=20)
+    done = veil.run("serve", timeout=120)
     assert done.returncode == 2 and str(running.port) in done.stderr
 
 
@@ -420,12 +425,12 @@ def test_login_timeout(own_veil):
     veil = own_veil(config={"limits": {"login_timeout": "1s"}})
     veil.provision()
     veil.start()
-    conn = w.Wire("127.0.0.1", veil.port)
     began = time.monotonic()
+    conn = w.Wire("127.0.0.1", veil.port)
     with pytest.raises(w.Closed):
         while True:
             conn.take()
-    assert 0.5 < time.monotonic() - began < 5
+    assert 0.5 < time.monotonic() - began < 14, "it waited as long as it does without a setting"
     conn.sock.close()
     assert veil.stop() == 0
     veil.provision("--drop")

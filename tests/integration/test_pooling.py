@@ -10,6 +10,7 @@ import pytest
 from tests.integration.conftest import make_veil
 from tests.lib import data
 from tests.lib.cluster import free_port
+from tests.lib.running import patiently
 from tests.lib.wire import SYNC, Wire, bind, close, describe, errors, execute, parse, query, rows, tags
 
 BY_COUNTRY = "SELECT country, count(*) AS n FROM public.customers GROUP BY country ORDER BY country"
@@ -90,11 +91,16 @@ def servers(cluster, veil):
                         ("pgveil_%%%s%%" % veil.room,))
 
 
-def wait_for(claim, seconds=5):
+def wait_for(claim, seconds=60):
     deadline = time.monotonic() + seconds
     while not claim():
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.02)
+
+
+def waiting(ask):
+    """For who waits 400 ms for the one connection, which is free: it may be given back, or made, more slowly."""
+    return patiently("became free within", ask)
 
 
 def told(messages):
@@ -223,21 +229,26 @@ def test_a_short_timeout_is_one_s_own(pooled):
     veil = pooled(1)
     one, two = (veil.connect("alice", veil.room) for _ in range(2))
     one.execute("SET statement_timeout = '30ms'")
+
+    def show_own():
+        # A busy machine takes longer for that now and then.
+        return patiently("57014", lambda: show(one, "statement_timeout"))
     for _ in range(5):
         assert show(two, "statement_timeout") == "0"
         assert [r[0] for r in two.execute(BY_COUNTRY)] == ["CA", "US"]
-        assert show(one, "statement_timeout") == "30ms"
+        assert show_own() == "30ms"
     with pytest.raises(psycopg.Error) as caught:
         one.execute("SELECT * FROM questions.slow(n => 1)")
     assert caught.value.diag.sqlstate == "57014"
-    assert show(two, "statement_timeout") == "0" and show(one, "statement_timeout") == "30ms"
+    assert show(two, "statement_timeout") == "0" and show_own() == "30ms"
 
 
 def test_idle_session_timeout_keeps_its_connection(cluster, pooled):
     veil = pooled(2)
     one, two = (veil.connect("alice", veil.room) for _ in range(2))
     one.execute("SET idle_session_timeout = '400ms'")
-    time.sleep(1)
+    held = {pid for pid, _, _ in servers(cluster, veil)}
+    wait_for(lambda: held - {pid for pid, _, _ in servers(cluster, veil)})
     with pytest.raises(psycopg.Error):
         one.execute("SELECT 1")
     assert two.execute("SELECT 1").fetchone() == (1,)
@@ -329,8 +340,8 @@ def test_sql_and_protocol_share_their_names(pooled):
 
 def test_sql_prepare_keeps_its_connection_until_deallocate(cluster, pooled):
     veil = pooled(1, query_wait_timeout="400ms")
-    one, two = (veil.connect("alice", veil.room) for _ in range(2))
-    one.execute("PREPARE p AS SELECT 11")
+    one, two = (waiting(lambda: veil.connect("alice", veil.room)) for _ in range(2))
+    waiting(lambda: one.execute("PREPARE p AS SELECT 11"))
     with pytest.raises(psycopg.Error) as caught:
         two.execute("SELECT 1")
     assert caught.value.diag.sqlstate == "53300"
@@ -339,7 +350,7 @@ def test_sql_prepare_keeps_its_connection_until_deallocate(cluster, pooled):
         veil.connect("alice", veil.room)
     assert "became free within" in str(caught.value)
     one.execute("DEALLOCATE p")
-    assert two.execute("SELECT 1").fetchone() == (1,)
+    assert waiting(lambda: two.execute("SELECT 1")).fetchone() == (1,)
 
 
 def test_held_cursors_keep_their_connection_until_closed(pooled):
@@ -373,8 +384,8 @@ def test_many_statements_on_few_places(pooled):
 
 def test_a_transaction_keeps_its_connection(pooled):
     veil = pooled(1, query_wait_timeout="400ms")
-    one, two = (veil.connect("alice", veil.room) for _ in range(2))
-    one.execute("BEGIN")
+    one, two = (waiting(lambda: veil.connect("alice", veil.room)) for _ in range(2))
+    waiting(lambda: one.execute("BEGIN"))
     with pytest.raises(psycopg.Error) as caught:
         two.execute("SELECT 1")
     assert caught.value.diag.sqlstate == "53300"
@@ -384,12 +395,13 @@ def test_a_transaction_keeps_its_connection(pooled):
         one.execute("SELECT 1")
     assert caught.value.diag.sqlstate == "25P02"
     one.execute("ROLLBACK")
-    assert two.execute("SELECT 3").fetchone() == (3,)
-    assert one.execute("SELECT 4").fetchone() == (4,)
+    assert waiting(lambda: two.execute("SELECT 3")).fetchone() == (3,)
+    assert waiting(lambda: one.execute("SELECT 4")).fetchone() == (4,)
 
 
 def test_denials_need_no_connection(cluster, pooled):
     veil = pooled(1, query_wait_timeout="400ms")
+    waiting(lambda: veil.connect("alice", veil.room))
     one, two = (veil.wire("alice", veil.room) for _ in range(2))
     one.ask(query("BEGIN"))
     got = two.ask(query("SELECT * FROM public.cells"))
@@ -406,7 +418,7 @@ def test_denials_need_no_connection(cluster, pooled):
     got = one.ask(query("SELECT * FROM public.cells"))
     assert got[-1].body == b"E"
     one.ask(query("ROLLBACK"))
-    assert rows(two.ask(query("SELECT 5"))) == [("5",)]
+    wait_for(lambda: rows(two.ask(query("SELECT 5"))) == [("5",)])
     wait_for(lambda: veil.log_rows("decision = 'denied'") and len(veil.log_rows("decision = 'denied'")) >= 5)
 
 
@@ -414,7 +426,7 @@ def test_denials_need_no_connection(cluster, pooled):
 
 def test_a_cancel_hits_its_own_session_alone(cluster, pooled):
     veil = pooled(1)
-    one, two = (veil.wire("alice", veil.room, timeout=30) for _ in range(2))
+    one, two = (veil.wire("alice", veil.room, ) for _ in range(2))
     assert one.pid != two.pid and one.key != two.key
 
     def cancel(conn):
@@ -425,8 +437,9 @@ def test_a_cancel_hits_its_own_session_alone(cluster, pooled):
     one.send(query("SELECT * FROM questions.slow(n => 1)"))
     wait_for(lambda: any(state == "active" for _, state, _ in servers(cluster, veil)))
     two.send(query("SELECT 22"))
-    time.sleep(0.2)
     cancel(two)
+    while two.quiet(1):  # one may be there before what it is about
+        cancel(two)
     got = two.until("Z")
     assert errors(got)[0] == "57014", "who waits for a connection can be cancelled"
     assert any(state == "active" for _, state, _ in servers(cluster, veil))
@@ -549,7 +562,7 @@ def test_reload_drain_and_metrics(cluster, pooled):
     veil = pooled(2, is_own=True, config={"metrics": "127.0.0.1:%d" % port})
 
     def metric(name):
-        text = urllib.request.urlopen("http://127.0.0.1:%d/metrics" % port, timeout=5).read().decode()
+        text = urllib.request.urlopen("http://127.0.0.1:%d/metrics" % port, timeout=60).read().decode()
         [line] = [line for line in text.splitlines() if line.startswith("pgveil_%s " % name)]
         return float(line.split()[1])
 
@@ -568,7 +581,7 @@ def test_reload_drain_and_metrics(cluster, pooled):
     wait_for(lambda: not before & {pid for pid, _, _ in servers(cluster, veil)})
     assert one.execute("SELECT 1").fetchone() == (1,) and two.execute("SELECT 2").fetchone() == (2,)
     started = time.monotonic()
-    assert veil.stop() == 0 and time.monotonic() - started < 5
+    assert veil.stop() == 0 and time.monotonic() - started < 20, "nobody was to be waited for"
 
 
 def test_a_policy_that_changes_while_a_statement_waits(pooled):
@@ -592,8 +605,7 @@ def test_a_policy_that_changes_while_a_statement_waits(pooled):
 def test_idle_connections_leave(cluster, pooled):
     veil = pooled(3, idle_timeout="1s", server_check_delay="200ms")
     one = veil.connect("alice", veil.room)
-    one.execute("SELECT 1")
-    assert len(servers(cluster, veil)) == 1
+    wait_for(lambda: one.execute("SELECT 1") and len(servers(cluster, veil)) == 1)
     wait_for(lambda: not servers(cluster, veil))
     assert one.execute("SELECT 1").fetchone() == (1,)
 
@@ -603,9 +615,10 @@ def test_old_connections_leave(cluster, pooled):
     one = veil.connect("alice", veil.room)
     seen = set()
     began = time.monotonic()
-    for _ in range(20):
+    while len(seen) < 3 or time.monotonic() - began < 2:
+        assert time.monotonic() - began < 60
         one.execute("SELECT 1")
         seen |= {pid for pid, _, _ in servers(cluster, veil)}
         time.sleep(0.1)
     # A slow machine sees as many more as it took longer.
-    assert 2 <= len(seen) <= (time.monotonic() - began) / 0.7 + 2
+    assert len(seen) <= (time.monotonic() - began) / 0.7 + 2

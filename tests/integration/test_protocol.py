@@ -7,6 +7,7 @@ import pytest
 
 from tests.integration.conftest import ROOM
 from tests.lib import wire as w
+from tests.lib.running import wait_running
 
 LISTED = "SELECT id, grp FROM public.cells WHERE id = ANY ($1) ORDER BY id"
 TEN = "SELECT id FROM public.cells WHERE id <= $1 ORDER BY id"
@@ -547,20 +548,20 @@ def cancel(port, pid, key):
     conn.sock.close()
 
 
-def test_cancel_ends_a_running_question(wire, veil):
+def test_cancel_ends_a_running_question(wire, veil, cluster):
     conn = wire()
     conn.send(w.query("SELECT * FROM questions.slow(n => 1)"))
-    time.sleep(0.5)
+    wait_running(cluster)
     cancel(veil.tap.port, conn.pid, conn.key)
     got = conn.until("Z")
     assert w.errors(got) == ["57014"]
     assert w.tags(conn.ask(w.query("SELECT 1"))) == "TDCZ"
 
 
-def test_cancel_with_a_wrong_key_does_nothing(wire, veil):
+def test_cancel_with_a_wrong_key_does_nothing(wire, veil, cluster):
     conn = wire()
     conn.send(w.query("SELECT * FROM questions.slow(n => 2)"))
-    time.sleep(0.3)
+    wait_running(cluster)
     cancel(veil.tap.port, conn.pid, bytes(b ^ 0x55 for b in conn.key))
     cancel(veil.tap.port, conn.pid + 1, conn.key)
     assert conn.quiet(0.7)
@@ -588,9 +589,9 @@ def test_a_slow_reader_stops_its_server_and_not_the_proxy(wire):
 def test_a_vanished_client_ends_its_running_query(wire, cluster):
     conn = wire()
     conn.send(w.query("SELECT * FROM questions.slow(n => 3)"))
-    time.sleep(0.5)
+    wait_running(cluster)
     conn.sock.close()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while cluster.rows("SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%%cells%%' "
                        "AND pid <> pg_backend_pid()")[0][0]:
         assert time.monotonic() < deadline

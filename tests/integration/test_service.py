@@ -33,12 +33,12 @@ def test_kill_9_under_load_misses_no_statement_of_the_servers_log(own_veil, clus
     threads = [threading.Thread(target=load, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while count[0] < 300 and time.monotonic() < deadline:
         time.sleep(0.02)
     veil.kill()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     assert count[0] >= 300
     time.sleep(0.5)
     assert veil.run("audit", "verify").returncode == 0
@@ -54,7 +54,7 @@ def test_kill_9_under_load_misses_no_statement_of_the_servers_log(own_veil, clus
 
 
 def served_certificate(veil):
-    with socket.create_connection(("127.0.0.1", veil.port), timeout=10) as plain:
+    with socket.create_connection(("127.0.0.1", veil.port), timeout=60) as plain:
         plain.sendall(struct.pack("!II", 8, 80877103))
         assert plain.recv(1) == b"S"
         context = ssl.create_default_context()
@@ -78,7 +78,7 @@ def test_a_renewed_certificate_is_served_and_no_connection_drops(own_veil, tmp_p
         shutil.copy(new_cert, cert)
         shutil.copy(new_key, key)
         veil.hup()
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while served_certificate(veil) == before and time.monotonic() < deadline:
             time.sleep(0.1)
         assert served_certificate(veil) != before
@@ -91,7 +91,7 @@ def test_the_service_manager_is_told(own_veil, tmp_path, monkeypatch):
     path = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
         told.bind(path)
-        told.settimeout(10)
+        told.settimeout(60)
         monkeypatch.setitem(os.environ, "NOTIFY_SOCKET", path)
         veil = own_veil()
         veil.provision()

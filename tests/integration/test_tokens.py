@@ -97,7 +97,7 @@ def refused(veil, user, password, **more):
 
 def events(veil, event, count):
     """Nobody waits for the record of a login; so do we here."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while True:
         rows = veil.event_rows("event = ?", (event,))
         if len(rows) >= count or time.monotonic() > deadline:
@@ -210,7 +210,7 @@ def test_keys_are_rotated_by_their_file(token_veil, issuer):
     with login(token_veil, "tina", issuer.token("ec", "tina", attributes={"groups": ["g0"]})) as conn:
         since = len(token_veil.stderr())
         write_keys(token_veil, issuer, "next", "rsa")
-        token_veil.wait_stderr("reloaded", since, seconds=12)
+        token_veil.wait_stderr("reloaded", since)
         login(token_veil, "tina", issuer.token("next", "tina")).close()
         assert "not in the key set" in refused(token_veil, "tina", issuer.token("ec", "tina"))
         # Who is in stays in.
@@ -219,11 +219,11 @@ def test_keys_are_rotated_by_their_file(token_veil, issuer):
         since = len(token_veil.stderr())
         with open(token_veil.path("jwks.json"), "w") as out:
             out.write("{")
-        token_veil.wait_stderr("reload failed", since, seconds=12)
+        token_veil.wait_stderr("reload failed", since)
         login(token_veil, "tina", issuer.token("next", "tina")).close()
     since = len(token_veil.stderr())
     write_keys(token_veil, issuer, "rsa", "ec", "ed")
-    token_veil.wait_stderr("reloaded", since, seconds=12)
+    token_veil.wait_stderr("reloaded", since)
     login(token_veil, "tina", issuer.token("ec", "tina")).close()
 
 
@@ -255,41 +255,63 @@ def token_wire(veil, user, token, **params):
     return conn
 
 
+LIVES = (2, 6, 20)
+
+
+def each_life(test):
+    """test(life) with longer and longer ones until it passes, and it must with the last."""
+    for life in LIVES:
+        try:
+            return test(life)
+        except (AssertionError, w.Closed, OSError):
+            if life == LIVES[-1]:
+                raise
+
+
 def test_an_idle_session_ends_with_its_token(token_veil, issuer):
-    with token_wire(token_veil, "tina", issuer.token("ec", "tina", seconds=seconds_left(2), attributes={"groups": ["g1"]})) as conn:
-        assert w.rows(conn.ask(w.query(ASK))) == [("g1",)]
-        started = time.monotonic()
-        said = fatal(conn)
-        assert (said.sqlstate, said.fields["M"], said.fields["S"]) == ("57P01", EXPIRED, "FATAL")
-        assert time.monotonic() - started < 5 and conn.at_end()
+    def test(life):
+        token = issuer.token("ec", "tina", seconds=seconds_left(life), attributes={"groups": ["g1"]})
+        began = time.monotonic()
+        with token_wire(token_veil, "tina", token) as conn:
+            assert w.rows(conn.ask(w.query(ASK))) == [("g1",)]
+            said = fatal(conn)
+            assert (said.sqlstate, said.fields["M"], said.fields["S"]) == ("57P01", EXPIRED, "FATAL")
+            assert life - 1.1 < time.monotonic() - began < life + 3 and conn.at_end()
+    each_life(test)
 
 
 def test_a_session_in_a_transaction_ends_with_its_token(token_veil, issuer):
-    with token_wire(token_veil, "tina", issuer.token("ec", "tina", seconds=seconds_left(2))) as conn:
-        conn.ask(w.query("BEGIN; SELECT 1"))
-        assert fatal(conn).fields["M"] == EXPIRED and conn.at_end()
+    def test(life):
+        with token_wire(token_veil, "tina", issuer.token("ec", "tina", seconds=seconds_left(life))) as conn:
+            assert w.errors(conn.ask(w.query("BEGIN; SELECT 1"))) == []
+            assert fatal(conn).fields["M"] == EXPIRED and conn.at_end()
+    each_life(test)
 
 
 def test_what_runs_is_finished_and_nothing_new_begins(token_veil, issuer):
-    with token_wire(token_veil, "tina", issuer.token("ec", "tina", seconds=seconds_left(2))) as conn:
-        conn.send(w.query("SELECT count(*) FROM generate_series(1, 3000000) AS a(n)"))
-        time.sleep(2.2)
-        conn.send(w.query("SELECT 'never'"))
-        seen = []
-        while not seen or seen[-1].tag != "E":
-            seen.append(conn.take())
-        assert [m.tag for m in seen] == ["T", "D", "C", "Z", "E"], seen
-        assert seen[-1].fields["M"] == EXPIRED and conn.at_end()
-    assert token_veil.log_rows("query = ?", ("SELECT 'never'",)) == []
+    def test(life):
+        with token_wire(token_veil, "tina", issuer.token("ec", "tina", seconds=seconds_left(life))) as conn:
+            conn.send(w.query("SELECT count(*) FROM generate_series(1, 3000000) AS a(n)"))
+            time.sleep(life + 0.2)
+            conn.send(w.query("SELECT 'never'"))
+            seen = []
+            while not seen or seen[-1].tag != "E":
+                seen.append(conn.take())
+            assert [m.tag for m in seen] == ["T", "D", "C", "Z", "E"], seen
+            assert seen[-1].fields["M"] == EXPIRED and conn.at_end()
+        assert token_veil.log_rows("query = ?", ("SELECT 'never'",)) == []
+    each_life(test)
 
 
 def test_a_segment_is_finished_to_its_sync(token_veil, issuer):
-    with token_wire(token_veil, "tina", issuer.token("ec", "tina", seconds=seconds_left(2))) as conn:
-        conn.send(w.parse("SELECT 1") + w.bind() + w.execute())
-        time.sleep(2.2)
-        conn.send(w.SYNC)
-        assert [m.tag for m in (conn.take() for _ in range(5))] == ["1", "2", "D", "C", "Z"]
-        assert fatal(conn).fields["M"] == EXPIRED and conn.at_end()
+    def test(life):
+        with token_wire(token_veil, "tina", issuer.token("ec", "tina", seconds=seconds_left(life))) as conn:
+            conn.send(w.parse("SELECT 1") + w.bind() + w.execute())
+            time.sleep(life + 0.2)
+            conn.send(w.SYNC)
+            assert [m.tag for m in (conn.take() for _ in range(5))] == ["1", "2", "D", "C", "Z"]
+            assert fatal(conn).fields["M"] == EXPIRED and conn.at_end()
+    each_life(test)
 
 
 def test_a_fresh_token_is_left_alone(token_veil, issuer):
@@ -499,7 +521,7 @@ def test_a_reload_takes_the_trust_away(cluster, issuer):
             veil.write_room(changed)
             veil.hup()
             with pytest.raises(psycopg.Error):
-                deadline = time.monotonic() + 5
+                deadline = time.monotonic() + 60
                 while time.monotonic() < deadline:
                     conn.execute("SELECT 1")
                     time.sleep(0.05)

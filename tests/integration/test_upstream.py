@@ -166,7 +166,7 @@ def refused_login(veil):
     """serve either says it cannot reach its database, or stays up and answers 08006; no row comes either way."""
     veil.start(wait=False)
     try:
-        veil.wait_until_open(10)
+        veil.wait_until_open()
     except RuntimeError:
         veil.process = None
         return

@@ -97,7 +97,7 @@ class Cluster:
             self.process = subprocess.Popen(_as_owner() + [os.path.join(BIN, "postgres"), "-D", self.data], cwd="/",
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             start_new_session=True)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while subprocess.run([os.path.join(BIN, "pg_isready"), "-q", "-h", self.socket_dir, "-p",
                               str(self.port)]).returncode != 0:
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -108,14 +108,14 @@ class Cluster:
         """Stops the server, sending its clients away, and keeps its data; `start` brings it back."""
         if self.process is not None:
             self.process.send_signal(how)
-            self.process.wait(30)
+            self.process.wait(90)
             self.process = None
 
     def promote(self):
         """A standby becomes a primary, and is one when this returns."""
         self._run("pg_ctl", "promote", "-D", self.data, "-w", "-t", "60")
 
-    def caught_up(self, primary, seconds=30):
+    def caught_up(self, primary, seconds=90):
         """Waits until this standby has replayed what its primary has written by now."""
         primary.psql("SET synchronous_commit = on; SELECT txid_current()")  # what was written late is written now
         (lsn,), = primary.rows("SELECT pg_current_wal_lsn()::text")

@@ -39,7 +39,7 @@ def reload(veil, change):
     veil.wait_stderr("reloaded", mark)
 
 
-def within(seconds, attempt):
+def comes_true(attempt, seconds=60):
     """Whether attempt() comes true; it is asked until then."""
     deadline = time.monotonic() + seconds
     while not attempt():
@@ -71,13 +71,20 @@ def budget(question=None, dataset=None, share=None, **runs):
     return change
 
 
+def clear_of_midnight(seconds=60):
+    """Waits where a day is about to end: what is counted by days, weeks and months would begin anew amid a test."""
+    left = 86400 - time.time() % 86400
+    if left < seconds:
+        time.sleep(left + 1)
+
+
 def spent(diag):
     return diag is not None and diag.sqlstate == "53400" and "is spent" in diag.message_primary
 
 
 def state_of(veil):
     """The state file as its operator writes it: nothing in the file stops him."""
-    state = sqlite3.connect(veil.path("state", "pgveil.db"), isolation_level=None, timeout=10)
+    state = sqlite3.connect(veil.path("state", "pgveil.db"), isolation_level=None, timeout=60)
     for name, in state.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
         if "only ever" in state.execute("SELECT sql FROM sqlite_master WHERE name = ?", (name,)).fetchone()[0]:
             state.execute('DROP TRIGGER "%s"' % name)

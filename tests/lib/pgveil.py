@@ -26,7 +26,7 @@ BINARY = os.path.abspath(os.environ.get("PGVEIL_BIN", os.path.join(TOP, "build",
 POOL_MODE = os.environ.get("PGVEIL_POOL_MODE", "")
 
 
-def run_binary(*args, stdin="", cwd=None, timeout=60):
+def run_binary(*args, stdin="", cwd=None, timeout=120):
     return subprocess.run([BINARY, *args], input=stdin, capture_output=True, text=True, cwd=cwd, timeout=timeout)
 
 
@@ -114,7 +114,7 @@ class Pgveil:
 
     # --- commands
 
-    def run(self, command, *args, stdin="", timeout=60):
+    def run(self, command, *args, stdin="", timeout=120):
         return run_binary(command, "-c", self.path("pgveil.json"), *args, stdin=stdin, timeout=timeout)
 
     def provision(self, *args):
@@ -138,7 +138,7 @@ class Pgveil:
         return self._state("SELECT * FROM event_log WHERE %s ORDER BY seq" % where, params)
 
     def _state(self, sql, params):
-        state = sqlite3.connect("file:%s?mode=ro" % self.path("state", "pgveil.db"), uri=True, timeout=10)
+        state = sqlite3.connect("file:%s?mode=ro" % self.path("state", "pgveil.db"), uri=True, timeout=60)
         try:
             state.row_factory = sqlite3.Row
             return [dict(row) for row in state.execute(sql, params)]
@@ -146,8 +146,8 @@ class Pgveil:
             state.close()
 
     def last_log(self, where="1", params=(), settled=True):
-        """The newest matching row; waits a moment for its outcome where the statement has just ended."""
-        deadline = time.monotonic() + 5
+        """The newest matching row; waits for its outcome where the statement has just ended."""
+        deadline = time.monotonic() + 60
         while True:
             found = self.log_rows(where, params, "seq DESC LIMIT 1")
             if found and (not settled or found[0]["outcome"] is not None) or time.monotonic() > deadline:
@@ -182,7 +182,7 @@ class Pgveil:
         with open(self.stderr_path, errors="replace") as source:
             return source.read()
 
-    def wait_stderr(self, needle, since=0, seconds=5):
+    def wait_stderr(self, needle, since=0, seconds=60):
         deadline = time.monotonic() + seconds
         while needle not in self.stderr()[since:]:
             if time.monotonic() > deadline:
@@ -195,14 +195,14 @@ class Pgveil:
     def terminate(self):
         self.process.send_signal(signal.SIGTERM)
 
-    def wait(self, seconds=40):
+    def wait(self, seconds=90):
         status = self.process.wait(seconds)
         self.process = None
         return status
 
     def kill(self):
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
         self.process = None
 
     def stop(self):

@@ -1,5 +1,6 @@
 """A statement that runs while the test goes on."""
 import threading
+import time
 
 import psycopg
 
@@ -19,6 +20,29 @@ class Running:
             self.said = error
 
     def end(self):
-        self.thread.join(60)
+        self.thread.join(120)
         assert not self.thread.is_alive()
         return self.said
+
+
+def wait_running(cluster, count=1, seconds=60):
+    """Until so many statements of rooms run in the database: from then on a cancel finds them there."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = cluster.rows("SELECT query FROM pg_stat_activity WHERE state = 'active' AND usename LIKE 'pgveil!_%' ESCAPE '!'")
+        if len(found) >= count:
+            return
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)
+
+
+def patiently(sqlstate, ask, seconds=60):
+    """What ask() gives; it is asked again where it fails with that, which tells of nothing but a slow machine."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return ask()
+        except psycopg.Error as error:
+            if error.sqlstate != sqlstate and sqlstate not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.1)

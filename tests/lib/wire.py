@@ -121,7 +121,7 @@ def salted_password(password, salt, iterations):
 class Wire:
     """A connection; `Wire.login(...)` goes on to ReadyForQuery."""
 
-    def __init__(self, host, port, timeout=10):
+    def __init__(self, host, port, timeout=60):
         self.sock = socket.create_connection((host, port), timeout)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = bytearray()
@@ -130,7 +130,7 @@ class Wire:
         self.pid = None
 
     @classmethod
-    def login(cls, host, port, user, password, database, params=(), tls=None, timeout=10):
+    def login(cls, host, port, user, password, database, params=(), tls=None, timeout=60):
         wire = cls(host, port, timeout)
         if tls is not None:
             wire.start_tls(tls)

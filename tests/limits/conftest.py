@@ -68,7 +68,7 @@ def make_veil(cluster):
         upstream = {"host": "127.0.0.1", "port": cluster.port, "dbname": "warehouse", "user": "pgveil",
                     "password": "upstream", "sslmode": "disable"}
         veil = Pgveil([room()], {USER: {"password": PASSWORD}}, upstream,
-                      {"pool": {"mode": "transaction"}, "limits": {"clients": 6000, "login_timeout": "3s"},
+                      {"pool": {"mode": "transaction"}, "limits": {"clients": 6000, "login_timeout": "10min"},  # a busy machine's logins take long
                        "audit": {"durability": "relaxed"}, **(config or {})})
         veil.provision()
         veil.start()

@@ -91,7 +91,7 @@ def test_P14_columns_of_columns_of_columns(conn, inner, star):
     with pytest.raises(psycopg.Error) as caught:
         conn.execute(sql)
     assert caught.value.diag.sqlstate == "54001"
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
 
 
 BOUNDED = "SELECT id, grp FROM public.cells WHERE id >= $1 AND id < $1 + 5 ORDER BY id"  # the question `twice`: 1 to 100

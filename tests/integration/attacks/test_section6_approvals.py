@@ -10,7 +10,8 @@ import pytest
 from tests.integration.conftest import make_veil
 from tests.lib import data, wire as w
 from tests.lib.certs import ed25519
-from tests.lib.governance import FIRST, LABELS, approve, consent, needs, refusal, reload, state_of, states, within
+from tests.lib.governance import FIRST, LABELS, approve, comes_true, consent, needs, refusal, reload, state_of, states
+from tests.lib.running import wait_running
 
 
 # --- G3, G4: approvals that are changed under, copied, forged
@@ -32,15 +33,15 @@ def test_G3_an_edit_and_its_undoing(governed):
     veil = governed(needs("megamart"))
     approve(veil, "labels", "megamart")
     conn = veil.connect("alice", veil.room)
-    assert within(1, lambda: refusal(conn, LABELS, prepare=True) is None)
+    assert comes_true(lambda: refusal(conn, LABELS, prepare=True) is None)
     conn.execute("PREPARE p AS " + LABELS)
     reload(veil, lambda room: room["questions"]["labels"].update(sql="SELECT id, label FROM public.others ORDER BY id DESC"))
     for sql, more in ((LABELS, {"prepare": True}), ("EXECUTE p", {}), (LABELS, {})):
-        assert within(1, lambda: refusal(conn, sql, **more) is not None)
+        assert comes_true(lambda: refusal(conn, sql, **more) is not None)
         assert "stale" in refusal(conn, sql, **more).message_detail
     # What was signed is what stands there again: the party's word is about the text, not about its history.
     reload(veil, lambda room: room["questions"]["labels"].update(sql="SELECT id, label FROM public.others ORDER BY id"))
-    assert within(1, lambda: refusal(conn, LABELS, prepare=True) is None)
+    assert comes_true(lambda: refusal(conn, LABELS, prepare=True) is None)
 
 
 @pytest.mark.parametrize("how", ["none", "copy", "copy_as_newest", "newest_made_older", "text_exchanged"])
@@ -91,7 +92,7 @@ def test_G3_an_old_grant_of_consent_is_replayed(governed):
     state.execute("DELETE FROM consent WHERE at = ?", (grant[5] + 60000000,))
     state.close()
     consent(veil, "megamart", "grant", "--question", "labels")
-    assert within(1, lambda: refusal(conn, LABELS) is None)
+    assert comes_true(lambda: refusal(conn, LABELS) is None)
 
 
 def test_G3_approvals_are_forged_by_who_may_write_the_state(governed, tmp_path):
@@ -107,7 +108,7 @@ def test_G3_approvals_are_forged_by_who_may_write_the_state(governed, tmp_path):
     approve(veil, "labels", "acme")
     approve(veil, "first", "acme")
     approve(veil, "slow", "acme")  # nobody asks for it, and it is not the twin's
-    assert within(1, lambda: refusal(conn, FIRST) is None)
+    assert comes_true(lambda: refusal(conn, FIRST) is None)
     state = state_of(veil)
     columns = "room, question, party, at, text, signature, fingerprint"
     insert = "INSERT INTO approval (%s) VALUES (?, ?, ?, ?, ?, ?, ?)" % columns
@@ -134,7 +135,7 @@ def test_G3_approvals_are_forged_by_who_may_write_the_state(governed, tmp_path):
     signature = openssl_sign(veil.keys["megamart"], today[4] + b'approved by "megamart"\nat 2026-01-01T00:00:00.000000Z\n', tmp_path)
     state.execute(insert, (*today[:2], "megamart", 1767225600000000, today[4], signature, today[6]))
     state.close()
-    assert within(1, lambda: refusal(conn, LABELS) is None)
+    assert comes_true(lambda: refusal(conn, LABELS) is None)
 
 
 def openssl_sign(key, text, folder):
@@ -182,16 +183,16 @@ def test_G4_a_late_owner_stops_open_sessions_until_all_have_signed(governed):
     assert refusal(conn, LABELS, prepare=True) is None
     reload(veil, lambda room: room["questions"]["labels"].update(
         sql="SELECT o.id, o.label FROM public.others o WHERE EXISTS (SELECT 1 FROM public.cells c WHERE c.id = o.id) ORDER BY o.id"))
-    assert within(1, lambda: refusal(conn, LABELS, prepare=True) is not None)
+    assert comes_true(lambda: refusal(conn, LABELS, prepare=True) is not None)
     approve(veil, "labels", "megamart")
-    assert within(1, lambda: '"acme" is missing' in refusal(conn, LABELS, prepare=True).message_detail)
+    assert comes_true(lambda: '"acme" is missing' in refusal(conn, LABELS, prepare=True).message_detail)
     approve(veil, "labels", "acme")
-    assert within(1, lambda: refusal(conn, LABELS, prepare=True) is None)
+    assert comes_true(lambda: refusal(conn, LABELS, prepare=True) is None)
 
 
 # --- consent and expiry amid everything that runs
 
-def test_consent_withdrawn_ends_what_runs_in_every_worker_on_every_road(governed):
+def test_consent_withdrawn_ends_what_runs_in_every_worker_on_every_road(governed, cluster):
     def change(room):
         room["questions"]["many"] = {"type": "list", "sql": "SELECT a.id, b.h_text FROM public.cells a, public.cells b, "
                                                             "public.cells c, public.others d"}
@@ -220,7 +221,7 @@ def test_consent_withdrawn_ends_what_runs_in_every_worker_on_every_road(governed
         if name == "many_fetched":
             assert w.errors(conn.ask(w.query("BEGIN"))) + w.errors(conn.ask(w.query("DECLARE d CURSOR FOR " + many))) == []
         conn.send(*frames)
-    time.sleep(0.7)
+    wait_running(cluster, len(roads))
     began = time.monotonic()
     consent(veil, "megamart", "withdraw", "--dataset", "public.others")
     ended = {}
@@ -229,9 +230,9 @@ def test_consent_withdrawn_ends_what_runs_in_every_worker_on_every_road(governed
         while not got or got[-1].tag not in "E":
             got = [conn.take()]
         ended[name] = got[-1].sqlstate
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 45, "the question's own time may have ended it"
     assert ended == dict.fromkeys(roads, "57014"), ended
-    assert within(2, lambda: not veil.log_rows("outcome IS NULL"))
+    assert comes_true(lambda: not veil.log_rows("outcome IS NULL"))
     rows = veil.log_rows("sqlstate = '57014'")
     assert len(rows) == len(roads) and {row["outcome"] for row in rows} == {"cancelled"}
     for conn in conns.values():
@@ -248,11 +249,11 @@ def test_a_room_expires_amid_cursors_portals_and_prepared_statements(governed):
     conn.execute("DECLARE h CURSOR WITH HOLD FOR " + FIRST)
     held.execute("DECLARE c CURSOR FOR " + FIRST)
     assert len(held.execute("FETCH 1 FROM c").fetchall()) == 1
+    raw.ask(w.query("BEGIN"))
+    assert w.errors(raw.ask(w.parse(FIRST), w.bind(), w.execute("", 1), w.SYNC)) == []
     moment = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=2)
     reload(veil, lambda room: room.update(expires=moment.strftime("%Y-%m-%dT%H:%M:%SZ")))
-    raw.ask(w.query("BEGIN"))
-    raw.ask(w.parse(FIRST), w.bind(), w.execute("", 1), w.SYNC)
-    assert within(4, lambda: refusal(conn, FIRST, prepare=True) is not None)
+    assert comes_true(lambda: refusal(conn, FIRST, prepare=True) is not None)
     for sql in (FIRST, "EXECUTE p", "FETCH 1 FROM h", "SELECT id, grp FROM public.cells WHERE id <= 2 ORDER BY id", "COPY (%s) TO STDOUT" % FIRST):
         diag = refusal(conn, sql)
         assert diag is not None and diag.sqlstate == "42501" and "expired" in diag.message_primary, sql

@@ -2,7 +2,7 @@
 
 from tests.integration.conftest import statements_of_rooms
 from tests.lib import wire as w
-from tests.lib.governance import FIRST, LABELS, PORTAL_USERS, approve, needs, portal, refusal, reload, states, within
+from tests.lib.governance import FIRST, LABELS, PORTAL_USERS, approve, comes_true, needs, portal, refusal, reload, states
 
 
 # --- G10: a result goes to somebody who may not have it
@@ -68,7 +68,7 @@ def test_G10_the_strictest_data_set_of_all_decides(governed):
         assert (diag is None) == is_received, (sql, diag and diag.message_detail)
     assert "public.cells" in refusal(service, "TABLE questions.both").message_detail
     reload(veil, receivers())
-    assert within(1, lambda: refusal(alice, LABELS) is not None and refusal(service, LABELS) is not None)
+    assert comes_true(lambda: refusal(alice, LABELS) is not None and refusal(service, LABELS) is not None)
     assert "nobody who may ask" in veil.run("check").stdout
 
 
@@ -84,7 +84,7 @@ def test_G10_who_is_a_receiver_no_more_loses_what_was_prepared(governed):
     raw.ask(w.query("BEGIN"))
     assert w.errors(raw.ask(w.parse(LABELS), w.bind(), w.execute("", 1), w.SYNC)) == []
     reload(veil, receivers("party:megamart"))
-    assert within(1, lambda: refusal(conn, LABELS, prepare=True) is not None)
+    assert comes_true(lambda: refusal(conn, LABELS, prepare=True) is not None)
     assert refusal(conn, "EXECUTE p").sqlstate == "42501"
     assert refusal(held, "FETCH 1 FROM c").sqlstate == "42501"
     assert w.errors(raw.ask(w.execute("", 1), w.SYNC)) == ["42501"]
@@ -99,10 +99,10 @@ def test_G10_receivers_are_signed_and_judged_for_the_end_user(governed):
     veil = governed(change, users=PORTAL_USERS)
     approve(veil, "labels", "megamart")
     conn = veil.connect("portal", veil.room)
-    assert within(1, lambda: "receivers" in refusal(conn, LABELS).message_detail)
+    assert comes_true(lambda: "receivers" in refusal(conn, LABELS).message_detail)
     conn.execute("SET pgveil.user = 'bob'")
-    assert within(1, lambda: refusal(conn, LABELS) is None)
+    assert comes_true(lambda: refusal(conn, LABELS) is None)
     reload(veil, receivers("party:acme", "user:portal"))
-    assert within(1, lambda: "stale" in (refusal(conn, LABELS) or conn).message_detail)
+    assert comes_true(lambda: "stale" in (refusal(conn, LABELS) or conn).message_detail)
     found = states(veil)[("labels", "megamart")]
     assert '+  allowed_result_receivers "party:acme", "user:portal"' in found["diff"]

@@ -34,7 +34,7 @@ def client(house, user=None):
 
 
 def last_event(house, event, user):
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while True:
         found = house.event_rows("event = ? AND user = ?", (event, user))
         if found or time.monotonic() > deadline:

@@ -9,6 +9,7 @@ import pytest
 from tests.integration.console.house import USERS, client, last_event, rooms
 from tests.lib.cluster import free_port
 from tests.lib.console import Console
+from tests.lib.running import wait_running
 
 
 def test_a_login_is_recorded_and_gives_a_cookie(house):
@@ -63,7 +64,7 @@ def test_failures_make_a_name_wait_and_no_other(house):
     status, headers, body = client(house).ask("POST", "/api/login", {"user": "tried", "password": "tried-secret"})
     assert status == 429 and 0 < int(headers["Retry-After"]) <= 16 and "too many failed logins" in json.loads(body)["error"]
     client(house).login("tried", "tried-secret", 429)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while True:
         reasons = [json.loads(row["detail"])["reason"] for row in house.event_rows("event = 'login_failed' AND user = 'tried'")]
         if len(reasons) == 6 or time.monotonic() > deadline:
@@ -79,8 +80,14 @@ def test_who_is_unknown_costs_the_same(house):
         client(house).login(user, "not the password", 401)
         return time.monotonic() - began
 
-    known, unknown = min(seconds("gone") for _ in range(3)), min(seconds("nobody-%d" % i) for i in range(3))
-    assert known < 3 * unknown + 0.02 and unknown < 3 * known + 0.02
+    known, unknown = [], []
+    # Turn by turn, the quickest of each: what a busy machine adds is not always there. A name waits after five failures.
+    for turn in range(4):
+        known.append(seconds("gone"))
+        unknown.append(seconds("nobody-%d" % turn))
+        if turn > 1 and min(known) < 3 * min(unknown) + 0.02 and min(unknown) < 3 * min(known) + 0.02:
+            return
+    raise AssertionError((known, unknown))
 
 
 def test_logout_ends_the_login(house):
@@ -143,7 +150,7 @@ def test_many_logins_push_out_the_oldest_of_the_same_user(house):
     kept.get("rooms")
 
 
-def test_literals_are_hidden_where_auditors_may_not_see_them(house):
+def test_literals_are_hidden_where_auditors_may_not_see_them(house, cluster):
     one = client(house, "both")
     since = len(house.stderr())
     house.config["audit"] = {"literals": "masked"}
@@ -157,14 +164,14 @@ def test_literals_are_hidden_where_auditors_may_not_see_them(house):
             conn.execute("SELECT '%s'" % secret)
             seq = house.last_log("query LIKE ?", ("%" + secret + "%",))["seq"]
             slow = pool.submit(conn.execute, "SELECT * FROM questions.slow(n => 0) WHERE n <> 987654321")
-            deadline = time.monotonic() + 5
+            deadline = time.monotonic() + 60
             found = []
             while time.monotonic() < deadline and not (found and found[0]["query"]):
                 found = [row for row in one.get("sessions")["sessions"] if row["application"] == "hidden"]
-            time.sleep(0.3)
+            wait_running(cluster)
             conn.cancel()
             with pytest.raises(psycopg.errors.QueryCanceled):
-                slow.result(30)
+                slow.result(120)
         assert "987654321" not in found[0]["query"] and "slow" in found[0]["query"], found
         assert one.get("record?seq=%d" % seq)["record"]["query"] != "SELECT '%s'" % secret
         for path in ("record?seq=%d" % seq, "log", "log?text=" + secret, "summary?since=2026-01-01&step=86400"):
@@ -210,7 +217,7 @@ def test_an_address_that_is_taken(house, cluster):
 
     second = make_veil(cluster, rooms(), USERS, {"console": "127.0.0.1:%d" % house.console_port})
     try:
-        done = second.run("serve", timeout=30)
+        done = second.run("serve", timeout=120)
         assert done.returncode == 2 and "console: cannot listen on 127.0.0.1:%d" % house.console_port in done.stderr
     finally:
         second.close()

@@ -199,7 +199,7 @@ raw(const struct place *place, const char *sql)
     char *words = NULL;
 
     assert_int_equal(sqlite3_open(place->path, &sqlite), SQLITE_OK);
-    (void) sqlite3_busy_timeout(sqlite, 5000);
+    (void) sqlite3_busy_timeout(sqlite, 60000);
     if (sqlite3_exec(sqlite, sql, NULL, NULL, &words) != SQLITE_OK)
         fail_msg("%s: %s", sql, words);
     assert_int_equal(sqlite3_close(sqlite), SQLITE_OK);
@@ -214,7 +214,7 @@ raw_number(const struct place *place, const char *sql)
     int64_t number = -1;
 
     assert_int_equal(sqlite3_open(place->path, &sqlite), SQLITE_OK);
-    (void) sqlite3_busy_timeout(sqlite, 5000);
+    (void) sqlite3_busy_timeout(sqlite, 60000);
     if (sqlite3_prepare_v2(sqlite, sql, -1, &statement, NULL) != SQLITE_OK)
         fail_msg("%s: %s", sql, sqlite3_errmsg(sqlite));
     if (sqlite3_step(statement) == SQLITE_ROW)

@@ -6,8 +6,8 @@
 #include "tests/unit/audit/fault_vfs.h"
 
 /* What the statements of a load take, and a wait that is longer than any pause of this machine ought to be. */
-#define STATEMENT_US 10000000
-#define DELAY_US 1000000u
+#define STATEMENT_US 600000000
+#define DELAY_US 60000000u
 
 struct desk {
     const struct place *place;
@@ -124,7 +124,7 @@ a_wait_ends(void **state)
     struct desk desk;
     int64_t at_us;
 
-    desk_open(&desk, *state, 20000, 1);
+    desk_open(&desk, *state, 1000000, 1);
     load(&desk, 500, STATEMENT_US);
     put_statement(&desk, 0, false);
     at_us = until(&desk, 9);

@@ -98,7 +98,7 @@ bench_turn(struct bench *bench)
 
 #define bench_until(bench, claim) \
     do { \
-        for (int turns = 0; !(claim) && turns < 5000; turns++) \
+        for (int turns = 0; !(claim) && turns < 60000; turns++) \
             bench_turn(bench); \
         assert_true(claim); \
     } while (0)

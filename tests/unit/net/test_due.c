@@ -97,7 +97,7 @@ test_each_at_its_time(void **state)
     }
     for (int i = 0; i < COUNT; i++)
         wanted += items[i].wanted_us != INT64_MAX;
-    end = pv_loop_once(loop, 20000, stop, NULL);
+    end = pv_loop_once(loop, 120000, stop, NULL);
     pv_loop_run(loop);
     assert_int_equal(fired, wanted);
     for (int i = 0; i < COUNT; i++)

@@ -37,7 +37,7 @@ read_some(int fd, uint8_t *to, size_t size)
     struct pollfd wait = {fd, POLLIN, 0};
     ssize_t n;
 
-    if (poll(&wait, 1, 5000) != 1)
+    if (poll(&wait, 1, 60000) != 1)
         return 0;
     n = read(fd, to, size);
     return n > 0 ? (size_t) n : 0;
