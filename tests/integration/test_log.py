@@ -450,7 +450,11 @@ def test_no_record_no_query(own_veil, cluster):
     veil.start()
     conn = veil.wire("alice", veil.room)
     assert w.tags(conn.ask(w.query("SELECT * FROM questions.first(n => 1)"))) == "TDCZ"
-    time.sleep(1)  # what serve itself asks the database at its start is done by now
+    # Until what serve itself asks the database at its start is done.
+    size = -1
+    while size != cluster.log_size():
+        size = cluster.log_size()
+        time.sleep(1)
     # Another writer holds the file: nothing can be recorded.
     state = sqlite3.connect(veil.path("state", "pgveil.db"), isolation_level=None, timeout=60)
     state.execute("BEGIN EXCLUSIVE")
