@@ -119,6 +119,11 @@ OPERATORS = [
     ("trunc(date_part('year', {c}))::integer", DATES), ("extract(epoch FROM {c})::bigint * 1000", DATES), ("extract(epoch FROM {c})::bigint + 1000", DATES),
     ("extract(hour FROM {c})::int - 1", DATES), ("(extract(dow FROM {c}) + 1) * 2147483647", DATES), ("extract(century FROM {c})::int8", DATES),
     ("upper(rg) || lower(nr)", "b"), ("ARRAY[{c}]", ("ar", "i4")),
+    # Texts that are made, of columns or of literals alone, and read as something else for each row.
+    ("({c} || 'x')::date", TEXTS + ("n",)), ("({c} || 'x')::numeric", TEXTS), ("({c} || '')::float8", TEXTS), ("replace({c}, 'a', 'b')::timestamptz", TEXTS),
+    ("repeat({c}, 2)::timestamp", TEXTS), ("concat({c}, 'x')::date", TEXTS + ("ip", "b")), ("concat_ws('-', {c}, t)::numeric", TEXTS),
+    ("date({c} || 'x')", TEXTS), ("date('x'::text)", "b"), ("date('x'::varchar)", "b"), ("date('x'::char(3))", "b"), ("date(repeat('x', 3))", "b"),
+    ("date(now()::text || 'x')", "b"), ("abs({c} || '')", TEXTS), ("to_char({c} || '', 'YYYY')", TEXTS), ("date_trunc('month', {c} || '')", TEXTS),
 ]
 EXPRESSIONS = [(template, tuple(columns) if isinstance(columns, tuple) else (columns,)) for one in FUNCTIONS.values()
                for template, columns in one] + [(template, columns if isinstance(columns, tuple) else (columns,)) for template, columns in OPERATORS]
