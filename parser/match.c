@@ -280,20 +280,46 @@ pv_match_output_at(const Node *stmt, size_t index)
     return target != NULL && IsA(target, ResTarget) ? output_name(target) : NULL;
 }
 
-/* A single name in ORDER BY or GROUP BY of the statement: an output column's, if there is one. */
+/*
+ * What a single name in ORDER BY or GROUP BY of a statement means if it is no output's that is renamed: a column of FROM. An
+ * output that shows such a column by its bare name is that column. NULL: it means an output made of something else.
+ */
+static const char *
+column_meant(const Node *stmt, const char *name)
+{
+    const SelectStmt *leaf = naming_leaf(stmt);
+
+    for (int i = 0; leaf != NULL && i < list_length(leaf->targetList); i++) {
+        const ResTarget *target = list_nth(leaf->targetList, i);
+        const List *fields;
+
+        if (!same_text(pv_match_output_at(stmt, (size_t) i), name))
+            continue;
+        /* Of set operations only outputs can be named. */
+        if ((const Node *) leaf != stmt || !IsA(target->val, ColumnRef))
+            return NULL;
+        fields = ((const ColumnRef *) target->val)->fields;
+        return list_length(fields) == 1 ? word_at(fields, 0) : NULL;
+    }
+    return name;
+}
+
+/* A single name in ORDER BY or GROUP BY of the statement: of the same output, or of the same column of FROM. */
 static bool
 same_output_name(struct matcher *m, const char *ours, const char *theirs)
 {
     const struct pv_match_names *outputs = &m->ours->outputs;
     size_t their_count = pv_match_output_count(m->theirs);
+    const char *column;
 
     for (size_t i = 0; i < outputs->count && i < their_count; i++)
-        if (same_text(outputs->items[i], ours))
-            return same_text(pv_match_output_at(m->theirs, i), theirs);
-    for (size_t i = 0; i < their_count; i++)
-        if (same_text(pv_match_output_at(m->theirs, i), theirs))
-            return false;
-    return same_text(ours, theirs);
+        if (same_text(outputs->items[i], ours)) {
+            if (same_text(pv_match_output_at(m->theirs, i), theirs))
+                return true;
+            break;
+        }
+    column = column_meant(m->ours->tree, ours);
+    return column != NULL && same_text(column, column_meant(m->theirs, theirs));
 }
 
 static bool

@@ -128,6 +128,11 @@ enum pv_status pv_expression_origins(const struct pv_resolution *resolution, Nod
 
 /* The name PostgreSQL gives an output column without an alias (FigureColname). */
 const char *pv_default_column_name(const Node *expr);
+/*
+ * unnest(a, b) in FROM is ROWS FROM (unnest(a), unnest(b)) where the name has no schema and nothing else is said of the call:
+ * as many columns as arguments. Of any other function 1.
+ */
+size_t pv_unnested_count(const FuncCall *call, const List *definitions);
 /* A node's byte offset to a 1-based character position in text; 0 for -1. */
 int pv_text_position(struct pv_slice text, int location);
 

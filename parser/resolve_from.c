@@ -148,7 +148,19 @@ from_subquery(struct pv_resolver *resolver, struct pv_scope *scope, RangeSubsele
     return status;
 }
 
-/* The columns of one function: a relation's, a column definition list's, or one named after it. */
+size_t
+pv_unnested_count(const FuncCall *call, const List *definitions)
+{
+    bool is_plain = call->agg_order == NIL && call->agg_filter == NULL && call->over == NULL && !call->agg_star &&
+                    !call->agg_distinct && !call->func_variadic && definitions == NIL;
+
+    return is_plain && list_length(call->funcname) == 1 && strcmp(strVal(linitial(call->funcname)), "unnest") == 0 &&
+                   call->args != NIL
+               ? (size_t) list_length(call->args)
+               : 1;
+}
+
+/* The columns of one function: a relation's, a column definition list's, or as many as it has named after it. */
 static enum pv_status
 function_columns(struct pv_resolver *resolver, struct pv_rte *rte, const RangeFunction *range, const List *item,
                  const char ***columns, size_t *count)
@@ -158,7 +170,7 @@ function_columns(struct pv_resolver *resolver, struct pv_rte *rte, const RangeFu
     const struct pv_catalogue *catalogue = resolver->catalogue;
     const struct pv_relation *relation = NULL;
     const char *name = pv_default_column_name(call);
-    size_t wanted;
+    size_t wanted, called = 1;
     const char **grown;
 
     if (IsA(call, FuncCall)) {
@@ -167,8 +179,9 @@ function_columns(struct pv_resolver *resolver, struct pv_rte *rte, const RangeFu
         relation = catalogue->find_function(catalogue->context,
                                             list_length(names) > 1 ? strVal(linitial(names)) : NULL,
                                             strVal(llast(names)));
+        called = pv_unnested_count((const FuncCall *) call, definitions);
     }
-    wanted = definitions != NIL ? (size_t) list_length(definitions) : relation != NULL ? relation->column_count : 1;
+    wanted = definitions != NIL ? (size_t) list_length(definitions) : relation != NULL ? relation->column_count : called;
     grown = pv_arena_alloc(resolver->arena, (*count + wanted + 1) * sizeof(*grown));
     if (grown == NULL)
         return PV_NOMEM;
@@ -181,7 +194,7 @@ function_columns(struct pv_resolver *resolver, struct pv_rte *rte, const RangeFu
             grown[*count + i] = relation->columns[i];
         else
             /* A function of one column that stands alone lends its alias to the column. */
-            grown[*count + i] = rte->alias != NULL && list_length(range->functions) == 1 ? rte->alias : name;
+            grown[*count + i] = rte->alias != NULL && wanted == 1 && list_length(range->functions) == 1 ? rte->alias : name;
     }
     if (relation != NULL && relation->kind == PV_RELATION_QUESTION) {
         enum pv_status status = note_relation(resolver, rte);

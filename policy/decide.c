@@ -161,6 +161,9 @@ judge(struct pv_trial *trial, Node *stmt)
     if (status != PV_OK && status != PV_DENIED && status != PV_NOMEM)
         status = pv_deny(trial, PV_REASON_INTERNAL, pv_status_sqlstate(status), -1, "the statement could not be judged: %s",
                          pv_status_words(status));
+    /* Who wrote the denial may know better; what can be asked at all can always be told. */
+    if (status == PV_DENIED && trial->is_off_list && decision->hint == NULL)
+        decision->hint = pv_hint_questions;
     return status == PV_DENIED ? PV_OK : status;
 }
 

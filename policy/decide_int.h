@@ -23,6 +23,7 @@ struct pv_trial {
     const List *prepared_types; /* PREPARE that names types: TypeNames */
     struct pv_names names_read; /* data sets */
     struct pv_place *place;     /* of this statement, or NULL */
+    bool is_off_list;           /* denied as no approved question: a hint is due */
     bool is_composing;          /* the statement is the SELECT that is on trial, and nobody asks for its tree */
     const char *composed;       /* then perhaps: what is forwarded, of pieces that were checked at load (ask_instance.c) */
 };
@@ -36,6 +37,9 @@ void pv_deny_hint(struct pv_trial *trial, const char *format, ...) PV_PRINTF(2, 
 /* `query is not an approved question of clean room "R"` with a detail. */
 enum pv_status pv_deny_question(struct pv_trial *trial, enum pv_reason reason, int location, const char *format, ...)
     PV_PRINTF(4, 5);
+
+/* What a denial of that kind says where nothing nearer can be said. */
+extern const char pv_hint_questions[];
 
 /* A name as SQL writes it, for words; the name itself without memory. */
 const char *pv_quoted(struct pv_trial *trial, const char *name);

@@ -46,6 +46,10 @@ pv_statement_kind_name(enum pv_statement_kind kind)
     return kinds[kind];
 }
 
+const char pv_hint_questions[] =
+    "List the questions you may ask with: SELECT table_name FROM information_schema.tables WHERE table_schema = 'questions' "
+    "UNION ALL SELECT routine_name FROM information_schema.routines WHERE routine_schema = 'questions'.";
+
 static const char *format_text(struct pv_trial *trial, const char *format, va_list args) PV_PRINTF(2, 0);
 
 static const char *
@@ -65,6 +69,7 @@ pv_deny(struct pv_trial *trial, enum pv_reason reason, const char *sqlstate, int
     va_start(args, format);
     decision->message = format_text(trial, format, args);
     va_end(args);
+    trial->is_off_list = false;
     decision->is_allowed = false;
     decision->reason = reason;
     decision->sqlstate = pv_arena_strdup(trial->arena, sqlstate);
@@ -116,6 +121,7 @@ pv_deny_question(struct pv_trial *trial, enum pv_reason reason, int location, co
         pv_deny(trial, reason, "42501", location, "query is not an approved question of clean room \"%s\"",
                 trial->caller->room->name);
 
+    trial->is_off_list = true;
     va_start(args, format);
     trial->decision->detail = format_text(trial, format, args);
     va_end(args);
@@ -298,8 +304,7 @@ ask_data(struct pv_trial *trial, struct pv_catalogue *catalogue, const struct pv
     if (pv_ask_nearest(trial, *select) != PV_OK)
         return PV_NOMEM;
     if (trial->decision->hint == NULL)
-        trial->decision->hint = "List the questions you may ask with: SELECT * FROM information_schema.tables WHERE "
-                                "table_schema = 'questions'.";
+        trial->decision->hint = pv_hint_questions;
     return status;
 }
 

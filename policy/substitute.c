@@ -64,6 +64,35 @@ edit_relation(struct pv_substitution *sub, RangeVar *var)
     return (Node *) var;
 }
 
+/* What PostgreSQL reads in unnest(a, b) is written out, since it does so only where the name has no schema. */
+static void
+write_out_unnest(RangeFunction *range)
+{
+    List *functions = NIL;
+    ListCell *cell, *inner;
+
+    foreach (cell, range->functions) {
+        List *item = lfirst(cell);
+        const FuncCall *call = linitial(item);
+
+        if (!IsA(call, FuncCall) || pv_unnested_count(call, lsecond(item)) == 1) {
+            functions = lappend(functions, item);
+            continue;
+        }
+        foreach (inner, call->args) {
+            FuncCall *one = makeNode(FuncCall);
+
+            one->funcname = list_make1(linitial(call->funcname));
+            one->args = list_make1(lfirst(inner));
+            one->funcformat = call->funcformat;
+            one->location = call->location;
+            functions = lappend(functions, list_make2(one, NULL));
+        }
+        range->is_rowsfrom = true;
+    }
+    range->functions = functions;
+}
+
 static Node *
 edit_range_function(struct pv_substitution *sub, RangeFunction *range)
 {
@@ -72,8 +101,10 @@ edit_range_function(struct pv_substitution *sub, RangeFunction *range)
     SelectStmt *query = NULL;
     enum pv_status status;
 
-    if (rte == NULL || rte->relation->kind != PV_RELATION_QUESTION)
+    if (rte == NULL || rte->relation->kind != PV_RELATION_QUESTION) {
+        write_out_unnest(range);
         return (Node *) range;
+    }
     call = linitial((List *) linitial(range->functions));
     if (list_length(range->functions) != 1 || range->ordinality || range->coldeflist != NIL) {
         refuse(sub, pv_deny_question(sub->trial, PV_REASON_CLAUSE, call->location,

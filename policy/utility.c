@@ -538,6 +538,16 @@ judge_declare(struct pv_trial *trial, DeclareCursorStmt *stmt)
 /* ---- COPY, EXPLAIN, the rest --------------------------------------------------------------- */
 
 static enum pv_status
+deny_copy(struct pv_trial *trial, const char *words)
+{
+    enum pv_status status = pv_deny_question(trial, PV_REASON_STATEMENT_KIND, -1, "%s", words);
+
+    trial->decision->kind = PV_KIND_OTHER;
+    pv_deny_hint(trial, "COPY (SELECT * FROM questions.NAME) TO STDOUT");
+    return status;
+}
+
+static enum pv_status
 judge_copy(struct pv_trial *trial, CopyStmt *stmt)
 {
     static const char *const options[] = {"format",    "delimiter", "null",  "header",
@@ -545,19 +555,10 @@ judge_copy(struct pv_trial *trial, CopyStmt *stmt)
     ListCell *cell;
 
     note(trial, PV_KIND_COPY_OUT, NULL);
-    if (stmt->is_from || stmt->is_program || stmt->filename != NULL) {
-        trial->decision->kind = PV_KIND_OTHER;
-        return pv_deny_question(trial, PV_REASON_STATEMENT_KIND, -1, "Only COPY (question) TO STDOUT is allowed.");
-    }
-    if (stmt->query == NULL || !IsA(stmt->query, SelectStmt)) {
-        enum pv_status status;
-
-        trial->decision->kind = PV_KIND_OTHER;
-        status = pv_deny_question(trial, PV_REASON_STATEMENT_KIND, -1,
-                                  "COPY of a relation reads all of it: only COPY (question) TO STDOUT is allowed.");
-        pv_deny_hint(trial, "COPY (SELECT * FROM questions.NAME) TO STDOUT");
-        return status;
-    }
+    if (stmt->is_from || stmt->is_program || stmt->filename != NULL)
+        return deny_copy(trial, "Only COPY (question) TO STDOUT is allowed.");
+    if (stmt->query == NULL || !IsA(stmt->query, SelectStmt))
+        return deny_copy(trial, "COPY of a relation reads all of it: only COPY (question) TO STDOUT is allowed.");
     foreach (cell, stmt->options) {
         const DefElem *option = lfirst(cell);
         bool is_known = false;

@@ -11,6 +11,7 @@
 #include "proxy/session/side_int.h"
 
 #include <string.h>
+#include <strings.h>
 
 void
 pv_result_violation(struct pv_session *s)
@@ -365,9 +366,64 @@ pv_reported_is_ours(const char *name)
     return strcmp(name, "is_superuser") == 0 || strcmp(name, "session_authorization") == 0;
 }
 
+/*
+ * What a reset takes away of the startup packet's settings is said again behind it (gate_identity.c): neither the
+ * client nor the log is told what the server has between the two. NULL: nothing of the kind.
+ */
+static const struct pv_startup_setting *
+said_again(struct pv_session *s, const char *name)
+{
+    const struct pv_request *r = pv_request_head(s);
+    const struct pv_decision *decision = r != NULL && r->kind == PV_REQUEST_QUERY && !r->is_internal && r->run_count > 0
+                                             ? r->runs[r->run_count - 1].decision
+                                             : NULL;
+    const char *only;
+
+    if (s->phase != PV_PHASE_READY || decision == NULL || !pv_gate_is_reset(decision))
+        return NULL;
+    only = pv_gate_only_of(decision);
+    for (size_t i = 0; i < s->setting_count; i++)
+        if (strcasecmp(s->settings[i].name, name) == 0 && (only == NULL || strcasecmp(only, name) == 0))
+            return &s->settings[i];
+    return NULL;
+}
+
+/* The log names the application of a statement that comes before the server has it again: so it is told as it will be.
+ */
+static void
+put_application(struct pv_session *s, const char *value)
+{
+    struct pv_buf text = {0};
+    struct pv_msg_parameter_status message = {pv_slice_cstr(pv_reported_names[PV_REPORTED_APPLICATION]),
+                                              pv_slice_cstr("")};
+    const char *told = pv_texts_at(s->reported, PV_REPORTED_APPLICATION);
+    struct pv_texts *reported;
+    size_t before = pv_buf_len(&s->client_out);
+
+    for (; *value != '\0'; value++) /* as PostgreSQL shows it */
+        pv_buf_put_u8(&text, *value < 32 || *value > 126 ? '?' : (uint8_t) *value);
+    reported = pv_buf_text(&text) == NULL
+                   ? NULL
+                   : pv_texts_with(s->reported, PV_REPORTED_COUNT, PV_REPORTED_APPLICATION, pv_buf_text(&text));
+    if (reported == NULL) {
+        pv_session_fail(s, PV_NOMEM);
+    } else if (told == NULL || strcmp(told, pv_buf_text(&text)) != 0) {
+        message.value = pv_slice_cstr(pv_buf_text(&text));
+        if (pv_msg_parameter_status_write(&s->client_out, &message) != PV_OK)
+            pv_session_fail(s, PV_NOMEM);
+        s->client_total += pv_buf_len(&s->client_out) - before;
+    }
+    if (reported != NULL) {
+        pv_texts_unref(s->reported);
+        s->reported = reported;
+    }
+    pv_buf_clear(&text);
+}
+
 static void
 on_parameter_status(struct pv_session *s, const struct pv_reply *reply)
 {
+    const struct pv_startup_setting *again;
     struct pv_msg_parameter_status status;
 
     if (pv_msg_parameter_status_read(reply->body, &status) != PV_OK) {
@@ -392,8 +448,14 @@ on_parameter_status(struct pv_session *s, const struct pv_reply *reply)
 
         if (!pv_slice_is(status.name, pv_reported_names[i]) || pv_reported_is_ours(pv_reported_names[i]))
             continue;
-        if (s->side != NULL && !pv_lease_reported(s, i, status.value))
+        again = said_again(s, pv_reported_names[i]);
+        if ((s->side != NULL && !pv_lease_reported(s, i, status.value)) ||
+            (again != NULL && i != PV_REPORTED_APPLICATION))
             continue;
+        if (again != NULL) {
+            put_application(s, again->value);
+            continue;
+        }
         reported = pv_texts_with(s->reported, PV_REPORTED_COUNT, i, (const char *) status.value.data); /* has its NUL */
         if (reported == NULL) {
             pv_session_fail(s, PV_NOMEM);

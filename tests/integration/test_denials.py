@@ -265,3 +265,19 @@ def test_writes_stay_refused_in_a_read_write_transaction(conn, denied):
     with pytest.raises(psycopg.Error):
         conn.execute("INSERT INTO public.customers VALUES (1)")
     conn.execute("ROLLBACK")
+
+
+@pytest.mark.parametrize("sql, words", [
+    ("COPY public.cells FROM STDIN", "COPY (SELECT * FROM questions.NAME) TO STDOUT"),
+    ("COPY (SELECT 1) TO PROGRAM 'cat'", "COPY (SELECT * FROM questions.NAME) TO STDOUT"),
+    ("SELECT 1 INTO kept", None), ("SELECT id FROM ONLY questions.others", None), ("SELECT id FROM questions.others FOR SHARE", None),
+    ("SELECT id FROM questions.others TABLESAMPLE SYSTEM (10)", None), ("SELECT questions.twice(n => 1)", None),
+    ("SELECT xmlelement(name a, 1)", None), ("SELECT (questions.twice(1)).id", None)])
+def test_each_denial_says_what_to_ask_instead(conn, denied, sql, words):
+    hint = denied(conn, sql).message_hint
+    if words is not None:
+        assert hint == words
+        return
+    # What it says can be run, and names questions of both kinds.
+    listed = {name for name, in conn.execute(hint.split(": ", 1)[1].rstrip("."))}
+    assert {"others", "twice", "overlap_by_region"} <= listed

@@ -486,3 +486,25 @@ def test_auditor_reads_the_log_with_sql(veil, connect, conn):
 def test_usage_errors():
     assert run_binary("audit", "no-such", "-c", "/nonexistent").returncode == 2
     assert run_binary("audit", "list", "-c", "/nonexistent").returncode == 2
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+@pytest.mark.parametrize("is_extended", [False, True])
+def test_a_statement_after_a_reset_has_its_application(own_veil, mode, is_extended):
+    veil = own_veil(config={"pool": {"mode": mode}})
+    veil.provision()
+    veil.start()
+    said = []
+    with veil.connect("alice", veil.room, application_name="äpp") as one:
+        shown = one.info.parameter_status("application_name")
+        for n, reset in enumerate(("RESET ALL", "DISCARD ALL", "RESET application_name", "SET application_name TO DEFAULT")):
+            for sql in ("SET application_name = 'other'", "SELECT %d" % (100 + n), reset, "SELECT %d" % (200 + n)):
+                if is_extended:
+                    one.pgconn.exec_params(sql.encode(), [])
+                else:
+                    one.pgconn.exec_(sql.encode())
+            said.append(one.info.parameter_status("application_name"))
+    assert (shown, said) == ("??pp", ["??pp"] * 4)
+    veil.last_log("query = 'SELECT 203'")
+    rows = {row["query"]: row["application"] for row in veil.log_rows("query LIKE 'SELECT _0_'")}
+    assert rows == {"SELECT %d" % (base + n): name for base, name in ((100, "other"), (200, "??pp")) for n in range(4)}

@@ -282,3 +282,46 @@ def test_no_table_identity_in_row_descriptions(wire):
     names = [c[0] for m in got if m.tag == "T" for c in m.columns]
     assert names == ["id", "ref", "h_text"]
     assert len(w.rows(got)) == 60 and data.CANARY not in repr(w.rows(got))
+
+
+@pytest.mark.parametrize("sql", [
+    "SELECT id AS x, ref, h_text FROM public.others ORDER BY id", "select ID \"X y\", ref AS id_2, h_text FROM others ORDER BY \"X y\"",
+    "SELECT id AS ref, ref AS h_text, h_text AS z FROM public.others ORDER BY id"])
+def test_a_column_that_is_sorted_by_may_have_an_alias(conn, sql):
+    plain = conn.execute("SELECT id, ref, h_text FROM public.others ORDER BY id").fetchall()
+    assert conn.execute(sql).fetchall() == plain
+
+
+def test_such_an_alias_means_no_other_column(conn, denied):
+    denied(conn, "SELECT id AS ref, ref AS id, h_text FROM public.others ORDER BY id")
+    denied(conn, "SELECT id AS x, ref, h_text FROM public.others ORDER BY ref")
+
+
+@pytest.mark.parametrize("sql", [
+    "SELECT * FROM unnest(ARRAY[1, 2], ARRAY['a', 'b', 'c'])", "SELECT * FROM unnest(ARRAY[1, 2], ARRAY['a', 'b']) AS u (a, b)",
+    "SELECT u.*, u FROM unnest(ARRAY[1, 2], ARRAY['a'], ARRAY[1.5]) WITH ORDINALITY AS u (a, b)", "SELECT u FROM unnest(ARRAY[1, 2]) AS u",
+    "SELECT c, a FROM ROWS FROM (unnest(ARRAY[1, 2], ARRAY['a']), generate_series(1, 3)) AS u (a, b, c)",
+    "SELECT a, b FROM (SELECT ARRAY[1, 2] AS x, ARRAY[3] AS y) AS t, unnest(t.x, t.y) AS u (a, b)",
+    "SELECT * FROM unnest(ARRAY[1], ARRAY[2]) AS u (a, b, c)", "SELECT unnest(ARRAY[1], ARRAY[2])"])
+def test_unnest_of_several_arrays_is_postgresqls(cluster, conn, sql):
+    def asked(one):
+        try:
+            cursor = one.execute(sql)
+            return [(c.name, c.type_code) for c in cursor.description], cursor.fetchall()
+        except psycopg.Error as error:
+            return error.sqlstate, str(error)
+
+    with cluster.connect() as straight:
+        assert asked(conn) == asked(straight)
+
+
+def test_a_question_may_read_several_arrays(own_veil):
+    veil = own_veil(rooms=None)
+    shape = data.small_room(veil.room)
+    shape["questions"]["picked"] = {
+        "type": "list", "sql": "SELECT c.id, u.b FROM public.cells c JOIN unnest(ARRAY[1, 2], ARRAY['x', 'y']) AS u (a, b) ON u.a = c.id ORDER BY 1"}
+    veil.write_room(shape)
+    veil.provision()
+    veil.start()
+    with veil.connect("alice", veil.room) as one:
+        assert one.execute("SELECT * FROM questions.picked").fetchall() == [(1, "x"), (2, "y")]

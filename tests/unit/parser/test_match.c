@@ -116,6 +116,16 @@ static const struct row rows[] = {
     {"SELECT a, b FROM t ORDER BY a", "SELECT a AS b, b AS a FROM t ORDER BY a", NULL, NULL},
     {"SELECT count(*) FROM t ORDER BY count", "SELECT count(*) AS n FROM t ORDER BY n DESC", NULL, NULL},
     {"SELECT count(*) FROM t ORDER BY count", "SELECT count(*) AS n FROM t ORDER BY n ASC", "", "n"},
+    /* an output that is a column of FROM is that column, by either name */
+    {"SELECT a, count(*) AS n FROM t GROUP BY a ORDER BY a", "SELECT a AS x, count(*) FROM t GROUP BY a ORDER BY a", "", "x|-"},
+    {"SELECT a, count(*) AS n FROM t GROUP BY a ORDER BY a", "SELECT a AS x, count(*) FROM t GROUP BY a ORDER BY x", "", "x|-"},
+    {"SELECT a, count(*) AS n FROM t GROUP BY a ORDER BY a", "SELECT a AS x, count(*) FROM t GROUP BY a ORDER BY count", NULL, NULL},
+    {"SELECT a, b FROM t ORDER BY a", "SELECT a AS x, b FROM t ORDER BY b", NULL, NULL},
+    {"SELECT a AS x, b FROM t ORDER BY a", "SELECT a, b FROM t ORDER BY a", "", "-|-"},
+    {"SELECT a AS x, b FROM t ORDER BY a", "SELECT a AS y, b AS a FROM t ORDER BY a", NULL, NULL},
+    {"SELECT lower(a) AS a FROM t ORDER BY a", "SELECT lower(a) AS x FROM t ORDER BY a", NULL, NULL},
+    {"SELECT lower(a) AS a FROM t ORDER BY a", "SELECT lower(a) AS x FROM t ORDER BY x", "", "x"},
+    {"SELECT a FROM t UNION SELECT b FROM u ORDER BY a", "SELECT a AS x FROM t UNION SELECT b FROM u ORDER BY a", NULL, NULL},
     {"SELECT a FROM t UNION SELECT b FROM u", "SELECT a AS x FROM t UNION SELECT b AS y FROM u", "", "x"},
     /* spellings of one thing */
     {"SELECT count(a)::int FROM t", "SELECT pg_catalog.count(a)::pg_catalog.int4 FROM t", "", NULL},
