@@ -69,7 +69,7 @@ allow_setting_call(struct pv_trial *trial, const FuncCall *call, bool is_set)
     if (setting == NULL && !is_set && list_length(call->args) == 2)
         return PV_OK;
     if (setting == NULL)
-        return pv_deny(trial, PV_REASON_SETTING, "42704", call->location,
+        return pv_deny(trial, PV_REASON_SETTING, "42704", -1, /* PostgreSQL finds out when it runs, and names no place */
                        "unrecognized configuration parameter \"%s\"", name == NULL ? "" : name);
     if (is_set) {
         const char *value = list_length(call->args) == 3 ? constant_text(lsecond(call->args)) : NULL;

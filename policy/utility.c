@@ -135,7 +135,7 @@ rename_setting(void *context)
     stmt->args = NIL;
     if (stmt->kind == VAR_SET_VALUE)
         stmt->args = list_make1(pv_make_string(shadowing->kept == NULL ? "" : shadowing->kept));
-    else
+    else if (stmt->kind != VAR_SET_DEFAULT) /* whose tag is SET */
         stmt->kind = VAR_RESET;
 }
 

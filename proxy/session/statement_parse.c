@@ -13,9 +13,9 @@ static enum pv_status
 write_parse(struct pv_request *r, const char *name, const struct pv_judged *judged, size_t index)
 {
     const struct pv_decision *decision = &judged->decisions[index];
-    size_t count = decision->parameter_oids != NULL && decision->parameter_count > judged->oid_count
-                       ? decision->parameter_count
-                       : judged->oid_count;
+    /* Those of a PREPARE are of the statement in it, and stand in its text. */
+    size_t known = decision->parameter_oids == NULL || decision->kind == PV_KIND_PREPARE ? 0 : decision->parameter_count;
+    size_t count = known > judged->oid_count ? known : judged->oid_count;
     uint32_t *oids = pv_arena_alloc(r->arena, (count + 1) * sizeof(*oids));
     struct pv_msg_parse parse;
 
@@ -23,7 +23,7 @@ write_parse(struct pv_request *r, const char *name, const struct pv_judged *judg
         return PV_NOMEM;
     for (size_t i = 0; i < count; i++) {
         oids[i] = i < judged->oid_count ? judged->oids[i] : 0;
-        if (decision->parameter_oids != NULL && i < decision->parameter_count && decision->parameter_oids[i] != 0)
+        if (i < known && decision->parameter_oids[i] != 0)
             oids[i] = decision->parameter_oids[i];
     }
     parse.statement = pv_slice_cstr(name);

@@ -195,3 +195,48 @@ def test_copy_sees_max_rows(conn):
             for _ in copy:
                 pass
     assert caught.value.diag.sqlstate == "54000"
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_prepare_by_the_extended_protocol_keeps_its_parameters(own_veil, mode):
+    """As JDBC sends it, and whoever else prepares each statement: $n of the PREPARE are none of the Parse."""
+    veil = own_veil(config={"pool": {"mode": mode}})
+    veil.provision()
+    veil.start()
+    with veil.connect("alice", veil.room) as one:
+        def ask(sql):
+            done = one.pgconn.exec_params(sql.encode(), [])
+            if done.error_field(psycopg.pq.DiagnosticField.SQLSTATE):
+                return done.error_field(psycopg.pq.DiagnosticField.SQLSTATE).decode()
+            rows = [tuple(done.get_value(i, k) for k in range(done.nfields)) for i in range(done.ntuples)]
+            return rows or done.command_status.decode()
+
+        assert ask("PREPARE plain AS SELECT $1, $2::int + 1") == "PREPARE"
+        assert ask("EXECUTE plain('x', 5)") == [(b"x", b"6")]
+        assert ask("EXECUTE plain('x')") == "42601"
+        assert ask("PREPARE typed (int) AS SELECT id, grp FROM public.cells WHERE id <= $1 ORDER BY id") == "PREPARE"
+        assert ask("EXECUTE typed(2)") == [(b"1", b"g1"), (b"2", b"g2")]
+        assert ask("EXECUTE typed(0)") == "22023"
+        assert ask("PREPARE named AS SELECT id FROM questions.first(n => $1)") == "PREPARE"
+        assert (ask("EXECUTE named(1)"), ask("EXECUTE named(1001)")) == ([(b"1",)], "22023")
+        assert [ask("DEALLOCATE " + name) for name in ("plain", "typed", "named")] == ["DEALLOCATE"] * 3
+        one.pgconn.prepare(b"outer", b"PREPARE inside (int) AS SELECT $1")
+        assert one.pgconn.describe_prepared(b"outer").nparams == 0
+        one.pgconn.exec_prepared(b"outer", [])
+        assert ask("EXECUTE inside(7)") == [(b"7",)]
+
+
+@pytest.mark.parametrize("name", ["search_path", "client_encoding", "work_mem", "default_transaction_read_only", "timezone", "row_security"])
+def test_set_to_default_is_a_set(conn, name):
+    assert [conn.execute(sql % name).statusmessage for sql in ("SET %s TO DEFAULT", "SET LOCAL %s TO DEFAULT", "RESET %s")] == ["SET", "SET", "RESET"]
+
+
+def test_a_setting_that_is_missing_has_no_place(conn, cluster):
+    with cluster.connect() as straight:
+        said = []
+        for one in (conn, straight):
+            with pytest.raises(psycopg.Error) as caught:
+                one.execute("SELECT current_setting('nosuch')")
+            diag = caught.value.diag
+            said.append((diag.sqlstate, diag.message_primary, diag.statement_position))
+        assert said[0] == said[1]
