@@ -105,6 +105,9 @@ is_left_alone(const struct guard *guard, const char *function, Node *node)
     static const char *const texts[] = {"text", "varchar", "bpchar", "char", "name"};
     bool is_plain = strcmp(function, PV_VIEWS_TAME) == 0;
 
+    /* to_char reads its format for each row: of a literal too, which may be of a type that has no such pattern. */
+    if (strcmp(function, PV_VIEWS_TAME_CLOCK) == 0 && is_literal(node))
+        return false;
     if (IsA(node, TypeCast) && is_literal(node))
         return is_plain || !pv_word_is_one_of(cast_type(node), texts, PV_COUNT_OF(texts));
     if (is_ours(guard, node))

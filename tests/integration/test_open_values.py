@@ -123,6 +123,7 @@ OPERATORS = [
     ("({c} || 'x')::date", TEXTS + ("n",)), ("({c} || 'x')::numeric", TEXTS), ("({c} || '')::float8", TEXTS), ("replace({c}, 'a', 'b')::timestamptz", TEXTS),
     ("repeat({c}, 2)::timestamp", TEXTS), ("concat({c}, 'x')::date", TEXTS + ("ip", "b")), ("concat_ws('-', {c}, t)::numeric", TEXTS),
     ("date({c} || 'x')", TEXTS), ("date('x'::text)", "b"), ("date('x'::varchar)", "b"), ("date('x'::char(3))", "b"), ("date(repeat('x', 3))", "b"),
+    ("to_char(1.5, 'YYYY')", "b"), ("to_char(INTERVAL '1 day', 'Day IW')", "b"), ("to_char('7'::integer, 'DD')", "b"),
     ("date(now()::text || 'x')", "b"), ("abs({c} || '')", TEXTS), ("to_char({c} || '', 'YYYY')", TEXTS), ("date_trunc('month', {c} || '')", TEXTS),
 ]
 EXPRESSIONS = [(template, tuple(columns) if isinstance(columns, tuple) else (columns,)) for one in FUNCTIONS.values()
