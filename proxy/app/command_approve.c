@@ -191,18 +191,15 @@ pv_command_approve(const char *config_path, int argc, char **argv)
     bool is_printing = false;
 
     for (int i = 0; i < argc; i++) {
-        const char **value = strcmp(argv[i], "--room") == 0       ? &signing.room_name
-                             : strcmp(argv[i], "--question") == 0 ? &question_id
-                             : strcmp(argv[i], "--party") == 0    ? &signing.party_name
-                             : strcmp(argv[i], "--key") == 0      ? &signing.key_path
-                                                                  : NULL;
-
         if (strcmp(argv[i], "--print") == 0)
             is_printing = true;
-        else if (value == NULL || i + 1 == argc)
-            return usage_approve("unknown option, or one without its value");
-        else
-            *value = argv[++i];
+        else if (!pv_option_take("--room", argc, argv, &i, &signing.room_name) &&
+                 !pv_option_take("--question", argc, argv, &i, &question_id) &&
+                 !pv_option_take("--party", argc, argv, &i, &signing.party_name) &&
+                 !pv_option_take("--key", argc, argv, &i, &signing.key_path))
+            return pv_option_refuse("approve", argv[i], false,
+                                    "approve [-c FILE] --room R --question Q --party P --key FILE\n"
+                                    "       pgveil approve [-c FILE] --room R --question Q --print");
     }
     if (signing.room_name == NULL || question_id == NULL)
         return usage_approve("--room and --question are needed");
@@ -337,21 +334,18 @@ pv_command_approvals(const char *config_path, int argc, char **argv)
     const char *room_name = NULL;
     struct pv_faults *faults;
     struct pv_policy *policy = NULL;
-    bool is_json = false, is_understood = true;
+    static const char usage[] = "approvals [-c FILE] --room R [--json]";
+    bool is_json = false;
     int exit_code;
 
     for (int i = 0; i < argc; i++) {
         if (strcmp(argv[i], "--json") == 0)
             is_json = true;
-        else if (strcmp(argv[i], "--room") == 0 && i + 1 < argc)
-            room_name = argv[++i];
-        else
-            is_understood = false;
+        else if (!pv_option_take("--room", argc, argv, &i, &room_name))
+            return pv_option_refuse("approvals", argv[i], false, usage);
     }
-    if (room_name == NULL || !is_understood) {
-        (void) fprintf(stderr, "usage: pgveil approvals [-c FILE] --room R [--json]\n");
-        return 2;
-    }
+    if (room_name == NULL)
+        return pv_option_refuse("approvals", "--room", true, usage);
     faults = pv_faults_new();
     if (faults == NULL || pv_policy_load(config_path, faults, &policy) != PV_OK) {
         pv_say_faults(faults);

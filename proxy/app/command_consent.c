@@ -10,13 +10,14 @@
 
 /* A party's kill switch: consent to the room, a question or a data set, withdrawn or granted again. */
 
+#define USAGE "consent [-c FILE] --room R [--question Q | --dataset D] --party P --key FILE withdraw|grant"
+
 static int
 usage(const char *words)
 {
     (void) fprintf(stderr,
                    "pgveil consent: %s\n"
-                   "usage: pgveil consent [-c FILE] --room R [--question Q | --dataset D] --party P --key FILE "
-                   "withdraw|grant\n",
+                   "usage: pgveil " USAGE "\n",
                    words);
     return 2;
 }
@@ -116,19 +117,25 @@ pv_command_consent(const char *config_path, int argc, char **argv)
     int exit_code;
 
     for (int i = 0; i < argc; i++) {
-        const char **value = strcmp(argv[i], "--room") == 0       ? &signing.room_name
-                             : strcmp(argv[i], "--question") == 0 ? &question
-                             : strcmp(argv[i], "--dataset") == 0  ? &dataset
-                             : strcmp(argv[i], "--party") == 0    ? &signing.party_name
-                             : strcmp(argv[i], "--key") == 0      ? &signing.key_path
-                                                                  : NULL;
+        const char *word = argv[i], *given = NULL;
 
-        if (value != NULL && i + 1 < argc)
-            *value = argv[++i];
-        else if (value != NULL || argv[i][0] == '-' || verb != NULL)
-            return usage("unknown word, or an option without its value");
+        /* One without its value is never taken for one that was not given: that would mean the whole room. */
+        if (pv_option_take("--room", argc, argv, &i, &given))
+            signing.room_name = given;
+        else if (pv_option_take("--question", argc, argv, &i, &given))
+            question = given;
+        else if (pv_option_take("--dataset", argc, argv, &i, &given))
+            dataset = given;
+        else if (pv_option_take("--party", argc, argv, &i, &given))
+            signing.party_name = given;
+        else if (pv_option_take("--key", argc, argv, &i, &given))
+            signing.key_path = given;
+        else if (word[0] == '-' || verb != NULL)
+            return pv_option_refuse("consent", word, false, USAGE);
         else
-            verb = argv[i];
+            given = verb = word;
+        if (given == NULL)
+            return pv_option_refuse("consent", word, true, USAGE);
     }
     if (signing.room_name == NULL || signing.party_name == NULL || signing.key_path == NULL)
         return usage("--room, --party and --key are needed");

@@ -144,6 +144,30 @@ pv_command_version(const char *config_path, int argc, char **argv)
     return printf("pgveil %s\n", PV_VERSION) < 0 || fflush(stdout) != 0 ? 2 : 0;
 }
 
+bool
+pv_option_take(const char *name, int argc, char **argv, int *at, const char **value)
+{
+    size_t len = strlen(name);
+
+    if (strncmp(argv[*at], name, len) != 0 || (argv[*at][len] != '\0' && argv[*at][len] != '='))
+        return false;
+    if (argv[*at][len] == '=')
+        *value = argv[*at] + len + 1;
+    else
+        *value = *at + 1 < argc ? argv[++*at] : NULL;
+    if (*value != NULL && **value == '\0')
+        *value = NULL;
+    return true;
+}
+
+int
+pv_option_refuse(const char *command, const char *word, bool is_without_value, const char *usage)
+{
+    (void) fprintf(stderr, "pgveil %s: %s: %s\nusage: pgveil %s\n", command,
+                   is_without_value ? "an option needs a value" : "not known here", word, usage);
+    return 2;
+}
+
 void
 pv_usage_print(void)
 {

@@ -96,8 +96,16 @@ make_verifier(struct pv_slice password, struct pv_buf *text)
 static bool
 are_arguments_usable(int argc, char **argv)
 {
-    return argc == 0 || (argc == 2 && strcmp(argv[0], "--user") == 0 && *argv[1] != '\0') ||
-           (argc == 1 && strncmp(argv[0], "--user=", 7) == 0 && argv[0][7] != '\0');
+    for (int i = 0; i < argc; i++) {
+        const char *user = NULL, *word = argv[i];
+        bool is_user = pv_option_take("--user", argc, argv, &i, &user);
+
+        if (user == NULL) {
+            (void) pv_option_refuse("passwd", word, is_user, "passwd [--user U]");
+            return false;
+        }
+    }
+    return true;
 }
 
 int
@@ -110,10 +118,8 @@ pv_command_passwd(const char *config_path, int argc, char **argv)
     int exit_code = 2;
 
     (void) config_path;
-    if (!are_arguments_usable(argc, argv)) {
-        fprintf(stderr, "usage: pgveil passwd [--user U]\n");
+    if (!are_arguments_usable(argc, argv))
         return 2;
-    }
     len = read_password(password);
     if (len < 0)
         goto done;

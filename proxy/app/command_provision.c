@@ -26,13 +26,9 @@ read_options(int argc, char **argv, struct options *options)
             options->is_plan = true;
         } else if (strcmp(argv[i], "--drop") == 0) {
             options->is_drop = true;
-        } else if (strcmp(argv[i], "--room") == 0 && i + 1 < argc) {
-            options->room = argv[++i];
-        } else if (strncmp(argv[i], "--room=", 7) == 0) {
-            options->room = argv[i] + 7;
-        } else {
-            fprintf(stderr, "pgveil provision: unknown argument \"%s\"\n"
-                            "usage: pgveil provision [--room R] [--plan] [--drop]\n", argv[i]);
+        } else if (!pv_option_take("--room", argc, argv, &i, &options->room) || options->room == NULL) {
+            (void) pv_option_refuse("provision", argv[i], strncmp(argv[i], "--room", 6) == 0,
+                                    "provision [-c FILE] [--room R] [--plan] [--drop]");
             return false;
         }
     }

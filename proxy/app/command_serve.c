@@ -331,12 +331,10 @@ static bool
 parse_options(struct serve *serve, int argc, char **argv)
 {
     for (int i = 0; i < argc; i++) {
-        if (strcmp(argv[i], "--conformance") == 0 && i + 1 < argc) {
-            serve->conformance_room = argv[++i];
-        } else {
-            (void) fprintf(stderr,
-                           "pgveil serve: unexpected \"%s\"; usage: pgveil serve [-c FILE] [--conformance ROOM]\n",
-                           argv[i]);
+        if (!pv_option_take("--conformance", argc, argv, &i, &serve->conformance_room) ||
+            serve->conformance_room == NULL) {
+            (void) pv_option_refuse("serve", argv[i], strncmp(argv[i], "--conformance", 13) == 0,
+                                    "serve [-c FILE] [--conformance ROOM]");
             return false;
         }
     }

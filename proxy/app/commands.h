@@ -33,6 +33,13 @@ int pv_command_approve(const char *config_path, int argc, char **argv);
 int pv_command_approvals(const char *config_path, int argc, char **argv);
 /* argv: after `consent`: --room R, --question Q or --dataset D, --party P, --key FILE, withdraw or grant. */
 int pv_command_consent(const char *config_path, int argc, char **argv);
+/*
+ * True where argv[*at] is the option `name`, as `name VALUE` or `name=VALUE`; *at is moved to its last word. *value is NULL
+ * where there is none.
+ */
+bool pv_option_take(const char *name, int argc, char **argv, int *at, const char **value);
+/* Words on standard error for argv[at], which a command does not take or which lacks its value; usage behind them. Always 2. */
+int pv_option_refuse(const char *command, const char *word, bool is_without_value, const char *usage);
 /* The list of commands on standard error, for a call that names none or an unknown one. */
 void pv_usage_print(void);
 

@@ -45,6 +45,22 @@ def test_usage_errors_exit_2_on_standard_error(args):
     assert done.returncode == 2 and done.stderr.strip()
 
 
+@pytest.mark.parametrize("args, words", [
+    (("provision", "--room"), "an option needs a value: --room"), (("provision", "all"), "not known here: all"),
+    (("serve", "--conformance"), "an option needs a value: --conformance"), (("serve", "--room=r"), "not known here: --room=r"),
+    (("approve", "--bogus"), "not known here: --bogus"), (("approvals",), "an option needs a value: --room"),
+    (("approvals", "--room", "r", "more"), "not known here: more"), (("passwd", "alice"), "not known here: alice"),
+    (("passwd", "--user="), "an option needs a value: --user="), (("consent", "--bogus"), "not known here: --bogus"),
+    # Never the whole room because the question's name was forgotten.
+    (("consent", "--room=r", "--party=p", "--key=k", "withdraw", "--question"), "an option needs a value: --question"),
+    (("consent", "--room=r", "--party=p", "--key=k", "withdraw", "--dataset="), "an option needs a value: --dataset=")])
+def test_usage_errors_say_which_word_and_what_is_wanted(args, words):
+    done = run_binary(*args)
+    assert (done.returncode, done.stdout) == (2, "")
+    said = done.stderr.splitlines()
+    assert said[0] == "pgveil %s: %s" % (args[0], words) and said[1].startswith("usage: pgveil %s " % args[0])
+
+
 def test_config_option_before_or_after_the_command(veil):
     path = veil.path("pgveil.json")
     assert run_binary("-c", path, "check").returncode == 0
