@@ -335,9 +335,28 @@ release_repeat(void *object)
     pv_repeat_unref(object);
 }
 
+/* Of a Parse: with the types that it declares to the server. */
+static struct pv_repeat *
+repeat_of_parse(struct entry *entry, const struct pv_asking *asking)
+{
+    const struct pv_decision *decision = entry->decisions;
+    size_t own = decision->parameter_oids == NULL ? 0 : decision->parameter_count;
+    size_t count = own > asking->oid_count ? own : asking->oid_count;
+    uint32_t *oids = pv_arena_alloc(entry->arena, (count + 1) * sizeof(*oids));
+
+    if (oids == NULL)
+        return NULL;
+    for (size_t i = 0; i < count; i++) {
+        oids[i] = i < asking->oid_count ? asking->oids[i] : 0;
+        if (i < own && decision->parameter_oids[i] != 0)
+            oids[i] = decision->parameter_oids[i];
+    }
+    return pv_repeat_new(pv_slice_cstr(decision->forwarded), oids, count);
+}
+
 /* Without memory it stays as it is. */
 static void
-come_again(struct pv_cache *cache, struct entry *entry)
+come_again(struct pv_cache *cache, struct entry *entry, const struct pv_asking *asking)
 {
     struct pv_decision *decision = entry->decisions;
     struct pv_repeat *repeat;
@@ -347,10 +366,13 @@ come_again(struct pv_cache *cache, struct entry *entry)
     entry->has_come_again = true;
     if (cache->policy->config.pool_auto_prepare == 0 || entry->count != 1 || !decision->is_allowed ||
         decision->kind != PV_KIND_SELECT || decision->forwarded == NULL || decision->datasets.count == 0 ||
-        decision->parameter_count > 0 || decision->show_value != NULL)
+        (decision->parameter_count > 0 && !asking->is_parse) || decision->show_value != NULL)
         return;
-    repeat = entry->shape == NULL ? pv_repeat_new(pv_slice_cstr(decision->forwarded), NULL, 0)
-                                  : pv_learned_repeat(&cache->sql, entry->shape);
+    if (asking->is_parse)
+        repeat = repeat_of_parse(entry, asking);
+    else
+        repeat = entry->shape == NULL ? pv_repeat_new(pv_slice_cstr(decision->forwarded), NULL, 0)
+                                      : pv_learned_repeat(&cache->sql, entry->shape);
     if (repeat == NULL)
         return;
     if (!pv_arena_keep(entry->arena, release_repeat, repeat)) {
@@ -485,8 +507,7 @@ ask(struct pv_arena *arena, const struct pv_asking *asking, struct pv_decision *
     entry = cache->by_len[asking->text.len % LENGTHS] == 0 ? NULL : find(cache, head, PV_KEY_OF_TEXT, asking->text);
     if (entry != NULL) {
         count(&cache->hits, 1);
-        if (!asking->is_parse)
-            come_again(cache, entry);
+        come_again(cache, entry, asking);
         return take(arena, entry, decisions, decision_count);
     }
     pv_buf_truncate(&cache->scratch, 0);
@@ -498,8 +519,9 @@ ask(struct pv_arena *arena, const struct pv_asking *asking, struct pv_decision *
     }
     entry = find(cache, head, PV_KEY_OF_SHAPE, pv_buf_slice(&cache->scratch));
     if (entry != NULL && entry->shape != NULL) {
+        /* Constants amid a Parse's text would be values of ours beside those of its Bind: it goes as it came. */
         if (!asking->is_parse)
-            come_again(cache, entry);
+            come_again(cache, entry, asking);
         status = take_shape(cache, arena, entry, asking->text, slots, decisions);
         *decision_count = 1;
     }

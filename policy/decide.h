@@ -203,7 +203,10 @@ struct pv_decision {
     const struct pv_question *question; /* NULL: no data is asked for */
     struct pv_names datasets, columns;  /* keys; "dataset.column" */
     const char *datasets_json, *columns_json; /* the same as JSON arrays, where the decision may be kept; else NULL */
-    /* A simple query that came before: what a server may have prepared for it in place of `forwarded`, and values of its $n. */
+    /*
+     * What came before: what a server may have prepared for it in place of `forwarded`, and of a simple query the values
+     * of its $n. Of a Parse it is `forwarded` itself, with the types that are declared.
+     */
     const struct pv_repeat *repeat; /* NULL: nothing */
     const struct pv_slice *repeat_values;
     const struct pv_parameter *const *parameters; /* by $n - 1; NULL entries: unconstrained */

@@ -194,6 +194,8 @@ unlink_request(struct pv_session *s, struct pv_request *r)
         s->not_passed = r->next;
     if (s->cancel_due == r)
         s->cancel_due = NULL;
+    if (s->repeat_parse == r)
+        s->repeat_parse = NULL;
     if (!r->is_sent)
         s->unsent_bytes -= pv_buf_len(&r->bytes);
     s->request_count--;
@@ -320,7 +322,9 @@ pv_pipeline_pump(struct pv_session *s)
             break;
         s->unsent_bytes -= len;
         r->is_sent = true;
-        if (s->server_out.data == NULL && !s->server_out.failed) {
+        if (s->repeat_parse != NULL) {
+            pv_repeat_segment_put(s, r);
+        } else if (s->server_out.data == NULL && !s->server_out.failed) {
             s->server_out = r->bytes;
             r->bytes = (struct pv_buf){0};
         } else {

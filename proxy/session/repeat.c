@@ -13,7 +13,8 @@
  * that are not IMMUTABLE, and plans keep none of those. What a constant may read at its parsing is refused by
  * policy/repeat.c.
  *  4. What the database does not answer at once goes as text; so does what says something beside its rows.
- *  5. Names of ours cannot be said by clients, and no client sees PostgreSQL's list of them. DISCARD ALL and DEALLOCATE ALL
+ *  5. The unnamed statement of the extended protocol: repeat_segment.c.
+ *  6. Names of ours cannot be said by clients, and no client sees PostgreSQL's list of them. DISCARD ALL and DEALLOCATE ALL
  * put them in doubt: then a Close goes before the next Parse.
  */
 #include "proxy/session/repeat_int.h"
@@ -24,9 +25,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The connection at hand. */
-static struct pv_side *
-side_of(const struct pv_session *s)
+struct pv_side *
+pv_repeat_side(const struct pv_session *s)
 {
     return s->side != NULL ? s->side : s->home;
 }
@@ -75,8 +75,8 @@ note_others(struct pv_repeats *repeats, const struct pv_request *r)
 /* ---- Which may be sent so -------------------------------------------------------------- */
 
 /* Invariant 2: what stands before it makes the server this session's and says nothing of it. */
-static bool
-is_alone(const struct pv_session *s, const struct pv_request *r)
+bool
+pv_repeat_is_alone(const struct pv_session *s, const struct pv_request *r)
 {
     if (s->track.status != 'I' || s->track.is_in_block || s->is_segment_open || r->is_in_segment ||
         s->phase != PV_PHASE_READY)
@@ -88,8 +88,8 @@ is_alone(const struct pv_session *s, const struct pv_request *r)
 }
 
 /* Of a session that shares servers: its settings are known, and the server has them. */
-static bool
-has_known_settings(const struct pv_session *s)
+bool
+pv_repeat_knows_settings(const struct pv_session *s)
 {
     return s->side == NULL ||
            (!s->is_dirty && !s->has_local && !s->side->is_values_unknown && !pv_side_is_spoiled(s->side));
@@ -108,33 +108,48 @@ decision_of(const struct pv_session *s, const struct pv_request *r)
 
 /* ---- Bytes ------------------------------------------------------------------------------ */
 
-static void
-name_of(const struct pv_repeat_name *name, char text[PV_REPEAT_NAME_SIZE])
+void
+pv_repeat_name_text(uint32_t number, char text[PV_REPEAT_NAME_SIZE])
 {
-    (void) snprintf(text, PV_REPEAT_NAME_SIZE, PV_REPEAT_NAME_FORMAT, (unsigned) name->number);
+    (void) snprintf(text, PV_REPEAT_NAME_SIZE, PV_REPEAT_NAME_FORMAT, (unsigned) number);
 }
 
 static enum pv_status
-put_close(struct pv_request *r, const struct pv_repeat_name *name)
+put_close(struct pv_buf *out, size_t *closes, const struct pv_repeat_name *name)
 {
     char text[PV_REPEAT_NAME_SIZE];
     struct pv_msg_target target = {PV_TARGET_STATEMENT, pv_slice_of(text, PV_REPEAT_NAME_SIZE - 1)};
 
-    name_of(name, text);
-    r->repeat_closes++;
-    return pv_msg_target_write(&r->bytes, PV_CLIENT_CLOSE, &target);
+    pv_repeat_name_text(name->number, text);
+    ++*closes;
+    return pv_msg_target_write(out, PV_CLIENT_CLOSE, &target);
 }
 
 static enum pv_status
-put_parse(struct pv_request *r, const struct pv_repeat_name *name)
+put_parse(struct pv_buf *out, const struct pv_repeat_name *name)
 {
     char text[PV_REPEAT_NAME_SIZE];
     struct pv_msg_parse parse = {pv_slice_of(text, PV_REPEAT_NAME_SIZE - 1),
                                  pv_slice_of(pv_repeat_text(name->of), name->of->text_len),
                                  name->of->count, name->of->oids};
 
-    name_of(name, text);
-    return pv_msg_parse_write(&r->bytes, &parse);
+    pv_repeat_name_text(name->number, text);
+    return pv_msg_parse_write(out, &parse);
+}
+
+enum pv_status
+pv_repeat_put_name(struct pv_buf *out, size_t *closes, struct pv_repeat_name *name)
+{
+    enum pv_status status = PV_OK;
+
+    if (name->is_there)
+        return PV_OK;
+    if (name->may_be_there)
+        status = put_close(out, closes, name);
+    if (status == PV_OK)
+        status = put_parse(out, name);
+    name->may_be_there = true;
+    return status;
 }
 
 /* Bind with values and result in text, Describe, Execute and Sync: all of one length but for name and values. */
@@ -148,7 +163,7 @@ put_use(struct pv_request *r, const struct pv_repeat_name *name, const struct pv
     char text[PV_REPEAT_NAME_SIZE];
     size_t len = 4 + 1 + PV_REPEAT_NAME_SIZE + 2 + 2 + 2;
 
-    name_of(name, text);
+    pv_repeat_name_text(name->number, text);
     for (size_t i = 0; i < name->of->count; i++)
         len += 4 + values[i].len;
     pv_buf_put_u8(&r->bytes, PV_CLIENT_BIND);
@@ -167,15 +182,8 @@ put_use(struct pv_request *r, const struct pv_repeat_name *name, const struct pv
 static void
 write_use(struct pv_session *s, struct pv_request *r, struct pv_repeat_name *name, const struct pv_decision *decision)
 {
-    enum pv_status status = PV_OK;
+    enum pv_status status = pv_repeat_put_name(&r->bytes, &r->repeat_closes, name);
 
-    if (!name->is_there) {
-        if (name->may_be_there)
-            status = put_close(r, name);
-        if (status == PV_OK)
-            status = put_parse(r, name);
-        name->may_be_there = true;
-    }
     put_use(r, name, decision->repeat_values);
     r->repeat_stage = !name->is_there ? PV_REPEAT_PARSING : PV_REPEAT_BINDING;
     r->repeat_number = name->number;
@@ -185,15 +193,15 @@ write_use(struct pv_session *s, struct pv_request *r, struct pv_repeat_name *nam
 
 /* ---- Sending ------------------------------------------------------------------------------ */
 
-/* A name for what has none; Close messages of those that go for it are in r->bytes. NULL: it goes as text. */
+/* A name for what has none; Close messages of those that go for it are in `out`. NULL: it goes as text. */
 static struct pv_repeat_name *
-make_name(struct pv_session *s, struct pv_request *r, struct pv_repeats *repeats, const struct pv_repeat *of,
-          const struct pv_repeat_key *key)
+make_name(struct pv_session *s, struct pv_repeats *repeats, const struct pv_repeat *of, const struct pv_repeat_key *key,
+          struct pv_buf *out, size_t *closes)
 {
     struct pv_repeat_name *excess;
 
     while ((excess = pv_repeats_excess(repeats, of->text_len)) != NULL) {
-        if (excess->may_be_there && put_close(r, excess) != PV_OK) {
+        if (excess->may_be_there && put_close(out, closes, excess) != PV_OK) {
             pv_session_fail(s, PV_NOMEM);
             return NULL;
         }
@@ -202,9 +210,9 @@ make_name(struct pv_session *s, struct pv_request *r, struct pv_repeats *repeats
     return pv_repeats_put(repeats, of, key);
 }
 
-/* How it goes this time: the name that it has by then, or NULL, as text. What of it is counted at its end is noted. */
-static struct pv_repeat_name *
-choose(struct pv_session *s, struct pv_request *r, struct pv_repeats *repeats, const struct pv_repeat *of)
+struct pv_repeat_name *
+pv_repeat_choose(struct pv_session *s, struct pv_request *r, struct pv_repeats *repeats, const struct pv_repeat *of,
+                 struct pv_buf *out, size_t *closes)
 {
     const struct pv_repeat_key key = {s->user, s->reported, s->side == NULL ? NULL : s->values,
                                       s->side == NULL ? repeats->epoch : 0};
@@ -228,12 +236,14 @@ choose(struct pv_session *s, struct pv_request *r, struct pv_repeats *repeats, c
     if (sight == NULL || sight->count < s->policy->config.pool_auto_prepare)
         return NULL;
     sight->count = 0;
-    pv_buf_truncate(&r->bytes, 0);
-    name = make_name(s, r, repeats, of, &key);
+    if (out == &r->bytes)
+        pv_buf_truncate(out, 0);
+    name = make_name(s, repeats, of, &key, out, closes);
     if (name == NULL) {
         pv_session_fail(s, PV_NOMEM);
         return NULL;
     }
+    r->repeat_number = name->number;
     r->has_repeat_name = true;
     return name;
 }
@@ -241,22 +251,29 @@ choose(struct pv_session *s, struct pv_request *r, struct pv_repeats *repeats, c
 void
 pv_repeat_send(struct pv_session *s, struct pv_request *r)
 {
-    struct pv_side *side = side_of(s);
+    struct pv_side *side = pv_repeat_side(s);
     const struct pv_decision *decision = decision_of(s, r);
     struct pv_repeats *repeats;
     struct pv_repeat_name *name;
 
     if (side == NULL || r->is_internal)
         return;
+    if (r->kind == PV_REQUEST_PARSE) {
+        pv_repeat_segment_send(s, side, r);
+        return;
+    }
+    if (r->kind == PV_REQUEST_EXECUTE && r->is_counted)
+        r->repeat_sent_us = s->now_us; /* its begin record was waited for */
     if (decision == NULL) {
         if (side->repeats != NULL)
             note_others(side->repeats, r);
         return;
     }
-    if (s->policy->config.pool_auto_prepare == 0 || !is_alone(s, r) || !has_known_settings(s))
+    if (s->policy->config.pool_auto_prepare == 0 || !pv_repeat_is_alone(s, r) || !pv_repeat_knows_settings(s))
         return;
     repeats = pv_repeats_of(side);
-    name = repeats == NULL ? NULL : choose(s, r, repeats, decision->repeat);
+    name = repeats == NULL ? NULL
+                           : pv_repeat_choose(s, r, repeats, decision->repeat, &r->bytes, &r->repeat_closes);
     if (name == NULL || s->phase == PV_PHASE_CLOSED)
         return;
     if (r->repeat_closes == 0)
@@ -270,15 +287,17 @@ pv_repeat_holds(const struct pv_session *s)
 {
     const struct pv_request *before = s->unsent == NULL ? NULL : s->unsent->previous;
 
+    if (s->repeat_parse != NULL)
+        return pv_repeat_segment_end(s->repeat_parse)->is_sent;
     return before != NULL && before->repeat_stage != PV_REPEAT_NONE && before->repeat_stage != PV_REPEAT_RUNNING;
 }
 
 /* ---- Replies -------------------------------------------------------------------------------- */
 
-static struct pv_repeat_name *
-name_under_way(const struct pv_session *s, const struct pv_request *r)
+struct pv_repeat_name *
+pv_repeat_under_way(const struct pv_session *s, const struct pv_request *r)
 {
-    const struct pv_side *side = side_of(s);
+    const struct pv_side *side = pv_repeat_side(s);
 
     return side == NULL || side->repeats == NULL ? NULL : pv_repeats_numbered(side->repeats, r->repeat_number);
 }
@@ -295,7 +314,7 @@ pv_repeat_reply(struct pv_session *s, struct pv_request *r, enum pv_server_tag t
         return tag == PV_SERVER_CLOSE_COMPLETE;
     }
     if (r->repeat_stage == PV_REPEAT_PARSING && tag == PV_SERVER_PARSE_COMPLETE) {
-        name = name_under_way(s, r);
+        name = pv_repeat_under_way(s, r);
         if (name != NULL)
             name->is_there = true;
         if (s->env->cache != NULL)
@@ -321,8 +340,6 @@ pv_repeat_reply(struct pv_session *s, struct pv_request *r, enum pv_server_tag t
 bool
 pv_repeat_swallows(struct pv_session *s, struct pv_request *r, struct pv_msg_notice *notice)
 {
-    struct pv_repeat_name *name;
-
     /* Positions are those in the text that was prepared, which is another than the one that was judged. */
     if (r->repeat_stage != PV_REPEAT_NONE && r->runs[0].decision->repeat->count > 0)
         memset(&notice->fields[PV_NOTICE_POSITION], 0, sizeof(notice->fields[PV_NOTICE_POSITION]));
@@ -332,18 +349,24 @@ pv_repeat_swallows(struct pv_session *s, struct pv_request *r, struct pv_msg_not
         r->repeat_stage = PV_REPEAT_RUNNING; /* a cancel or a timeout, which was meant for the statement */
         return false;
     }
-    name = name_under_way(s, r);
-    if (name != NULL) {
+    pv_repeat_failed(s, r);
+    return true;
+}
+
+void
+pv_repeat_failed(struct pv_session *s, struct pv_request *r)
+{
+    struct pv_repeat_name *name = pv_repeat_under_way(s, r);
+
+    if (name != NULL && r->repeat_stage != PV_REPEAT_FAILED) {
         name->is_there = false;
         pv_repeats_rest(name);
     }
     r->repeat_stage = PV_REPEAT_FAILED;
-    return true;
 }
 
-/* Why it may not be sent again; false: it may. */
-static bool
-find_stop(struct pv_session *s, struct pv_request *r, struct pv_error *error)
+bool
+pv_repeat_find_stop(struct pv_session *s, struct pv_request *r, struct pv_error *error)
 {
     const struct pv_run *run = &r->runs[0];
 
@@ -370,7 +393,7 @@ pv_repeat_again(struct pv_session *s, struct pv_request *r)
 
     r->repeat_stage = PV_REPEAT_NONE;
     r->has_repeat_name = r->is_counted = false;
-    if (find_stop(s, r, &error)) {
+    if (pv_repeat_find_stop(s, r, &error)) {
         memcpy(s->segment_sqlstate, error.sqlstate, sizeof(s->segment_sqlstate));
         pv_trail_end(s, &r->runs[0], strcmp(error.sqlstate, "57014") == 0 ? PV_OUTCOME_CANCELLED : PV_OUTCOME_FAILED,
                      error.sqlstate);
@@ -398,6 +421,9 @@ pv_repeat_again(struct pv_session *s, struct pv_request *r)
 void
 pv_repeat_noted(struct pv_request *r)
 {
+    /* What is said to a Parse or a Bind is said of what executes it. */
+    while (r->next != NULL && (r->kind == PV_REQUEST_PARSE || r->kind == PV_REQUEST_BIND || r->kind == PV_REQUEST_DESCRIBE))
+        r = r->next;
     r->is_noisy = true;
 }
 
@@ -405,7 +431,7 @@ void
 pv_repeat_ran(struct pv_session *s, struct pv_request *r)
 {
     bool is_quick = s->now_us - r->repeat_sent_us <= PV_REPEAT_QUICK_US && !r->is_noisy;
-    const struct pv_side *side = side_of(s);
+    const struct pv_side *side = pv_repeat_side(s);
     struct pv_repeats *repeats = side == NULL ? NULL : side->repeats;
     struct pv_repeat_name *name;
     struct pv_repeat_sight *sight;
@@ -414,7 +440,7 @@ pv_repeat_ran(struct pv_session *s, struct pv_request *r)
         return;
     r->is_counted = false;
     name = r->has_repeat_name ? pv_repeats_numbered(repeats, r->repeat_number) : NULL;
-    if (name != NULL && r->repeat_stage == PV_REPEAT_RUNNING) {
+    if (name != NULL && (r->is_repeat || r->repeat_stage == PV_REPEAT_RUNNING)) {
         if (!is_quick)
             pv_repeats_rest(name);
         else if (name->rest_next > PV_REPEAT_REST_FIRST)

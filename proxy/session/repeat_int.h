@@ -62,6 +62,28 @@ struct pv_repeats {
     uint32_t number_next; /* none is given twice on one connection */
 };
 
+/* ---- repeat.c ---- */
+struct pv_side *pv_repeat_side(const struct pv_session *s); /* of the connection at hand; may be NULL */
+bool pv_repeat_is_alone(const struct pv_session *s, const struct pv_request *r);
+bool pv_repeat_knows_settings(const struct pv_session *s);
+void pv_repeat_name_text(uint32_t number, char text[PV_REPEAT_NAME_SIZE]);
+/*
+ * How it goes this time: the name that it has by then, or NULL, as it came (or the session has ended). What of it is counted
+ * at the end of `counted` is noted there. Close messages of names that have to go are put into `out`.
+ */
+struct pv_repeat_name *pv_repeat_choose(struct pv_session *s, struct pv_request *counted, struct pv_repeats *repeats,
+                                        const struct pv_repeat *of, struct pv_buf *out, size_t *closes);
+/* What brings the name to the server, where it is not there. */
+enum pv_status pv_repeat_put_name(struct pv_buf *out, size_t *closes, struct pv_repeat_name *name) PV_MUST_CHECK;
+struct pv_repeat_name *pv_repeat_under_way(const struct pv_session *s, const struct pv_request *r); /* NULL: it is gone */
+void pv_repeat_failed(struct pv_session *s, struct pv_request *r);
+/* Why what failed may not be sent again; false: it may. */
+bool pv_repeat_find_stop(struct pv_session *s, struct pv_request *r, struct pv_error *error);
+
+/* ---- repeat_segment.c ---- */
+void pv_repeat_segment_send(struct pv_session *s, struct pv_side *side, struct pv_request *parse);
+struct pv_request *pv_repeat_segment_end(struct pv_request *parse); /* its Sync */
+
 /* ---- repeat_table.c ---- */
 /* The side's, made where there is none. NULL: out of memory. */
 struct pv_repeats *pv_repeats_of(struct pv_side *side);

@@ -219,9 +219,36 @@ confirm(struct pv_session *s, struct pv_name_table *table, struct pv_named *name
         pv_session_fail(s, PV_NOMEM);
 }
 
+/* Of a Parse whose segment went as the use of a prepared statement. */
+static void
+on_segment_repeat(struct pv_session *s, struct pv_request *r, const struct pv_reply *reply)
+{
+    struct pv_request *next = NULL;
+
+    if (r->repeat_stage == PV_REPEAT_NONE || !pv_repeat_segment_reply(s, r, (enum pv_server_tag) reply->tag, &next))
+        pv_result_violation(s);
+    else if (next != NULL)
+        pv_result_replies[next->kind][reply->tag](s, next, reply);
+}
+
+static void
+on_segment_ready(struct pv_session *s, struct pv_request *r, const struct pv_reply *reply)
+{
+    uint8_t status;
+
+    if (r->repeat_stage != PV_REPEAT_FAILED || pv_msg_ready_read(reply->body, &status) != PV_OK || status != 'I')
+        pv_result_violation(s);
+    else
+        pv_repeat_segment_again(s, r);
+}
+
 static void
 on_parse_complete(struct pv_session *s, struct pv_request *r, const struct pv_reply *reply)
 {
+    if (r->repeat_stage != PV_REPEAT_NONE) {
+        on_segment_repeat(s, r, reply);
+        return;
+    }
     if (r->is_poison) {
         pv_result_violation(s);
         return;
@@ -514,7 +541,13 @@ const pv_reply_handler pv_result_replies[PV_REQUEST_KIND_COUNT][128] = {
             [PV_SERVER_READY_FOR_QUERY] = on_ready,
         },
     [PV_REQUEST_PARSE] =
-        {[PV_SERVER_PARSE_COMPLETE] = on_parse_complete, [PV_SERVER_ERROR_RESPONSE] = pv_result_on_error},
+        {
+            [PV_SERVER_PARSE_COMPLETE] = on_parse_complete,
+            [PV_SERVER_BIND_COMPLETE] = on_segment_repeat,
+            [PV_SERVER_CLOSE_COMPLETE] = on_segment_repeat,
+            [PV_SERVER_ERROR_RESPONSE] = pv_result_on_error,
+            [PV_SERVER_READY_FOR_QUERY] = on_segment_ready,
+        },
     [PV_REQUEST_BIND] = {[PV_SERVER_BIND_COMPLETE] = on_bind_complete, [PV_SERVER_ERROR_RESPONSE] = pv_result_on_error},
     [PV_REQUEST_DESCRIBE] =
         {

@@ -111,7 +111,9 @@ pv_result_on_error(struct pv_session *s, struct pv_request *r, const struct pv_r
         pv_result_violation(s);
         return;
     }
-    if (pv_repeat_swallows(s, r, &notice))
+    if (r->kind == PV_REQUEST_PARSE)
+        r = pv_repeat_segment_error(s, r, &notice);
+    if (r == NULL || pv_repeat_swallows(s, r, &notice))
         return;
     if (r->is_setup) {
         char sqlstate[6];

@@ -2,7 +2,7 @@
  * The session engine from inside. Reading order: state_int.h (what it is made of), session.c and session_event.c (phases and events),
  * startup.c (the way in), session_fold.c (rest), gate.c (the one road), statement.c (prepared statements and
  * portals by message), names.c (what they are called), pipeline.c (requests in
- * flight), repeat.c (statements that come again), lease.c and side.c (servers that are shared), govern.c (consent and budgets under way), peers.c (the same
+ * flight), repeat.c and repeat_segment.c (statements that come again), lease.c and side.c (servers that are shared), govern.c (consent and budgets under way), peers.c (the same
  * user's other sessions), result.c (replies),
  * track.c (transaction and settings), trail.c (the query log), error.c (what the client is told). Everything belongs to one session, thus to one thread.
  */
@@ -326,6 +326,18 @@ bool pv_repeat_swallows(struct pv_session *s, struct pv_request *r, struct pv_ms
 bool pv_repeat_again(struct pv_session *s, struct pv_request *r);
 void pv_repeat_noted(struct pv_request *r); /* a notice came */
 void pv_repeat_ran(struct pv_session *s, struct pv_request *r);
+
+/* ---- repeat_segment.c: the same of the unnamed statement ---- */
+/* A request of the segment at s->repeat_parse is sent: its bytes, which it keeps until they are not needed again. */
+void pv_repeat_segment_put(struct pv_session *s, struct pv_request *r);
+/* A reply to its Parse: true when it was one of the use's; *next is whose it is else, NULL: nobody's. */
+bool pv_repeat_segment_reply(struct pv_session *s, struct pv_request *parse, enum pv_server_tag tag,
+                             struct pv_request **next);
+/* Likewise an error: NULL: nobody's, the segment will be sent as it came. */
+struct pv_request *pv_repeat_segment_error(struct pv_session *s, struct pv_request *parse,
+                                           const struct pv_msg_notice *notice);
+/* The server is ready after that. */
+void pv_repeat_segment_again(struct pv_session *s, struct pv_request *parse);
 
 /* Of a Query: no row is due yet. */
 static inline bool

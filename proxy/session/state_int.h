@@ -77,6 +77,7 @@ struct pv_named {
     bool is_bound;  /* a shared server has it under this very name: the session keeps that server */
     struct pv_prep *prep; /* statement of a session that shares servers: what a Parse of it says; NULL: it is bound */
     bool has_run;   /* portal: an Execute of it took what it takes from budgets */
+    bool is_elsewhere; /* the unnamed statement: its own server has not got it as that (repeat_segment.c) */
     bool is_new;    /* portal: made in the transaction that runs */
     size_t depth;   /* portal: savepoints that stood when it was made */
 };
@@ -125,7 +126,7 @@ enum pv_request_kind {
     PV_REQUEST_KIND_COUNT
 };
 
-/* How far a Query is that went as use of a statement which the server has prepared (repeat.c). */
+/* How far a Query, or a segment's Parse, is that went as use of a statement which the server has prepared (repeat.c). */
 enum pv_repeat_stage {
     PV_REPEAT_NONE, /* it went as text */
     PV_REPEAT_PARSING,
@@ -173,6 +174,8 @@ struct pv_request {
     bool is_copying_in;
     bool is_counted, has_repeat_name; /* its end is counted: for the name of that number, or for its text */
     bool is_noisy;                    /* it said something beside its rows */
+    bool is_repeat;                   /* EXECUTE: of a statement that the server has under a name of ours */
+    bool is_said_again;               /* PARSE: it could not be used so, and goes as it came */
     enum pv_repeat_stage repeat_stage;
     uint32_t repeat_number;
     size_t repeat_closes; /* CloseComplete messages to come before all else */
@@ -348,6 +351,7 @@ struct pv_session {
     struct pv_request *head, *tail, *unsent;
     struct pv_request *not_passed; /* the first that is neither known to take no time nor sent (pv_request_running); NULL: none */
     size_t request_count, execute_count, reset_count, path_count;
+    struct pv_request *repeat_parse; /* of a segment that may have to be said again; NULL: none */
     struct pv_request *cancel_due; /* sent behind a request of ours: cancelled when the server comes to it; NULL: none */
     size_t server_row_left;   /* of a DataRow or CopyData that streams */
     struct pv_run *server_row_run;

@@ -215,6 +215,11 @@ pv_statement_try(struct pv_session *s, struct pv_request *r, struct pv_named **n
     struct pv_judged *fresh;
     enum pv_status status = pv_gate_trial(s, *named, r->arena, error, &fresh);
 
+    if (status == PV_OK && (*named)->is_elsewhere) {
+        status = prepare_again(s, *named, (*named)->judged);
+        if (status == PV_OK)
+            *named = s->tail->named;
+    }
     if (status != PV_MORE)
         return status;
     /* PREPARE by SQL cannot be brought back by a Parse. */

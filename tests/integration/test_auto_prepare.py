@@ -12,7 +12,7 @@ import pytest
 
 from tests.integration.conftest import make_veil
 from tests.lib import data
-from tests.lib.wire import SYNC, Closed, bind, close, describe, errors, execute, parse, query, rows, tags
+from tests.lib.wire import FLUSH, SYNC, Closed, bind, close, describe, errors, execute, parse, query, rows, tags
 
 USES = 3
 EXECUTED = re.compile(r"execute pgveil.r([0-9a-f]{8}): (.*)")
@@ -152,8 +152,8 @@ def converse(wire, steps):
     return raw(got)
 
 
-def same_with_and_without(again, steps, params=(), is_prepared=True):
-    """The conversation while nothing is prepared, and while all that may be is: what the client got."""
+def same_with_and_without(again, steps, params=(), is_prepared=True, names=1):
+    """The conversation while nothing is prepared, and while all that may be is, under so many names: what the client got."""
     again.set(0)
     watch = Watch(again.cluster)
     expected = converse(again.wire(params=params), steps)
@@ -167,7 +167,7 @@ def same_with_and_without(again, steps, params=(), is_prepared=True):
         if not is_prepared:
             assert not watch.runs()
             return expected
-        if watch.runs():
+        if len(watch.names()) >= names:
             return expected
     raise AssertionError("nothing was ever prepared")
 
@@ -383,6 +383,141 @@ def test_a_session_that_follows_knows_nothing_of_them(again):
     for n in range(OFTEN):
         assert len(rows(second.ask(query(FIRST % (n + 1))))) == n + 1
     assert rows(second.ask(query("SELECT name FROM pg_catalog.pg_prepared_statements"))) == []
+
+
+# ---- the unnamed statement of the extended protocol
+
+TOTAL = "SELECT grp, count(*) AS n, sum(b_int) AS s FROM public.cells WHERE n_date >= $1 GROUP BY grp ORDER BY grp"
+ONE = "SELECT id, grp FROM public.cells WHERE id = $1"
+BROKEN = "SELECT id, 100 / (id - $1) AS q FROM public.cells WHERE id < 20 ORDER BY id"
+
+
+def segment(sql, params=(), types=(), formats=(), results=(), described=True, row_count=0):
+    """As libpq and most drivers send what has parameters."""
+    frames = [parse(sql, oids=types), bind(params, formats=formats, result_formats=results)]
+    return frames + ([describe("P")] if described else []) + [execute("", row_count), SYNC]
+
+
+def day(n):
+    return b"2020-02-%02d" % (n % 28 + 1)
+
+
+def test_segments_are_answered_equally(again):
+    numbers = range(1, OFTEN)
+    kinds = [
+        [segment(ONE, [b"%d" % n], types=[23]) for n in numbers],
+        [segment(ONE, [b"%d" % n]) for n in numbers],
+        [segment(ONE, [n.to_bytes(4, "big")], types=[23], formats=[1], results=[1]) for n in numbers],
+        [segment(ONE, [b"%d" % n], types=[20], results=[n % 2]) for n in numbers],
+        [segment(TOTAL, [day(n)], described=n % 2 > 0) for n in numbers],
+        [segment(TOTAL, [day(n)], types=[1082], row_count=n % 4) for n in numbers],
+        [segment(TOTAL, [None], types=[1082])] * OFTEN,
+        [segment(OWN)] * OFTEN,
+        [segment("SELECT grp, count(*) AS n FROM public.cells WHERE id <= $1 GROUP BY grp", [b"%d" % n]) for n in range(18, 18 + OFTEN)],
+        [segment("SELECT id, label FROM public.others ORDER BY id")] * OFTEN]
+    steps = [step for kind in kinds for step in kind]
+    got = same_with_and_without(again, steps, names=6)
+    assert sum(tag == "1" for tag, _ in got) == sum(tag == "C" for tag, _ in got) + sum(tag == "s" for tag, _ in got) == len(steps)
+
+
+def test_binds_that_fail(again):
+    right = segment(TOTAL, [day(9)])
+    steps = [right] * OFTEN
+    for wrong in (segment(TOTAL, [b"no date"]), segment(TOTAL, [b"1", b"2"]), segment(TOTAL), segment(TOTAL, [b"2020-02-99"]),
+                  segment(TOTAL, [b"\x00\x01"], formats=[1]), segment(TOTAL, [day(5)], results=[0, 1]),
+                  segment(TOTAL, [day(5)], results=[7]), segment(TOTAL, [b"\xff"])):
+        steps += [right, wrong, right, [bind([day(4)]), execute(), SYNC]]
+    got = same_with_and_without(again, steps)
+    assert [tag for tag, _ in got].count("E") == 8
+
+
+def test_rows_that_fail(again):
+    got = same_with_and_without(again, [segment(BROKEN, [b"%d" % n], types=[23]) for n in [50] * OFTEN + [10, 50, 11, 12]])
+    assert [tag for tag, _ in got].count("E") == 3
+    got = same_with_and_without(again, [segment("SELECT id FROM public.cells WHERE id <= $1 ORDER BY id", [b"%d" % n], types=[23])
+                                        for n in [3] * OFTEN + [8, 2, 9]])
+    assert [tag for tag, _ in got].count("E") == 2
+
+
+def test_the_unnamed_statement_lasts(again):
+    """Until the next Parse of it or a Query, whatever the server has in its place."""
+    steps = [segment(TOTAL, [day(17)])] * OFTEN
+    for between in ([], [[parse("SELECT 1", "kept"), SYNC]], [query("SELECT 1")], [segment("SELECT 5")],
+                    [[parse("SELECT no_such FROM public.cells"), SYNC]], [[close("S"), SYNC]], [[close("S", "none"), SYNC]],
+                    [segment(TOTAL, [b"wrong"])], [segment(ONE, [b"3"])], [[bind([], "none"), SYNC]],
+                    [[parse("DEALLOCATE ALL", "all"), bind([], "all"), execute(), SYNC]],
+                    [[parse("DISCARD ALL", "all"), bind([], "all"), execute(), SYNC]],
+                    [[bind([], "none"), parse("SELECT 6"), SYNC]],
+                    [[parse("BEGIN", "begin"), bind([], "begin"), execute(), SYNC]]):
+        steps += [segment(TOTAL, [day(17)])] * 2 + between + [
+            [bind([day(4)]), execute(), SYNC], [describe("S"), SYNC], [bind([day(5)]), describe("P"), execute(), SYNC],
+            [bind([day(8)], portal="p"), execute("p"), bind([day(9)]), execute(), SYNC], query("ROLLBACK"), [bind([day(5)]), execute(), SYNC]]
+    same_with_and_without(again, steps)
+
+
+def test_segments_of_other_forms(again):
+    """They go as they came, between others that do not."""
+    steps = []
+    for n in range(OFTEN):
+        steps += [segment(TOTAL, [day(9)]),
+                  [parse(TOTAL), describe("S"), SYNC], [bind([day(3)]), execute(), SYNC],
+                  [parse(TOTAL), bind([day(3)], portal="p"), execute("p"), SYNC],
+                  [parse(TOTAL), bind([day(3)]), execute("", 1), execute(), SYNC],
+                  segment(TOTAL, [day(9)])[:-1] + segment(ONE, [b"3"]),
+                  segment(TOTAL, [day(9)]) + segment(TOTAL, [day(8)]) + [query(FIRST % 1)] + segment(OWN),
+                  [query(FIRST % 2)] + segment(TOTAL, [day(9)]),
+                  [parse(TOTAL), bind([day(3)]), SYNC], [parse(TOTAL), bind([day(3)]), close("P"), SYNC],
+                  [parse(TOTAL), bind([day(3)]), execute(), close("S"), SYNC],
+                  query("BEGIN"), segment(TOTAL, [day(9)]), segment("SELECT no_such FROM public.cells"), segment(TOTAL, [day(9)]),
+                  query("ROLLBACK"), segment(TOTAL, [day(9)]), segment("SELECT no_such FROM public.cells"), segment("")]
+    same_with_and_without(again, steps)
+
+
+def test_segments_that_are_not_prepared(again):
+    steps = [step for kind in (
+        [segment("SELECT 1")], [segment("SHOW TimeZone")], [segment("SELECT $1::int", [b"1"])],
+        [segment("SELECT count(*) AS n FROM public.cells WHERE n_date <= 'today'::date")]) for step in kind * OFTEN]
+    steps += [query("BEGIN")] + [segment(TOTAL, [day(9)])] * OFTEN + [query("COMMIT"), [parse(TOTAL, "mine"), SYNC]]
+    same_with_and_without(again, steps + [[bind([day(9)], "mine"), execute(), SYNC]] * OFTEN, is_prepared=False)
+
+
+def test_a_segment_in_pieces(again):
+    """Each message by itself, and Flush in place of Sync: the replies come when they did."""
+    wire = again.wire()
+    until_prepared(again, lambda: wire.ask(*segment(TOTAL, [day(9)])))
+    for _ in range(3):
+        for frame in segment(TOTAL, [day(9)]):
+            wire.send(frame)
+            time.sleep(0.02)
+        assert tags(wire.until("Z")) == "12TDDDCZ"
+        wire.send(parse(TOTAL), FLUSH)
+        assert tags(wire.until("1")) == "1"
+        wire.send(bind([day(9)]), execute(), FLUSH)
+        assert tags(wire.until("C")) == "2DDDC"
+        assert tags(wire.ask(SYNC)) == "Z"
+
+
+def test_segments_of_settings_and_users(again):
+    """Who asks and under which settings, where all share one connection."""
+    wires = {user: again.wire(user) for user in GROUPS}
+    wires["alice"].ask(query("SET extra_float_digits = -3"))
+    sql = "SELECT (1.0::float8 / 3)::text AS third, count(*) AS n FROM public.cells WHERE n_date >= $1"
+
+    def ask():
+        for user in sorted(wires):
+            assert [r[0] for r in rows(wires[user].ask(*segment(OWN)))] == GROUPS[user], user
+            third = rows(wires[user].ask(*segment(sql, [day(1)])))[0][0]
+            assert third == ("0.333333333333" if user == "alice" else "0.3333333333333333"), user
+    until_prepared(again, ask, runs=6)
+    for n in range(8):
+        ask()
+
+
+def test_drivers(again):
+    conn = again.connect()
+    assert len(until_prepared(again, lambda: conn.execute(TOTAL.replace("$1", "%s"), ("2020-02-03",)).fetchall())) > 0
+    for n in range(4):
+        assert len(conn.execute(ONE.replace("$1", "%s"), (n + 1,)).fetchall()) == 1
 
 
 # ---- what may come between

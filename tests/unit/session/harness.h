@@ -4,7 +4,7 @@
  * n (1 to 10), 5 rows at most and one second, GEN… is allowed under generation 1 alone, TEXT… is
  * forwarded with another text in each generation, DATA… reads data set public.d for question q and takes runs of both,
  * while consent stands, AGAIN n is a question that a server may prepare with $1 for n from its third time on, REPEAT…
- * another, in generation 1, that it may prepare as it stands, transaction and naming commands are what they say; all else is an
+ * another, in generation 1, that it may prepare as it stands (of a Parse both are), transaction and naming commands are what they say; all else is an
  * allowed SELECT. What is forwarded is the text behind "F ".
  */
 #ifndef HARNESS_H
@@ -314,9 +314,15 @@ static enum pv_status
 toy_parse(struct pv_arena *arena, const struct pv_caller *caller, struct pv_slice text, const uint32_t *declared_oids,
           size_t declared_count, struct pv_decision *decision)
 {
-    (void) declared_oids;
-    (void) declared_count;
-    return judge_text(arena, caller, text, decision);
+    enum pv_status status = judge_text(arena, caller, text, decision);
+    struct pv_repeat *repeat;
+
+    if (status != PV_OK || decision->repeat == NULL)
+        return status;
+    decision->repeat_values = NULL;
+    repeat = pv_repeat_new(pv_slice_cstr(decision->forwarded), declared_oids, declared_count);
+    decision->repeat = repeat;
+    return repeat != NULL && pv_arena_keep(arena, release_repeat, repeat) ? PV_OK : PV_NOMEM;
 }
 
 static enum pv_status
@@ -565,8 +571,11 @@ stage_server_open(struct stage *stage)
         stage->sides[i] = pv_side_new(&facts, 2);
         assert_non_null(stage->sides[i]);
     }
-    if (stage->is_shared)
+    if (stage->is_shared) {
         pv_side_facts(stage->sides[0], true, &facts);
+    } else {
+        facts.home = stage->sides[0] = pv_side_new(&facts, 2); /* NULL where memory is short: then there is none */
+    }
     pv_session_server_open(stage->session, stage->now_us, &facts);
 }
 

@@ -13,7 +13,7 @@ struct replay {
     enum mode mode;
     size_t cut, fed;     /* over all input of the transcript */
     struct pv_buf input; /* of one side, not yet fed */
-    bool is_input_client;
+    bool is_input_client, is_client_whole;
     struct pv_buf client, server, log; /* expected */
     const char *path;
     unsigned line;
@@ -122,7 +122,9 @@ feed(struct replay *replay)
 {
     struct pv_slice input = pv_buf_slice(&replay->input);
 
-    if (replay->mode == MODE_BYTES) {
+    if (replay->is_input_client && replay->is_client_whole) {
+        feed_piece(replay, input.data, input.len);
+    } else if (replay->mode == MODE_BYTES) {
         for (size_t i = 0; i < input.len; i++)
             feed_piece(replay, input.data + i, 1);
     } else if (replay->mode == MODE_CUT && replay->cut > replay->fed && replay->cut < replay->fed + input.len) {
@@ -224,6 +226,8 @@ run_verb(struct replay *replay, const char *line)
     settle(replay);
     if (strcmp(line, "manual") == 0)
         stage->is_log_manual = true;
+    else if (strcmp(line, "whole") == 0)
+        replay->is_client_whole = true;
     else if (strcmp(line, "refusing") == 0)
         stage->is_log_refusing = true;
     else if (strcmp(line, "durable") == 0)
