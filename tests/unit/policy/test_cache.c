@@ -529,6 +529,57 @@ comes_again(void **state)
     }
 }
 
+/* Of a Parse: what is sent, with the types that are declared for it. */
+static void
+parses_come_again(void **state)
+{
+    static const char *const first[] = {"public"};
+    static const struct {
+        const char *sql;
+        uint32_t declared[2];
+        size_t declared_count;
+        bool is_prepared;
+        uint32_t oids[2];
+        size_t count;
+    } rows[] = {
+        {"SELECT abalance FROM accounts WHERE aid = $1", {23}, 1, true, {23}, 1},
+        {"SELECT aid, day FROM accounts WHERE day >= $1 AND aid < $2 ORDER BY 1", {0, 20}, 2, true, {1082, 20}, 2},
+        {"SELECT aid FROM accounts WHERE aid = 3 OR abalance = 3", {0}, 0, true, {0}, 0},
+        {"SELECT $1::int", {23}, 1, false, {0}, 0},
+        {"SELECT filler FROM accounts", {0}, 0, false, {0}, 0},
+        /* By its shape: its constants are no parameters of the client's. */
+        {"SELECT abalance FROM accounts WHERE aid = 17", {0}, 0, false, {0}, 0},
+    };
+    const struct pv_names path = {first, 1};
+
+    (void) state;
+    for (size_t k = 0; k < PV_COUNT_OF(rows); k++) {
+        struct pv_cache *cache = pv_cache_new(0);
+        struct pv_caller caller = caller_of(policy, "one", "alice", &path, 1, cache);
+
+        for (size_t i = 0; i < 3; i++) {
+            struct pv_arena *arena = pv_arena_new(1024);
+            struct pv_decision decision;
+
+            assert_int_equal(pv_cache_parse(arena, &caller, pv_slice_cstr(rows[k].sql), rows[k].declared,
+                                            rows[k].declared_count, &decision),
+                             PV_OK);
+            if (i == 0 || !rows[k].is_prepared) {
+                assert_null(decision.repeat);
+            } else {
+                assert_non_null(decision.repeat);
+                assert_null(decision.repeat_values);
+                assert_string_equal(pv_repeat_text(decision.repeat), decision.forwarded);
+                assert_int_equal(decision.repeat->count, rows[k].count);
+                for (size_t n = 0; n < rows[k].count; n++)
+                    assert_int_equal(decision.repeat->oids[n], rows[k].oids[n]);
+            }
+            pv_arena_free(arena);
+        }
+        pv_cache_free(cache);
+    }
+}
+
 /* Not an assertion of speed, which hangs on the machine: it says what a hit costs. */
 static void
 cost(void **state)
@@ -568,6 +619,7 @@ main(void)
         cmocka_unit_test(cached_is_fresh),
         cmocka_unit_test(shapes_hit),
         cmocka_unit_test(comes_again),
+        cmocka_unit_test(parses_come_again),
         cmocka_unit_test(decisions_outlive),
         cmocka_unit_test(every_allocation_fails),
         cmocka_unit_test(cost),
