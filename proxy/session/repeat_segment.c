@@ -111,7 +111,6 @@ pv_repeat_segment_send(struct pv_session *s, struct pv_side *side, struct pv_req
     if (execute == NULL || !pv_repeat_is_alone(s, parse) || !pv_repeat_knows_settings(s))
         return;
     repeats = pv_repeats_of(side);
-    pv_spare_take(s, &s->server_out);
     name = repeats == NULL
                ? NULL
                : pv_repeat_choose(s, execute, repeats, decision->repeat, &s->server_out, &parse->repeat_closes);
@@ -120,6 +119,7 @@ pv_repeat_segment_send(struct pv_session *s, struct pv_side *side, struct pv_req
     parse->repeat_stage = name->is_there ? PV_REPEAT_BINDING : PV_REPEAT_PARSING;
     parse->repeat_number = name->number;
     s->repeat_parse = parse;
+    pv_spare_take(s, &s->server_out);
     if (pv_repeat_put_name(&s->server_out, &parse->repeat_closes, name) != PV_OK) {
         pv_session_fail(s, PV_NOMEM);
         return;
