@@ -144,4 +144,8 @@ pv_roster_close(struct pv_worker *worker)
     pv_task_free(worker->fold_task);
     pv_free(worker->awake);
     pv_free(worker->table);
+    /* What is still queued, as the journal's last completions, finds nobody. */
+    worker->awake = NULL;
+    worker->table = NULL;
+    worker->awake_count = worker->awake_size = worker->table_size = 0;
 }

@@ -4,6 +4,7 @@
 #include "proxy/audit/journal.h"
 #include "proxy/audit/store.h"
 #include "proxy/net/net.h"
+#include "proxy/net/net_int.h"
 #include "tests/unit/files.h"
 
 #include <poll.h>
@@ -242,6 +243,37 @@ test_startup_limit_cancel_and_drain(void **state)
     close_world(&w);
 }
 
+/* What the journal writes when it is closed is told to workers that have ended: nobody is looked for in what was freed. */
+static void
+test_records_of_the_end_find_nobody(void **state)
+{
+    struct world w;
+    char answer[1024];
+    ssize_t len;
+    int fd;
+
+    (void) state;
+    open_world(&w);
+    assert_int_equal(open_net(&w), PV_OK);
+    assert_int_equal(pv_net_start(w.net), PV_OK);
+    for (int i = 0; i < 8; i++) {
+        fd = start_client(&w, answer, sizeof(answer), &len);
+        (void) close(fd);
+    }
+    drain(&w);
+    pv_net_join(w.net);
+    for (unsigned i = 0; i < pv_net_worker_count(w.net); i++) {
+        const struct pv_event event = {.session = 64, .event = "session_end"};
+        const struct pv_record record = {.kind = PV_RECORD_EVENT, .event = &event};
+        uint64_t ticket;
+
+        /* The first place of a table, where freed memory holds what is not nothing. */
+        assert_int_equal(
+            pv_journal_put(w.journal, &record, w.net->workers[i].port, (void *) (uintptr_t) 64, &ticket), PV_OK);
+    }
+    close_world(&w);
+}
+
 /* Whatever allocation fails while a client comes, is served and goes: the others never notice. */
 static void
 test_each_allocation_failing(void **state)
@@ -296,6 +328,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_startup_limit_cancel_and_drain),
+        cmocka_unit_test(test_records_of_the_end_find_nobody),
         cmocka_unit_test(test_each_allocation_failing),
         cmocka_unit_test(test_opening_fails_cleanly),
     };
