@@ -394,12 +394,13 @@ pv_reported_is_ours(const char *name)
 }
 
 /*
- * What a reset takes away of the startup packet's settings is said again behind it (gate_identity.c): neither the
- * client nor the log is told what the server has between the two. NULL: nothing of the kind.
+ * What a reset takes away of the startup packet's settings is said again behind it (gate_identity.c). The application's
+ * name, where that is so: the log is not told what the server has between the two. NULL: nothing of the kind.
  */
 static const struct pv_startup_setting *
-said_again(struct pv_session *s, const char *name)
+application_again(struct pv_session *s)
 {
+    static const char name[] = "application_name";
     const struct pv_request *r = pv_request_head(s);
     const struct pv_decision *decision = r != NULL && r->kind == PV_REQUEST_QUERY && !r->is_internal && r->run_count > 0
                                              ? r->runs[r->run_count - 1].decision
@@ -475,10 +476,9 @@ on_parameter_status(struct pv_session *s, const struct pv_reply *reply)
 
         if (!pv_slice_is(status.name, pv_reported_names[i]) || pv_reported_is_ours(pv_reported_names[i]))
             continue;
-        again = said_again(s, pv_reported_names[i]);
-        if ((s->side != NULL && !pv_lease_reported(s, i, status.value)) ||
-            (again != NULL && i != PV_REPORTED_APPLICATION))
+        if (s->side != NULL && !pv_lease_reported(s, i, status.value))
             continue;
+        again = i == PV_REPORTED_APPLICATION ? application_again(s) : NULL;
         if (again != NULL) {
             put_application(s, again->value);
             continue;
