@@ -426,6 +426,16 @@ safe_pattern(Node *pattern)
     return (Node *) choice;
 }
 
+/* Of a bytea beside it the literal would be one too, in which backslashes mean something else: it is a text for good. */
+static bool
+has_backslash(const Node *literal)
+{
+    const A_Const *constant = (const A_Const *) (IsA(literal, TypeCast) ? ((const TypeCast *) literal)->arg : literal);
+
+    return IsA(constant, A_Const) && !constant->isnull && constant->val.node.type == T_String &&
+           strchr(constant->val.sval.sval, '\\') != NULL;
+}
+
 static void
 guard_operator(struct guard *guard, A_Expr *expr)
 {
@@ -437,7 +447,7 @@ guard_operator(struct guard *guard, A_Expr *expr)
         return;
     if (is_like) {
         expr->lexpr = tame(guard, PV_VIEWS_TAME, expr->lexpr);
-        if (!is_literal(expr->rexpr))
+        if (!is_literal(expr->rexpr) || has_backslash(expr->rexpr))
             expr->rexpr = safe_pattern(tame(guard, PV_VIEWS_TAME, expr->rexpr));
     } else if (strcmp(name, "||") == 0) {
         expr->lexpr = tame(guard, PV_VIEWS_TAME, expr->lexpr);
