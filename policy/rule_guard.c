@@ -233,6 +233,9 @@ visit_risk(void *context, Node *node, const struct pv_walk_at *at)
     } else if (IsA(node, TypeCast)) {
         risk->is_found |= pv_word_is_one_of(cast_type(node), numbers, PV_COUNT_OF(numbers)) ||
                           (!risk->is_comparison && is_date_type(cast_type(node)));
+    } else if (IsA(node, FuncCall) || IsA(node, SQLValueFunction)) {
+        /* now(), current_date and what is made of them have no cast that says so; one field of them is a float. */
+        risk->is_found |= !risk->is_comparison || strcmp(call_name(node), "date_part") == 0;
     }
     return risk->is_found ? PV_WALK_STOP : PV_WALK_ON;
 }
@@ -372,7 +375,8 @@ guard_comparison(struct guard *guard, A_Expr *expr)
         say_joins(guard, left, right);
         return;
     }
-    if (!is_risky(guard, operands, expr->kind != AEXPR_NULLIF) && say_all_compare(guard, operands))
+    /* What stands in a list for IN comes to be of one type first. */
+    if (!is_risky(guard, operands, expr->kind != AEXPR_NULLIF && expr->kind != AEXPR_IN) && say_all_compare(guard, operands))
         return;
     expr->lexpr = tame(guard, PV_VIEWS_TAME, expr->lexpr);
     if (expr->rexpr != NULL && IsA(expr->rexpr, List))

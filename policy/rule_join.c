@@ -105,7 +105,7 @@ is_equi_join(const struct joining *joining, const Node *node, const struct pv_re
 {
     const A_Expr *expr = (const A_Expr *) node;
 
-    if (!IsA(node, A_Expr) || expr->kind != AEXPR_OP || strcmp(strVal(llast(expr->name)), "=") != 0)
+    if (!IsA(node, A_Expr) || expr->kind != AEXPR_OP || expr->lexpr == NULL || strcmp(pv_rule_operator(expr), "=") != 0)
         return false;
     *left = plain_reference(joining, expr->lexpr);
     *right = plain_reference(joining, expr->rexpr);

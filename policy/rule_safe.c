@@ -456,8 +456,8 @@ is_date_value(const Node *node)
         return true;
     if (IsA(node, TypeCast))
         return is_date_type(type_name((const TypeCast *) node));
-    if (IsA(node, A_Expr))
-        return is_date_value(((const A_Expr *) node)->lexpr);
+    if (IsA(node, A_Expr)) /* -1 has nothing on its left */
+        return ((const A_Expr *) node)->lexpr != NULL && is_date_value(((const A_Expr *) node)->lexpr);
     if (IsA(node, FuncCall)) {
         static const char *const names[] = {"now",        "transaction_timestamp", "statement_timestamp",
                                             "date_trunc", "to_date",               "to_timestamp"};

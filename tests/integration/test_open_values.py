@@ -119,6 +119,12 @@ OPERATORS = [
     ("floor(extract(epoch FROM {c}) / 3600) * 3600", DATES + ("iv", "tm")), ("extract(year FROM {c})::integer + 1000000", DATES + ("iv", "tm")),
     ("trunc(date_part('year', {c}))::integer", DATES), ("extract(epoch FROM {c})::bigint * 1000", DATES), ("extract(epoch FROM {c})::bigint + 1000", DATES),
     ("extract(hour FROM {c})::int - 1", DATES), ("(extract(dow FROM {c}) + 1) * 2147483647", DATES), ("extract(century FROM {c})::int8", DATES),
+    # A date, a timestamp or a float that no cast announces.
+    ("coalesce({c}, now())", DATES), ("coalesce({c}, current_date)", DATES), ("greatest({c}, date_trunc('month', now()))", DATES),
+    ("CASE WHEN b THEN {c} ELSE localtimestamp END", DATES), ("{c} IN (now(), current_date)", DATES), ("nullif({c}, now())", DATES),
+    ("{c} IN (DATE '5874897-12-31', DATE '2024-01-01')", DATES), ("now() IN (DATE '5874897-12-31', {c})", DATES),
+    ("now() IN (DATE '5874897-12-31', now()) AND b", "b"), ("{c} > date_part('year', now())", NUMBERS), ("{c} IN (date_part('year', now()), 1)", NUMBERS),
+    ("coalesce({c}, date_part('year', now()))", NUMBERS), ("{c} = floor(date_part('year', now()))", NUMBERS),
     ("upper(rg) || lower(nr)", "b"), ("ARRAY[{c}]", ("ar", "i4")),
     # Texts that are made, of columns or of literals alone, and read as something else for each row.
     ("({c} || 'x')::date", TEXTS + ("n",)), ("({c} || 'x')::numeric", TEXTS), ("({c} || '')::float8", TEXTS), ("replace({c}, 'a', 'b')::timestamptz", TEXTS),
@@ -231,6 +237,18 @@ def test_types_that_do_not_fit_are_refused_with_words(answer, sql, words):
     error = answer(sql)[1]
     assert any(words in (part or "") for part in error), error
     assert "pgveil_" not in repr(error)
+
+
+# ---- an operator with nothing on its left is denied, and is not the end of the server
+
+@pytest.mark.parametrize("condition", [
+    "date_part('hour', -32768::smallint) = 1", "date_trunc('day', - current_date) < tz", "(- current_date)::timestamp < ts",
+    "OPERATOR(pg_catalog.=) i4", "OPERATOR(pg_catalog.~~) t", "d > - INTERVAL '1 day' + now()", "(- n / 10) * 10 = n",
+])
+def test_operators_without_a_left_side(answer, condition):
+    assert answer("SELECT count(*) FROM things WHERE %s" % condition)[1][0] == "42501"
+    assert answer("SELECT count(*) FROM things a JOIN things b ON OPERATOR(pg_catalog.=) b.id")[1][0] == "42501"
+    assert answer("SELECT count(*) FROM things")[0] is not None
 
 
 # ---- parameters, whose values come late: from the sixth run on the plan is made without them
