@@ -508,6 +508,10 @@ edit_guard(void *context, Node *node, bool *is_entered)
         if (is_risky(guard, ((MinMaxExpr *) node)->args, false) || !say_all_compare(guard, ((MinMaxExpr *) node)->args))
             tame_all(guard, PV_VIEWS_TAME, ((MinMaxExpr *) node)->args);
         break;
+    case T_A_ArrayExpr:
+        if (is_risky(guard, ((A_ArrayExpr *) node)->elements, false))
+            tame_all(guard, PV_VIEWS_TAME, ((A_ArrayExpr *) node)->elements);
+        break;
     case T_CaseExpr:
         guard_case(guard, (CaseExpr *) node);
         break;

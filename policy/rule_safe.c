@@ -21,6 +21,7 @@
 
 enum safe_kind {
     SAFE_ALWAYS,
+    SAFE_ONE,     /* one argument: length(bytea, encoding) fails on bytes that are no text */
     SAFE_MEETS,   /* compares its arguments, so that a literal among them meets the columns */
     SAFE_UNIT,    /* the first argument names a unit */
     SAFE_COUNTS,  /* arguments after the first are integers from 0 (the second of substr: any) */
@@ -41,7 +42,7 @@ static const struct safe {
     {"date", SAFE_ALWAYS},
     {"extract", SAFE_UNIT},     {"floor", SAFE_ALWAYS},            {"greatest", SAFE_MEETS},
     {"initcap", SAFE_ALWAYS},   {"isfinite", SAFE_ALWAYS},         {"least", SAFE_MEETS},
-    {"left", SAFE_ALWAYS},      {"length", SAFE_ALWAYS},           {"lower", SAFE_ALWAYS},
+    {"left", SAFE_ALWAYS},      {"length", SAFE_ONE},              {"lower", SAFE_ALWAYS},
     {"lpad", SAFE_COUNTS},      {"ltrim", SAFE_ALWAYS},            {"md5", SAFE_ALWAYS},
     {"octet_length", SAFE_ALWAYS}, {"position", SAFE_MEETS},       {"repeat", SAFE_REPEAT},
     {"replace", SAFE_MEETS},    {"reverse", SAFE_ALWAYS},          {"right", SAFE_ALWAYS},
@@ -158,6 +159,8 @@ pv_rule_call_is_safe(const struct pv_trial *trial, const char *name, const List 
     if (safe == NULL || first == NULL)
         return false;
     switch (safe->kind) {
+    case SAFE_ONE:
+        return list_length(args) == 1;
     case SAFE_UNIT:
         return list_length(args) == 2 && is_unit(name, string_of(first));
     case SAFE_COUNTS:
@@ -537,7 +540,8 @@ is_date_and_days(const A_Expr *expr)
     int days;
 
     return expr->kind == AEXPR_OP && expr->lexpr != NULL && (strcmp(name, "-") == 0 || strcmp(name, "+") == 0) &&
-           IsA(expr->lexpr, SQLValueFunction) && integer_of(expr->rexpr, &days) && days <= LENGTH_MAX * 100;
+           IsA(expr->lexpr, SQLValueFunction) && integer_of(expr->rexpr, &days) &&
+           days <= LENGTH_MAX * 100 && days >= -LENGTH_MAX * 100;
 }
 
 static bool
