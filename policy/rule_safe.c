@@ -389,13 +389,14 @@ pv_rule_collation_meets(const CollateClause *clause)
 static enum pv_walk
 visit_literal(void *context, Node *node, const struct pv_walk_at *at)
 {
+    static const char *const by_settings[] = {"timestamptz", "money"}; /* what is made of them hangs on the session's */
     bool *is_literal = context;
 
     (void) at;
     if (IsA(node, ParamRef) || IsA(node, FuncCall) || IsA(node, SQLValueFunction) || IsA(node, SubLink) ||
         (IsA(node, CollateClause) && !pv_rule_collation_meets((CollateClause *) node)) ||
         (IsA(node, TypeCast) && !IsA(((TypeCast *) node)->arg, A_Const) && !IsA(((TypeCast *) node)->arg, A_ArrayExpr)) ||
-        (IsA(node, TypeCast) && strcmp(type_name((TypeCast *) node), "timestamptz") == 0)) {
+        (IsA(node, TypeCast) && pv_word_is_one_of(type_name((TypeCast *) node), by_settings, PV_COUNT_OF(by_settings)))) {
         *is_literal = false;
         return PV_WALK_STOP;
     }

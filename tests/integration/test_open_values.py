@@ -127,6 +127,7 @@ OPERATORS = [
     ("coalesce({c}, date_part('year', now()))", NUMBERS), ("{c} = floor(date_part('year', now()))", NUMBERS),
     ("{c} = ANY (ARRAY[DATE '5874897-12-31', now()])", DATES), ("now() = ANY (ARRAY[DATE '5874897-12-31', now()]) OR b", "b"),
     ("{c} = ANY (ARRAY[1, date_part('year', now())])", NUMBERS), ("current_date - -2147483647 > d", "b"), ("current_date + 30 > d", "b"),
+    ("CASE WHEN b IS NOT NULL THEN ('92233720368547758.07'::money)::numeric(5, 1) END", "b"), ("('1'::money)::numeric(5, 1) > n", "b"),
     ("upper(rg) || lower(nr)", "b"), ("ARRAY[{c}]", ("ar", "i4")),
     # Texts that are made, of columns or of literals alone, and read as something else for each row.
     ("({c} || 'x')::date", TEXTS + ("n",)), ("({c} || 'x')::numeric", TEXTS), ("({c} || '')::float8", TEXTS), ("replace({c}, 'a', 'b')::timestamptz", TEXTS),
