@@ -578,8 +578,9 @@ def write_results(targets, measured, path, versions, loads):
            "the writing of its query log; strict: on disk before the statement reaches the database and before the "
            "client sees its end, in the log itself, or (written behind) under load beside it first, by audit.write_behind "
            "of 100ms. pgveil gives each client a server connection, or, pooled, shares them as pgbouncer "
-           "does in transaction mode. A simple query that comes for the sixth time on its server connection is prepared "
-           "there (pool.auto_prepare, as by default), which spares the database most of its work.",
+           "does in transaction mode. A simple query, or an unnamed statement of the extended protocol, that comes for the "
+           "sixth time on its server connection is prepared there (pool.auto_prepare, as by default), which spares the "
+           "database most of its work.",
            "Load of the machine by others: %s at the start, %s at the end (1, 5, 15 minutes). Where that is not far below "
            "one, rows wander by half: read the ratios, as round numbers.\n" % tuple(loads)]
     for name, _, _ in measured["order"]:
