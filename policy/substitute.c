@@ -262,13 +262,24 @@ first_text(const FuncCall *call)
                : "";
 }
 
+static Node *edit(void *context, Node *node, bool *is_entered);
+
+/* An argument that goes elsewhere: what is put in a call's place is not entered. */
+static Node *
+edited_argument(struct pv_substitution *sub, Node *arg)
+{
+    pv_tree_mutate(&arg, edit, sub);
+    return arg;
+}
+
 /* From the settings that the room shows, as the client set them. */
 static Node *
 shown_setting(struct pv_substitution *sub, const FuncCall *call)
 {
+    Node *name = edited_argument(sub, linitial(call->args));
     Node *path = pv_make_type_cast(pv_make_string(pv_path_text(sub->trial)), "text");
 
-    return (Node *) pv_make_call(sub->catalog_schema, "pgveil_setting", list_make2(linitial(call->args), path));
+    return (Node *) pv_make_call(sub->catalog_schema, "pgveil_setting", list_make2(name, path));
 }
 
 static Node *
@@ -368,7 +379,7 @@ edit_function(struct pv_substitution *sub, FuncCall *call)
         case PV_FN_SET_CONFIG:
             /* The session has taken the path; what the call gives is the value. */
             if (pv_setting_find(first_text(call))->class == PV_SETTING_PATH)
-                return pv_make_type_cast(lsecond(call->args), "text");
+                return pv_make_type_cast(edited_argument(sub, lsecond(call->args)), "text");
             guard_zone(call);
             break;
         case PV_FN_SCALAR:

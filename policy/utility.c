@@ -441,6 +441,19 @@ struct execution {
     enum pv_status status;
 };
 
+/* As everything that is sent: a function is PostgreSQL's own, whatever a path says. */
+static Node *
+qualify(void *context, Node *node, bool *is_entered)
+{
+    FuncCall *call = (FuncCall *) node;
+
+    (void) context;
+    (void) is_entered;
+    if (IsA(node, FuncCall) && list_length(call->funcname) == 1)
+        call->funcname = list_make2(makeString(pstrdup("pg_catalog")), linitial(call->funcname));
+    return node;
+}
+
 static void
 judge_arguments(void *context)
 {
@@ -449,6 +462,12 @@ judge_arguments(void *context)
     size_t i = 0;
 
     foreach (cell, execution->stmt->params) {
+        MemoryContext before = pv_sql_enter(execution->trial->sql);
+        Node *argument = lfirst(cell);
+
+        pv_tree_mutate(&argument, qualify, NULL);
+        lfirst(cell) = argument;
+        pv_sql_leave(before);
         if (i < execution->facts->parameter_count && execution->facts->parameters[i] != NULL)
             execution->status = judge_execute_argument(execution->trial, execution->facts->parameters[i], cell);
         if (execution->status != PV_OK)
@@ -457,14 +476,27 @@ judge_arguments(void *context)
     }
 }
 
-/* What names something: nothing of it may reach the server, which would look the name up (invariant 4). */
+static bool
+is_of_values(const FuncCall *call)
+{
+    const char *schema = list_length(call->funcname) > 1 ? strVal(linitial(call->funcname)) : NULL;
+    const struct pv_function *function = pv_function_find_qualified(schema, strVal(llast(call->funcname)));
+
+    return function != NULL && (function->class == PV_FN_SCALAR || function->class == PV_FN_AGGREGATE ||
+                                function->class == PV_FN_WINDOW || function->class == PV_FN_SET);
+}
+
+/*
+ * What names something, or asks the server of itself: an argument goes as it came, so nothing of it may reach the server, which
+ * would look the name up (invariant 4), or tell what substitute.c puts in such a call's place.
+ */
 static enum pv_walk
 find_name(void *context, Node *node, const struct pv_walk_at *at)
 {
     Node **found = context;
 
     (void) at;
-    if (!IsA(node, SubLink) && !IsA(node, ColumnRef))
+    if (!IsA(node, SubLink) && !IsA(node, ColumnRef) && !(IsA(node, FuncCall) && !is_of_values((FuncCall *) node)))
         return PV_WALK_ON;
     *found = node;
     return PV_WALK_STOP;
@@ -482,6 +514,14 @@ deny_names(struct pv_trial *trial, const ExecuteStmt *stmt)
         return status;
     if (IsA(found, SubLink))
         return pv_deny(trial, PV_REASON_CLAUSE, "0A000", pv_node_location(found), "cannot use subquery in EXECUTE parameter");
+    if (IsA(found, FuncCall)) {
+        const char *name = strVal(llast(((const FuncCall *) found)->funcname));
+
+        status = pv_deny_question(trial, PV_REASON_CLAUSE, pv_node_location(found),
+                                  "Function \"%s\" may not be called in an argument of EXECUTE.", name);
+        pv_deny_hint(trial, "Ask for it first, and give EXECUTE its value: SELECT %s(...)", name);
+        return status;
+    }
     fields = ((const ColumnRef *) found)->fields;
     if (list_length(fields) > 1 && IsA(linitial(fields), String))
         return pv_deny(trial, PV_REASON_NO_RELATION, "42P01", pv_node_location(found),

@@ -217,3 +217,20 @@ def test_P7_time_zones_that_people_live_by(conn, sql, shown):
     conn.execute("SELECT set_config('TimeZone', %s, false)", [shown])
     conn.execute("SET timezone = '%s'" % shown)
     assert conn.execute("SHOW timezone").fetchone() == (shown,)
+
+
+@pytest.mark.parametrize("hidden", [
+    "EXISTS (SELECT FROM pg_namespace WHERE nspname IN ('crm', 'ledger'))", "(SELECT count(*) FROM pg_class WHERE relname = 'staff') > 0",
+    "pg_get_userbyid(10) = 'postgres'", "current_setting(lower('PORT')) ~ '[0-9]'", "to_regclass('crm.staff') IS NOT NULL"])
+def test_N6_what_an_argument_of_current_setting_reads(conn, hidden):
+    """The argument is a statement of the room's like any other, whose answer the setting's name would tell."""
+    sql = "SELECT current_setting(CASE WHEN %s THEN 'TimeZone' ELSE 'no_such' END, true)" % hidden
+    assert conn.execute(sql).fetchone() == (None,)
+
+
+@pytest.mark.parametrize("argument", ["current_setting(lower('PORT'))", "current_setting('data' || '_directory')", "upper(current_setting('TimeZone'))"])
+def test_N6_what_an_argument_of_execute_reads(conn, argument):
+    conn.execute("PREPARE p(text) AS SELECT $1")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="may not be called in an argument of EXECUTE"):
+        conn.execute("EXECUTE p(%s)" % argument)
+    assert conn.execute("EXECUTE p(lower('A') || trim(' b ') || extract(year FROM DATE '2024-01-01'))").fetchone() == ("ab2024",)

@@ -1,0 +1,1 @@
+SELECT current_setting((SELECT relname || concat() FROM pg_class LIMIT 1))

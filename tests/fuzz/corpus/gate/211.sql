@@ -1,0 +1,1 @@
+PREPARE p (text) AS SELECT $1; EXECUTE p(lower('x') || trim(current_setting('TimeZone')))

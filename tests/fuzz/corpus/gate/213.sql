@@ -1,0 +1,1 @@
+SELECT date_trunc('month', OPERATOR(pg_catalog.=) seen_on), count(*) FROM ads.impressions i JOIN customers c ON OPERATOR(pg_catalog.=) i.customer_id GROUP BY 1
