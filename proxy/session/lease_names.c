@@ -4,7 +4,6 @@
  */
 #include "proxy/session/side_int.h"
 
-#include <stdio.h>
 #include <string.h>
 
 /* ---- Requests of ours ---- */
@@ -187,12 +186,6 @@ send_unnamed(struct pv_session *s, struct pv_request *r)
     return send_parse(s, r, "", r->statement, 0, false);
 }
 
-static void
-name_of(uint32_t number, char name[PV_SIDE_NAME_BYTES + 1])
-{
-    (void) snprintf(name, PV_SIDE_NAME_BYTES + 1, PV_SIDE_NAME_FORMAT, (unsigned) number);
-}
-
 static struct pv_side_entry *
 make_entry(struct pv_session *s, struct pv_request *r, struct pv_prep *prep)
 {
@@ -201,7 +194,7 @@ make_entry(struct pv_session *s, struct pv_request *r, struct pv_prep *prep)
     char name[PV_SIDE_NAME_BYTES + 1];
 
     if (side->count >= side->count_max) {
-        name_of(side->oldest->number, name);
+        pv_side_name('p', side->oldest->number, name);
         if (!send_close(s, r, name))
             return NULL;
         pv_side_drop(side, side->oldest);
@@ -230,16 +223,16 @@ send_named(struct pv_session *s, struct pv_request *r)
         return true;
     }
     if (!is_there && entry != NULL) {
-        name_of(entry->number, name);
+        pv_side_name('p', entry->number, name);
         if (!send_close(s, r, name))
             return false;
     } else if (!is_there) {
         entry = make_entry(s, r, prep);
         if (entry == NULL)
             return false;
-        name_of(entry->number, name);
+        pv_side_name('p', entry->number, name);
     } else {
-        name_of(entry->number, name);
+        pv_side_name('p', entry->number, name);
     }
     if (!is_there) {
         entry->segment = s->side->segment;

@@ -22,7 +22,6 @@
 
 #include "policy/cache.h"
 
-#include <stdio.h>
 #include <string.h>
 
 struct pv_side *
@@ -108,19 +107,13 @@ decision_of(const struct pv_session *s, const struct pv_request *r)
 
 /* ---- Bytes ------------------------------------------------------------------------------ */
 
-void
-pv_repeat_name_text(uint32_t number, char text[PV_REPEAT_NAME_SIZE])
-{
-    (void) snprintf(text, PV_REPEAT_NAME_SIZE, PV_REPEAT_NAME_FORMAT, (unsigned) number);
-}
-
 static enum pv_status
 put_close(struct pv_buf *out, size_t *closes, const struct pv_repeat_name *name)
 {
-    char text[PV_REPEAT_NAME_SIZE];
-    struct pv_msg_target target = {PV_TARGET_STATEMENT, pv_slice_of(text, PV_REPEAT_NAME_SIZE - 1)};
+    char text[PV_SIDE_NAME_BYTES + 1];
+    struct pv_msg_target target = {PV_TARGET_STATEMENT, pv_slice_of(text, PV_SIDE_NAME_BYTES)};
 
-    pv_repeat_name_text(name->number, text);
+    pv_side_name('r', name->number, text);
     ++*closes;
     return pv_msg_target_write(out, PV_CLIENT_CLOSE, &target);
 }
@@ -128,12 +121,12 @@ put_close(struct pv_buf *out, size_t *closes, const struct pv_repeat_name *name)
 static enum pv_status
 put_parse(struct pv_buf *out, const struct pv_repeat_name *name)
 {
-    char text[PV_REPEAT_NAME_SIZE];
-    struct pv_msg_parse parse = {pv_slice_of(text, PV_REPEAT_NAME_SIZE - 1),
+    char text[PV_SIDE_NAME_BYTES + 1];
+    struct pv_msg_parse parse = {pv_slice_of(text, PV_SIDE_NAME_BYTES),
                                  pv_slice_of(pv_repeat_text(name->of), name->of->text_len),
                                  name->of->count, name->of->oids};
 
-    pv_repeat_name_text(name->number, text);
+    pv_side_name('r', name->number, text);
     return pv_msg_parse_write(out, &parse);
 }
 
@@ -160,10 +153,10 @@ put_use(struct pv_request *r, const struct pv_repeat_name *name, const struct pv
                                    PV_CLIENT_DESCRIBE, 0, 0, 0, 6, 'P', 0,
                                    PV_CLIENT_EXECUTE, 0, 0, 0, 9, 0, 0, 0, 0, 0,
                                    PV_CLIENT_SYNC, 0, 0, 0, 4};
-    char text[PV_REPEAT_NAME_SIZE];
-    size_t len = 4 + 1 + PV_REPEAT_NAME_SIZE + 2 + 2 + 2;
+    char text[PV_SIDE_NAME_BYTES + 1];
+    size_t len = 4 + 1 + PV_SIDE_NAME_BYTES + 1 + 2 + 2 + 2;
 
-    pv_repeat_name_text(name->number, text);
+    pv_side_name('r', name->number, text);
     for (size_t i = 0; i < name->of->count; i++)
         len += 4 + values[i].len;
     pv_buf_put_u8(&r->bytes, PV_CLIENT_BIND);

@@ -14,8 +14,6 @@
 #define PV_REPEAT_BYTES_MAX (64u * 1024u)
 /* Statements that are counted and not prepared. */
 #define PV_REPEAT_SIGHTS_MAX 64u
-#define PV_REPEAT_NAME_FORMAT PV_RESERVED_PREFIX "r%08x"
-#define PV_REPEAT_NAME_SIZE 17u
 /*
  * What took longer, from its sending to its end, gains nothing that shows, and may be one for which the plan that serves
  * every value (which PostgreSQL takes for a prepared statement where it expects it to be as cheap) is worse than one for
@@ -66,7 +64,6 @@ struct pv_repeats {
 struct pv_side *pv_repeat_side(const struct pv_session *s); /* of the connection at hand; may be NULL */
 bool pv_repeat_is_alone(const struct pv_session *s, const struct pv_request *r);
 bool pv_repeat_knows_settings(const struct pv_session *s);
-void pv_repeat_name_text(uint32_t number, char text[PV_REPEAT_NAME_SIZE]);
 /*
  * How it goes this time: the name that it has by then, or NULL, as it came (or the session has ended). What of it is counted
  * at the end of `counted` is noted there. Close messages of names that have to go are put into `out`.

@@ -135,7 +135,7 @@ void
 pv_repeat_segment_put(struct pv_session *s, struct pv_request *r)
 {
     struct pv_slice bytes = pv_buf_slice(&r->bytes);
-    char name[PV_REPEAT_NAME_SIZE];
+    char name[PV_SIDE_NAME_BYTES + 1];
 
     if (r == s->repeat_parse)
         return; /* what goes in its place is there */
@@ -143,11 +143,11 @@ pv_repeat_segment_put(struct pv_session *s, struct pv_request *r)
         pv_buf_put_slice(&s->server_out, bytes);
         return;
     }
-    pv_repeat_name_text(s->repeat_parse->repeat_number, name);
+    pv_side_name('r', s->repeat_parse->repeat_number, name);
     pv_buf_put_u8(&s->server_out, PV_CLIENT_BIND);
-    pv_buf_put_u32(&s->server_out, (uint32_t) (bytes.len - 1 + PV_REPEAT_NAME_SIZE - 1));
+    pv_buf_put_u32(&s->server_out, (uint32_t) (bytes.len - 1 + PV_SIDE_NAME_BYTES));
     pv_buf_put_u8(&s->server_out, 0); /* the portal */
-    pv_buf_put(&s->server_out, name, PV_REPEAT_NAME_SIZE);
+    pv_buf_put(&s->server_out, name, PV_SIDE_NAME_BYTES + 1);
     pv_buf_put(&s->server_out, bytes.data + 7, bytes.len - 7);
 }
 

@@ -327,6 +327,16 @@ pv_side_forget(struct pv_side *side)
         pv_side_drop(side, side->newest);
 }
 
+/* Once a statement, where a format would take hundreds of instructions. */
+void
+pv_side_name(char kind, uint32_t number, char name[PV_SIDE_NAME_BYTES + 1])
+{
+    memcpy(name, PV_SIDE_NAME_BLANK, PV_SIDE_NAME_BYTES + 1);
+    name[PV_SIDE_NAME_BYTES - 9] = kind;
+    for (size_t at = PV_SIDE_NAME_BYTES - 1; number != 0; at--, number >>= 4)
+        name[at] = "0123456789abcdef"[number & 15u];
+}
+
 void
 pv_side_set_unnamed(struct pv_side *side, struct pv_prep *prep, uint64_t segment)
 {

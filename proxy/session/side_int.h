@@ -9,9 +9,8 @@
 
 /* Settings that are carried from server to server: the values of policy/settings.h that reach one. */
 #define PV_TRACKED_MAX 64u
-/* Names of ours for prepared statements: all of one length, so that a message can be written before its server is
- * known. */
-#define PV_SIDE_NAME_FORMAT PV_RESERVED_PREFIX "p%08x"
+/* Names of ours for prepared statements, clients' ('p') and those that come again ('r'): all of one length, so that a
+ * message can be written before its server is known. */
 #define PV_SIDE_NAME_BYTES 16u
 #define PV_SIDE_NAME_BLANK PV_RESERVED_PREFIX "p00000000"
 #define PV_SIDE_BUCKETS 128u
@@ -98,6 +97,8 @@ struct pv_side_entry *pv_side_put(struct pv_side *side, struct pv_prep *prep) PV
 void pv_side_drop(struct pv_side *side, struct pv_side_entry *entry);
 void pv_side_use(struct pv_side *side, struct pv_side_entry *entry);                    /* it is the newest now */
 void pv_side_forget(struct pv_side *side);                                              /* every named statement */
+/* A name of ours: kind is 'p' or 'r'. */
+void pv_side_name(char kind, uint32_t number, char name[PV_SIDE_NAME_BYTES + 1]);
 void pv_side_set_unnamed(struct pv_side *side, struct pv_prep *prep, uint64_t segment); /* prep may be NULL */
 
 /* ---- lease_values.c ---- */
