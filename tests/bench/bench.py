@@ -518,13 +518,26 @@ def show(value):
     return "%.0f" % value if value >= 1000 else "%.1f" % value if value >= 10 else "%.2f" % value
 
 
+def show_spread(values):
+    """The median, and where there are several the least and the most."""
+    if not values:
+        return "-"
+    if show(min(values)) == show(max(values)):
+        return show(values[0])
+    return "%s (%s to %s)" % (show(statistics.median(values)), show(min(values)), show(max(values)))
+
+
+def of_rounds(rows, column):
+    return [row[column] for row in rows if column in row]
+
+
 def base_of(results, column):
-    """What ratios are against: pgbouncer in transaction mode, or in session mode where that one could not."""
+    """What ratios are against, round by round: pgbouncer in transaction mode, or in session mode where that one could not."""
     for name in ("pgbouncer transaction", "pgbouncer session"):
-        found = median(results.get(name, []), column)
-        if found:
+        found = of_rounds(results.get(name, []), column)
+        if found and all(found):
             return name, found
-    return "pgbouncer", None
+    return "pgbouncer", []
 
 
 HEADS = {
@@ -548,19 +561,19 @@ def write_part(out, name, targets, results):
         rows = results.get(target.name)
         if not rows:
             continue
-        cost = median(rows, kind)
+        costs = of_rounds(rows, kind)
         if "failed" in rows[0]:
             cells = ["could not: " + rows[0]["failed"]] + [""] * (len(heads) - 1)
         elif kind == "p50":
             cells = ["%.2f" % (median(rows, column) / 1000) for column in ("p50", "p95", "p99", "p99.9")]
         elif kind == "kib":
-            cells = ["%d" % median(rows, "clients"), show(cost)]
+            cells = ["%d" % median(rows, "clients"), show_spread(costs)]
         else:
-            cells = [show(median(rows, "tps")), show(cost) if target.pid is not None else "-"]
+            cells = [show_spread(of_rounds(rows, "tps")), show_spread(costs) if target.pid is not None else "-"]
         if "database_us" in rows[0]:
-            cells.append(show(median(rows, "database_us")))
+            cells.append(show_spread(of_rounds(rows, "database_us")))
         if len(cells) < len(heads):
-            cells.append(show(cost / base) if target.pid is not None and base else "-")
+            cells.append(show_spread([cost / of for cost, of in zip(costs, base)]) if target.pid is not None else "-")
         out.append("| %s | %s |" % (target.name, " | ".join(cells)))
     out.append("")
 
@@ -573,7 +586,8 @@ def write_results(targets, measured, path, versions, loads):
            "%s. One thread each for every proxy but pgveil's log writer; proxies are pinned to core %s, PostgreSQL and "
            "the clients to core %s; plain TCP on loopback unless TLS is named. \"A second\" says how they share the "
            "machine, \"CPU\" what the proxy itself took, logins taken off. Medians of up to %d interleaved rounds, as many "
-           "as the time was enough for; of one for memory." % (versions, ",".join(map(str, PROXY_CORES)), ",".join(map(str, OTHER_CORES)), ROUNDS),
+           "as the time was enough for (in parentheses the least and the most), and of each round's ratios; of one for "
+           "memory." % (versions, ",".join(map(str, PROXY_CORES)), ",".join(map(str, OTHER_CORES)), ROUNDS),
            "pgveil parses, judges, rewrites, logs and masks; pgbouncer and HAProxy pass bytes on. pgveil's CPU includes "
            "the writing of its query log; strict: on disk before the statement reaches the database and before the "
            "client sees its end, in the log itself, or (written behind) under load beside it first, by audit.write_behind "
