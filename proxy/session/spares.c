@@ -1,10 +1,11 @@
 /* Buffers that sessions of one thread hand round, and bytes that a session looks at where its host has them. */
 #include "proxy/session/session_int.h"
 
-/* As many as one statement's way has in use at a time. */
-#define SPARES_MAX 8u
-/* Requests of one statement of the extended protocol, and some. */
-#define ARENAS_MAX 8u
+/* As many as the statements have in use that some ten clients of one thread have under way at a time. */
+#define SPARES_MAX 64u
+#define SPARES_BYTES_MAX (128u * 1024u)
+/* Requests of as many statements of the extended protocol, of five each, and some. */
+#define ARENAS_MAX 64u
 /* What the largest of them takes, but for long texts. */
 #define ARENA_BLOCK_BYTES 1280u
 /* A larger one served a large statement or answer, and goes. */
@@ -18,7 +19,7 @@ struct pv_hold {
 
 struct pv_session_spares {
     struct pv_buf bufs[SPARES_MAX];
-    size_t count;
+    size_t count, bytes;
     struct pv_arena *arenas[ARENAS_MAX];
     size_t arena_count;
     struct pv_hold *hold; /* of the snapshot that was asked for last; NULL: none yet */
@@ -47,8 +48,10 @@ pv_spare_take(const struct pv_session *s, struct pv_buf *buf)
 {
     struct pv_session_spares *spares = s->env->spares;
 
-    if (buf->data == NULL && !buf->failed && spares != NULL && spares->count > 0)
+    if (buf->data == NULL && !buf->failed && spares != NULL && spares->count > 0) {
         *buf = spares->bufs[--spares->count];
+        spares->bytes -= buf->size;
+    }
 }
 
 void
@@ -57,8 +60,9 @@ pv_spare_give(const struct pv_session *s, struct pv_buf *buf)
     struct pv_session_spares *spares = s->env->spares;
 
     if (buf->data != NULL && !buf->failed && spares != NULL && spares->count < SPARES_MAX &&
-        buf->size <= SPARE_BYTES_MAX) {
+        buf->size <= SPARE_BYTES_MAX && buf->size <= SPARES_BYTES_MAX - spares->bytes) {
         buf->start = buf->end = 0;
+        spares->bytes += buf->size;
         spares->bufs[spares->count++] = *buf;
         *buf = (struct pv_buf){0};
     } else {
