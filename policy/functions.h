@@ -55,6 +55,10 @@ const struct pv_relation *pv_function_relation(const struct pv_function *functio
 #define PV_OID_FIRST_NORMAL 16384u
 
 /* Types that parameters are declared to be, by their OIDs of pg_type.dat. */
+#define PV_OID_OID 26u
+#define PV_OID_OID_ARRAY 1028u
+#define PV_OID_MACADDR 829u
+#define PV_OID_MACADDR_ARRAY 1040u
 #define PV_OID_NUMERIC 1700u
 #define PV_OID_FLOAT4 700u
 #define PV_OID_FLOAT8 701u

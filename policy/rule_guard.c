@@ -27,6 +27,8 @@ pv_rule_declared(const struct pv_trial *trial, const ParamRef *param)
         const char *name;
         uint32_t oid, array_oid;
     } types[] = {{"numeric", PV_OID_NUMERIC, PV_OID_NUMERIC_ARRAY},
+                 {"oid", PV_OID_OID, PV_OID_OID_ARRAY},
+                 {"macaddr", PV_OID_MACADDR, PV_OID_MACADDR_ARRAY},
                  {"date", PV_OID_DATE, PV_RULE_OID_OTHER},
                  {"timestamp", PV_OID_TIMESTAMP, PV_RULE_OID_OTHER},
                  {"timestamptz", PV_OID_TIMESTAMPTZ, PV_RULE_OID_OTHER}};
@@ -361,6 +363,36 @@ is_join(const struct guard *guard, const A_Expr *expr, struct pv_column_at *left
     return true;
 }
 
+/*
+ * column = ANY (column): each element becomes what the left is, and there is no taming an array. Two columns whose types
+ * join may meet; what else is risky is refused by taming it.
+ */
+static void
+guard_elements(struct guard *guard, A_Expr *expr)
+{
+    const struct pv_resolution *names = guard->rule->resolution;
+    const struct pv_reference *left, *right;
+    struct pv_column_at left_at, right_at;
+    A_Indirection *element;
+    A_Indices *first;
+
+    left = IsA(expr->lexpr, ColumnRef) ? pv_resolution_reference(names, (ColumnRef *) expr->lexpr) : NULL;
+    right = IsA(expr->rexpr, ColumnRef) ? pv_resolution_reference(names, (ColumnRef *) expr->rexpr) : NULL;
+    left_at = left == NULL || left->is_output ? (struct pv_column_at){NULL, 0} : pv_rule_leaf(left->column);
+    right_at = right == NULL || right->is_output ? (struct pv_column_at){NULL, 0} : pv_rule_leaf(right->column);
+    if (left_at.rte == NULL || right_at.rte == NULL || left_at.index == PV_WHOLE_ROW || right_at.index == PV_WHOLE_ROW) {
+        expr->rexpr = (Node *) pv_make_call(guard->schema, PV_VIEWS_TAME, list_make1(expr->rexpr));
+        return;
+    }
+    first = makeNode(A_Indices);
+    first->uidx = pv_make_integer(1);
+    element = makeNode(A_Indirection);
+    element->arg = leaf_column(right_at);
+    element->indirection = list_make1(first);
+    guard->meetings = lappend(guard->meetings, pv_make_call(guard->schema, PV_VIEWS_JOINS,
+                                                            list_make2(leaf_column(left_at), (Node *) element)));
+}
+
 static void
 guard_comparison(struct guard *guard, A_Expr *expr)
 {
@@ -378,6 +410,8 @@ guard_comparison(struct guard *guard, A_Expr *expr)
     /* What stands in a list for IN comes to be of one type first. */
     if (!is_risky(guard, operands, expr->kind != AEXPR_NULLIF && expr->kind != AEXPR_IN) && say_all_compare(guard, operands))
         return;
+    if ((expr->kind == AEXPR_OP_ANY || expr->kind == AEXPR_OP_ALL) && !pv_rule_is_constant(expr->rexpr))
+        guard_elements(guard, expr);
     expr->lexpr = tame(guard, PV_VIEWS_TAME, expr->lexpr);
     if (expr->rexpr != NULL && IsA(expr->rexpr, List))
         tame_all(guard, PV_VIEWS_TAME, (List *) expr->rexpr);

@@ -386,6 +386,22 @@ pv_rule_collation_meets(const CollateClause *clause)
     return strcmp(name, "C") == 0 || strcmp(name, "default") == 0;
 }
 
+/* What stands beside a value of these becomes one of them for each row, which a negative bigint or a macaddr8 cannot. */
+static bool
+is_narrow(const TypeCast *cast)
+{
+    static const char *const types[] = {"oid", "_oid", "macaddr", "_macaddr"};
+
+    return pv_word_is_one_of(strVal(llast(cast->typeName->names)), types, PV_COUNT_OF(types));
+}
+
+static bool
+is_narrow_param(uint32_t declared)
+{
+    return declared == PV_OID_OID || declared == PV_OID_OID_ARRAY || declared == PV_OID_MACADDR ||
+           declared == PV_OID_MACADDR_ARRAY;
+}
+
 static enum pv_walk
 visit_literal(void *context, Node *node, const struct pv_walk_at *at)
 {
@@ -396,6 +412,7 @@ visit_literal(void *context, Node *node, const struct pv_walk_at *at)
     if (IsA(node, ParamRef) || IsA(node, FuncCall) || IsA(node, SQLValueFunction) || IsA(node, SubLink) ||
         (IsA(node, CollateClause) && !pv_rule_collation_meets((CollateClause *) node)) ||
         (IsA(node, TypeCast) && !IsA(((TypeCast *) node)->arg, A_Const) && !IsA(((TypeCast *) node)->arg, A_ArrayExpr)) ||
+        (IsA(node, TypeCast) && is_narrow((TypeCast *) node)) ||
         (IsA(node, TypeCast) && pv_word_is_one_of(type_name((TypeCast *) node), by_settings, PV_COUNT_OF(by_settings)))) {
         *is_literal = false;
         return PV_WALK_STOP;
@@ -520,6 +537,8 @@ is_steady_cast(const struct pv_rule_trial *rule, TypeCast *cast)
 {
     static const char *const numbers[] = {"int2", "int4", "int8", "numeric", "float4", "float8", "bool"};
 
+    if (is_narrow(cast))
+        return false;
     if (IsA(cast->arg, A_Const) || has_plain_elements(cast->arg) || pv_rule_cast_is_text(cast) ||
         is_typed_param(rule->trial, cast->arg))
         return true;
@@ -564,7 +583,8 @@ is_steady(struct pv_rule_trial *rule, Node *node)
         return pv_rule_collation_meets((CollateClause *) node);
     case T_ParamRef:
         /* Beside a float each element would be made one, where there is a row. */
-        return pv_rule_declared(rule->trial, (ParamRef *) node) != PV_OID_NUMERIC_ARRAY;
+        return pv_rule_declared(rule->trial, (ParamRef *) node) != PV_OID_NUMERIC_ARRAY &&
+               !is_narrow_param(pv_rule_declared(rule->trial, (ParamRef *) node));
     case T_A_Const:
     case T_TypeName:
     case T_Integer:

@@ -330,6 +330,33 @@ guard_zone(FuncCall *call)
     lsecond(call->args) = pv_make_call("pg_catalog", "regexp_replace", args);
 }
 
+/*
+ * ts_token_type('schema.parser') would tell of the schemas behind the room; a parser by its bare name is one of the
+ * system's, and anything else is an OID.
+ */
+static void
+guard_parser(FuncCall *call)
+{
+    NamedArgExpr *named = call->args == NIL ? NULL : linitial(call->args);
+    Node *parser = named != NULL && IsA(named, NamedArgExpr) ? (Node *) named->arg : (Node *) named;
+    const A_Const *name = (const A_Const *) parser;
+    bool is_bare;
+
+    if (list_length(call->args) != 1)
+        return;
+    if (IsA(parser, TypeCast))
+        name = (const A_Const *) ((const TypeCast *) parser)->arg;
+    is_bare = IsA(name, A_Const) && !name->isnull && name->val.node.type == T_String &&
+              strchr(name->val.sval.sval, '.') == NULL;
+    if (is_bare)
+        return;
+    parser = pv_make_type_cast(parser, "oid");
+    if (IsA(named, NamedArgExpr))
+        named->arg = (Expr *) parser;
+    else
+        linitial(call->args) = parser;
+}
+
 static Node *
 edit_function(struct pv_substitution *sub, FuncCall *call)
 {
@@ -390,6 +417,8 @@ edit_function(struct pv_substitution *sub, FuncCall *call)
             if (sub->trial->caller->backend_pid != 0 && !pv_use_is_seen(call->location) &&
                 strcmp(name, "pg_backend_pid") == 0)
                 return pv_own_pid(sub->trial);
+            if (strcmp(name, "ts_token_type") == 0)
+                guard_parser(call);
             break;
         default:
             break;

@@ -62,6 +62,8 @@ static const struct tame {
     {PV_VIEWS_TAME, "inet", NULL, "$1"},
     {PV_VIEWS_TAME, "cidr", NULL, "$1"},
     {PV_VIEWS_TAME, "macaddr", NULL, "$1"},
+    /* Left as it is, it would become a macaddr beside one, which has no place for the longer ones. */
+    {PV_VIEWS_TAME, "macaddr8", "text", "$1::text"},
     {PV_VIEWS_TAME, "anyenum", NULL, NULL},
     {PV_VIEWS_TAME, "anyrange", NULL, NULL},
     {PV_VIEWS_TAME_NUMBER, "smallint", NULL, "$1"},

@@ -11,6 +11,7 @@ import pytest
 
 from tests.integration.conftest import make_veil
 from tests.lib.pgveil import serving
+from tests.lib.wire import SYNC, bind, errors, execute, parse, query
 
 ROOM = "odd_values"
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -42,6 +43,9 @@ COLUMNS = {
     "nr": ("numrange", "'[1,5)'", ["'empty'", "'(,)'", "numrange(-1e131071, 1e131071)"]),
     "by": ("bytea", r"'\x01'", ["''", r"'\xff'", "convert_to(%s, 'UTF8')" % BIG]),
     "ip": ("inet", "'10.0.0.1/8'", ["'::/0'", "'ffff::1'"]),
+    "od": ("oid", "5", ["0", "4294967295"]),
+    "mac": ("macaddr", "'08:00:2b:01:02:03'", ["'ff:ff:ff:ff:ff:ff'"]),
+    "m8": ("macaddr8", "'08:00:2b:01:02:03:04:05'", ["'ff:ff:ff:ff:ff:ff:ff:ff'"]),
     "bt": ("bit(4)", "B'0101'", ["B'1111'"]),
     "vb": ("varbit", "B'0101'", ["B''", "repeat('1', 100000)::varbit"]),
     "j": ("jsonb", "'{\"a\": 1}'", ["'[]'", "'1'", "('[' || repeat('1e131071,', 8300) || '1]')::jsonb"]),
@@ -128,6 +132,12 @@ OPERATORS = [
     ("{c} = ANY (ARRAY[DATE '5874897-12-31', now()])", DATES), ("now() = ANY (ARRAY[DATE '5874897-12-31', now()]) OR b", "b"),
     ("{c} = ANY (ARRAY[1, date_part('year', now())])", NUMBERS), ("current_date - -2147483647 > d", "b"), ("current_date + 30 > d", "b"),
     ("CASE WHEN b IS NOT NULL THEN ('92233720368547758.07'::money)::numeric(5, 1) END", "b"), ("('1'::money)::numeric(5, 1) > n", "b"),
+    # Beside an oid a bigint becomes one, beside a macaddr a macaddr8, and in an array numbers become floats.
+    ("{c} = 1::oid", "i8"), ("coalesce({c}, '1'::oid)", "i8"), ("{c} IN (nullif(1::oid, 2), 1)", "i8"), ("{c} = ANY ('{{1}}'::oid[])", "i8"),
+    ("{c} = ANY (ARRAY['1']::oid[])", "i8"), ("CASE WHEN b THEN 1::oid ELSE {c} END", "i8"), ("coalesce(od, {c})", NUMBERS), ("{c} = od", NUMBERS),
+    ("coalesce('08:00:2b:01:02:03'::macaddr, {c})", "m8"), ("coalesce(mac, {c})", "m8"), ("nullif({c}, mac)", "m8"), ("{c} IN (mac, {c})", "m8"),
+    ("{c} = '08:00:2b:01:02:03'::macaddr", "m8"), ("{c} = '08:00:2b:01:02:03'", "m8"), ("1::real < ANY ({c})", "na"), ("date_part('year', now()) <> ALL ({c})", "na"),
+    ("f8 = ANY ({c})", ("na", "ar")), ("f4 <> ALL ({c})", "na"), ("i8 = ANY ({c})", ("na", "ar")), ("1 = ANY ({c})", ("na", "ar")), ("i4 = ANY (coalesce({c}, {c}))", "ar"),
     ("upper(rg) || lower(nr)", "b"), ("ARRAY[{c}]", ("ar", "i4")),
     # Texts that are made, of columns or of literals alone, and read as something else for each row.
     ("({c} || 'x')::date", TEXTS + ("n",)), ("({c} || 'x')::numeric", TEXTS), ("({c} || '')::float8", TEXTS), ("replace({c}, 'a', 'b')::timestamptz", TEXTS),
@@ -306,6 +316,19 @@ def test_declared_parameters_are_tamed(odd):
             said[label] += [outcome(conn, sql.format("f8 = ANY (%s)"), ([Decimal(1)],))]
             said[label] += [outcome(conn, "SELECT count(*) FROM things WHERE n > %s AND i4 = %s", (Decimal("1.5"), 7))]
     assert said["few"] == said["nobody"] and said["few"] == [1] * 18 + ["42501", 1]
+
+
+@pytest.mark.parametrize("oid,column,value,kind", [(26, "i8", "1", "oid"), (1028, "i8", "{1}", "oid[]"), (829, "m8", "08:00:2b:01:02:03", "macaddr"),
+                                                   (1040, "m8", "{08:00:2b:01:02:03}", "macaddr[]")])
+def test_parameters_of_narrow_types(odd, oid, column, value, kind):
+    """Beside an oid each bigint would become one, beside a macaddr each macaddr8, which fails for some."""
+    wire = odd.wire("alice", ROOM)
+    condition = ("%s = ANY ($1)" if kind.endswith("[]") else "%s = $1") % column
+    for label in ("few", "nobody"):
+        sql = "SELECT count(*) FROM things WHERE CASE WHEN label = '%s' THEN %s ELSE true END" % (label, condition)
+        assert errors(wire.ask(parse(sql, "", [oid]), bind([value]), execute(), SYNC)) == ["42501"]
+        assert errors(wire.ask(query("PREPARE narrow (%s) AS %s" % (kind, sql)))) == ["42501"]
+        assert errors(wire.ask(parse(sql, ""), bind([value]), execute(), SYNC)) == []
 
 
 def test_every_function_is_tried():

@@ -94,6 +94,22 @@ def test_P14_columns_of_columns_of_columns(conn, inner, star):
     assert time.monotonic() - began < 60
 
 
+@pytest.mark.parametrize("name", ["crm.x", "no_such_schema.x", '"crm"."x"', "crm.x.y"])
+@pytest.mark.parametrize("call", ["ts_token_type('%s')", "ts_token_type('%s'::text)", "ts_token_type(parser_name => '%s')",
+                                  "ts_token_type((SELECT '%s'::text))", "ts_token_type('%s' || '')", "ts_token_type(('%s'::name)::text)"])
+def test_N6_a_parser_by_name_tells_of_no_schema(conn, call, name):
+    """PostgreSQL says permission denied of a schema that is there, and that there is none of another."""
+    with pytest.raises(psycopg.Error) as caught:
+        conn.execute("SELECT count(*) FROM " + call % name)
+    assert caught.value.diag.sqlstate in ("22P02", "42846", "42883"), caught.value
+
+
+@pytest.mark.parametrize("call", ["ts_token_type('default')", "ts_token_type(3722)", "ts_token_type('3722'::oid)", "ts_token_type(parser_name => 'default')",
+                                  "ts_token_type((SELECT 3722::oid))"])
+def test_the_tokens_of_the_system_s_parser(conn, call):
+    assert conn.execute("SELECT count(*) FROM " + call).fetchone() == (23,)
+
+
 BOUNDED = "SELECT id, grp FROM public.cells WHERE id >= $1 AND id < $1 + 5 ORDER BY id"  # the question `twice`: 1 to 100
 
 
