@@ -55,6 +55,8 @@ const struct pv_relation *pv_function_relation(const struct pv_function *functio
 #define PV_OID_FIRST_NORMAL 16384u
 
 /* Types that parameters are declared to be, by their OIDs of pg_type.dat. */
+#define PV_OID_INT8 20u
+#define PV_OID_INT8_ARRAY 1016u
 #define PV_OID_OID 26u
 #define PV_OID_OID_ARRAY 1028u
 #define PV_OID_MACADDR 829u
@@ -67,6 +69,9 @@ const struct pv_relation *pv_function_relation(const struct pv_function *functio
 #define PV_OID_DATE 1082u
 #define PV_OID_TIMESTAMP 1114u
 #define PV_OID_TIMESTAMPTZ 1184u
+#define PV_OID_DATE_ARRAY 1182u
+#define PV_OID_TIMESTAMP_ARRAY 1115u
+#define PV_OID_TIMESTAMPTZ_ARRAY 1185u
 #define PV_OID_NUMERIC_ARRAY 1231u
 
 #endif

@@ -210,23 +210,35 @@ struct risk {
     bool is_found;
 };
 
-/* A number beside a float becomes one; a date beside a timestamp too, but where they are compared as they are. */
+static bool
+is_oid_of(uint32_t oid, const uint32_t *oids, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (oid == oids[i])
+            return true;
+    return false;
+}
+
+/*
+ * A number beside a float becomes one, and a bigint beside an oid; a date beside a timestamp too, but where they are
+ * compared as they are.
+ */
 static bool
 is_risky_type(uint32_t oid, bool is_comparison)
 {
-    static const uint32_t floats[] = {PV_OID_FLOAT4, PV_OID_FLOAT8, PV_OID_FLOAT4_ARRAY, PV_OID_FLOAT8_ARRAY,
-                                      PV_OID_NUMERIC, PV_RULE_OID_OTHER};
+    static const uint32_t numbers[] = {PV_OID_FLOAT4,     PV_OID_FLOAT8,  PV_OID_FLOAT4_ARRAY, PV_OID_FLOAT8_ARRAY, PV_OID_INT8,
+                                       PV_OID_INT8_ARRAY, PV_OID_NUMERIC, PV_RULE_OID_OTHER};
+    static const uint32_t dates[] = {PV_OID_DATE,       PV_OID_TIMESTAMP,       PV_OID_TIMESTAMPTZ,
+                                     PV_OID_DATE_ARRAY, PV_OID_TIMESTAMP_ARRAY, PV_OID_TIMESTAMPTZ_ARRAY};
 
-    for (size_t i = 0; i < PV_COUNT_OF(floats); i++)
-        if (oid == floats[i])
-            return true;
-    return !is_comparison && (oid == PV_OID_DATE || oid == PV_OID_TIMESTAMP || oid == PV_OID_TIMESTAMPTZ);
+    return is_oid_of(oid, numbers, PV_COUNT_OF(numbers)) ||
+           (!is_comparison && is_oid_of(oid, dates, PV_COUNT_OF(dates)));
 }
 
 static enum pv_walk
 visit_risk(void *context, Node *node, const struct pv_walk_at *at)
 {
-    static const char *const numbers[] = {"float4", "float8", "numeric"};
+    static const char *const numbers[] = {"float4", "float8", "numeric", "int8"};
     struct risk *risk = context;
 
     (void) at;
