@@ -55,6 +55,8 @@ static void PV_PRINTF(2, 3) differ(struct matcher *m, const char *format, ...)
     if (m->differs)
         return;
     m->differs = true;
+    if (m->match->difference[0] != '\0')
+        return; /* weighed: the first one is told */
     va_start(args, format);
     (void) vsnprintf(m->match->difference, sizeof(m->match->difference), format, args);
     va_end(args);
@@ -155,11 +157,14 @@ static void
 push_lists(struct matcher *m, const struct pv_frame *above, const char *where, unsigned flags, const List *a,
            const List *b)
 {
+    int common = list_length(a) < list_length(b) ? list_length(a) : list_length(b);
+
     if (list_length(a) != list_length(b)) {
         differ(m, "%s has %d items where the question has %d", clause_words(where), list_length(b), list_length(a));
-        return;
+        if (!m->match->is_weighed)
+            return;
     }
-    for (int i = list_length(a) - 1; i >= 0; i--)
+    for (int i = common - 1; i >= 0; i--)
         push(m, above, where, flags, list_nth(a, i), list_nth(b, i));
 }
 
@@ -349,10 +354,17 @@ same_column(struct matcher *m, const ColumnRef *a, const ColumnRef *b, unsigned 
 static void
 match_column(struct matcher *m, const struct pv_frame *frame)
 {
-    const ColumnRef *theirs = (const ColumnRef *) frame->b;
-    const char *column = word_at(theirs->fields, list_length(theirs->fields) - 1);
+    const List *ours = ((const ColumnRef *) frame->a)->fields;
+    const List *theirs = ((const ColumnRef *) frame->b)->fields;
+    const char *column = word_at(theirs, list_length(theirs) - 1);
+    bool is_same_word = column != NULL && same_text(column, word_at(ours, list_length(ours) - 1));
 
-    if (!same_column(m, (const ColumnRef *) frame->a, theirs, frame->chain))
+    if (same_column(m, (const ColumnRef *) frame->a, (const ColumnRef *) frame->b, frame->chain))
+        return;
+    if (is_same_word && (list_length(ours) == 1) != (list_length(theirs) == 1))
+        differ(m, "%s has column \"%.60s\" %s a table's name, unlike the question", clause_words(frame->field), column,
+               list_length(theirs) == 1 ? "without" : "with");
+    else
         differ(m, "%s has column \"%.60s\" where the question has another", clause_words(frame->field),
                column == NULL ? "*" : column);
 }
@@ -525,9 +537,36 @@ match_pair(struct matcher *m, const struct pv_frame *frame)
         differ(m, "%s has another constant than the question", clause_words(frame->field));
     } else {
         match_fields(m, frame, kind);
-        if (!m->differs)
+        if (!m->differs || m->match->is_weighed)
             match_children(m, frame, kind);
     }
+}
+
+/* What a statement is about, its relations and columns, says more than how it goes about it; constants say nothing. */
+static unsigned
+weight_of(const Node *node)
+{
+    if (IsA(node, RangeVar))
+        return 8;
+    if (IsA(node, ColumnRef))
+        return 3;
+    return IsA(node, A_Const) || IsA(node, List) ? 0 : 1;
+}
+
+static void
+match_all(struct matcher *m)
+{
+    bool differs = m->differs;
+
+    while (m->status == PV_OK && (!differs || m->match->is_weighed) && m->stack.count > 0) {
+        struct pv_frame frame = m->stack.frames[--m->stack.count];
+
+        m->differs = false;
+        match_pair(m, &frame);
+        m->match->agreed += m->differs ? 0 : weight_of(frame.a);
+        differs |= m->differs;
+    }
+    m->differs = differs;
 }
 
 static enum pv_status
@@ -566,12 +605,7 @@ pv_match(const struct pv_match_form *ours, Node *theirs, pv_match_same_relation 
         return PV_NOMEM;
     match->capture_count = ours->parameter_count;
     push(&m, &root, NULL, AT_TOP, ours->tree, theirs);
-    while (m.status == PV_OK && !m.differs && m.stack.count > 0) {
-        struct pv_frame frame = m.stack.frames[--m.stack.count];
-
-        match_pair(&m, &frame);
-        match->agreed += m.differs ? 0 : 1;
-    }
+    match_all(&m);
     if (m.status == PV_OK && !m.differs)
         fail(&m, give_names(match, theirs));
     pv_stack_clear(&m.stack);

@@ -19,7 +19,8 @@ struct pv_match {
     const char **names;   /* the client's output column names, NULL for one without an alias */
     unsigned name_count;  /* of the top-level SELECT's targets (of the first leaf of a set operation) */
     char difference[160]; /* when not matched: the first difference in words, as a hint */
-    unsigned agreed;      /* nodes that agreed before it: how near it was */
+    bool is_weighed;      /* in: compare all of both trees, differences or not, and say how much agrees */
+    unsigned agreed;      /* how near it was: what agreed before the difference; where weighed, all that agrees */
 };
 
 /* What is known of a template beforehand. */

@@ -289,7 +289,7 @@ pv_ask_nearest(struct pv_trial *trial, Node *select)
 
     for (size_t i = 0; i < room->question_count; i++) {
         const struct pv_question *question = &room->questions[i];
-        struct pv_match match = {0};
+        struct pv_match match = {.is_weighed = true};
         bool is_matched = false;
         enum pv_status status;
 

@@ -2,7 +2,10 @@
 
 #include "policy/param_int.h"
 
+#include <float.h>
 #include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
 
 enum { WORDS_VALUES_MAX = 20 };
 
@@ -29,11 +32,27 @@ pv_param_refuse(struct pv_arena *arena, const struct pv_parameter *parameter, co
     return *words == NULL ? PV_NOMEM : PV_INVALID;
 }
 
+/* The fewest digits that tell a float8 of 10 are 1e+01, which is how it is kept; people are told 10. */
+static const char *
+spoken(struct pv_arena *arena, const struct pv_parameter *parameter, const char *kept)
+{
+    int digits = parameter->type->kind == PV_KIND_FLOAT4 ? FLT_DIG : DBL_DIG;
+    double value, again;
+    char *words;
+
+    if (parameter->type->kind != PV_KIND_FLOAT4 && parameter->type->kind != PV_KIND_FLOAT8)
+        return kept;
+    value = strtod(kept, NULL);
+    words = pv_arena_printf(arena, "%.*g", digits, value);
+    again = words == NULL ? 0 : strtod(words, NULL);
+    return words != NULL && memcmp(&value, &again, sizeof(value)) == 0 ? words : kept;
+}
+
 static void
-put_values(struct pv_buf *list, const struct pv_parameter *parameter)
+put_values(struct pv_buf *list, struct pv_arena *arena, const struct pv_parameter *parameter)
 {
     for (size_t i = 0; i < parameter->value_count && i < WORDS_VALUES_MAX; i++)
-        pv_buf_printf(list, "%s\"%s\"", i == 0 ? "" : ", ", parameter->values[i]);
+        pv_buf_printf(list, "%s\"%s\"", i == 0 ? "" : ", ", spoken(arena, parameter, parameter->values[i]));
     if (parameter->value_count > WORDS_VALUES_MAX)
         pv_buf_put_text(list, ", ...");
 }
@@ -44,7 +63,7 @@ pv_param_refuse_value(struct pv_arena *arena, const struct pv_parameter *paramet
     struct pv_buf list = {0};
     enum pv_status status;
 
-    put_values(&list, parameter);
+    put_values(&list, arena, parameter);
     status = pv_buf_ok(&list) ? pv_param_refuse(arena, parameter, words, "one of %s", pv_buf_text(&list)) : PV_NOMEM;
     pv_buf_clear(&list);
     return status;
@@ -54,11 +73,11 @@ enum pv_status
 pv_param_refuse_range(struct pv_arena *arena, const struct pv_parameter *parameter, const char **words)
 {
     if (parameter->maximum == NULL)
-        return pv_param_refuse(arena, parameter, words, "at least %s", parameter->minimum);
+        return pv_param_refuse(arena, parameter, words, "at least %s", spoken(arena, parameter, parameter->minimum));
     if (parameter->minimum == NULL)
-        return pv_param_refuse(arena, parameter, words, "at most %s", parameter->maximum);
-    return pv_param_refuse(arena, parameter, words, "at least %s and at most %s", parameter->minimum,
-                           parameter->maximum);
+        return pv_param_refuse(arena, parameter, words, "at most %s", spoken(arena, parameter, parameter->maximum));
+    return pv_param_refuse(arena, parameter, words, "at least %s and at most %s",
+                           spoken(arena, parameter, parameter->minimum), spoken(arena, parameter, parameter->maximum));
 }
 
 enum pv_status
@@ -81,12 +100,12 @@ pv_param_bounds(struct pv_arena *arena, const struct pv_parameter *parameter)
     if (parameter->is_array)
         pv_buf_printf(&text, "; at most %llu items", (unsigned long long) parameter->max_items);
     if (parameter->minimum != NULL)
-        pv_buf_printf(&text, "; at least %s", parameter->minimum);
+        pv_buf_printf(&text, "; at least %s", spoken(arena, parameter, parameter->minimum));
     if (parameter->maximum != NULL)
-        pv_buf_printf(&text, "; at most %s", parameter->maximum);
+        pv_buf_printf(&text, "; at most %s", spoken(arena, parameter, parameter->maximum));
     if (parameter->value_count > 0) {
         pv_buf_put_text(&text, "; one of ");
-        put_values(&text, parameter);
+        put_values(&text, arena, parameter);
     }
     if (parameter->pattern != NULL)
         pv_buf_printf(&text, "; matching the pattern %s", parameter->pattern);

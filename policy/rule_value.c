@@ -430,6 +430,15 @@ check_call(struct value_check *check, FuncCall *call)
     return check_scalar(check, (Node *) call, function->name, call->args, call->location);
 }
 
+/* What people call it where they know it by no keyword. */
+static const char *
+words_of(const Node *node)
+{
+    if (IsA(node, A_Indirection))
+        return "A subscript or a field of a value";
+    return IsA(node, RowExpr) ? "A row of values, (a, b)," : pv_node_name(nodeTag(node));
+}
+
 static enum pv_status
 check_node(struct value_check *check, Node *node, bool *is_entered)
 {
@@ -496,7 +505,7 @@ check_node(struct value_check *check, Node *node, bool *is_entered)
         return PV_OK;
     default:
         return pv_deny_question(check->rule->trial, PV_REASON_RULE, pv_node_location(node),
-                                "%s cannot be used over data columns.", pv_node_name(nodeTag(node)));
+                                "%s cannot be used over data columns.", words_of(node));
     }
 }
 

@@ -245,6 +245,10 @@ says_what_differs(void **state)
         {{"SELECT a FROM t", "SELECT a FROM t LIMIT 1", NULL, NULL}, "the LIMIT clause differs"},
         {{"SELECT a FROM t ORDER BY a", "SELECT a FROM t ORDER BY a DESC", NULL, NULL},
          "the ORDER BY clause sorts otherwise than the question"},
+        {{"SELECT t.a FROM t", "SELECT a FROM t", NULL, NULL},
+         "the select list has column \"a\" without a table's name, unlike the question"},
+        {{"SELECT a FROM t", "SELECT x.a FROM t AS x", NULL, NULL},
+         "the select list has column \"a\" with a table's name, unlike the question"},
     };
 
     (void) state;
@@ -261,6 +265,67 @@ says_what_differs(void **state)
         pv_match_clear(&match);
         close_pair(&pair);
     }
+}
+
+/* Weighing compares on after a difference: the verdict and the first difference are the same ones. */
+static void
+weighing_says_the_same(void **state)
+{
+    (void) state;
+    for (size_t i = 0; i < PV_COUNT_OF(rows); i++) {
+        struct pv_match quick = {0}, weighed = {.is_weighed = true};
+        struct pair pair;
+        bool matched = false, matched_weighed = true;
+
+        open_pair(&rows[i], &pair);
+        assert_int_equal(match_pair(&pair, &quick, &matched), PV_OK);
+        assert_int_equal(match_pair(&pair, &weighed, &matched_weighed), PV_OK);
+        assert_int_equal(matched_weighed, matched);
+        assert_string_equal(weighed.difference, quick.difference);
+        assert_true(weighed.agreed >= quick.agreed);
+        pv_match_clear(&quick);
+        pv_match_clear(&weighed);
+        close_pair(&pair);
+    }
+}
+
+static unsigned
+agreed_of(const char *ours, const char *theirs)
+{
+    const struct row row = {ours, theirs, NULL, NULL};
+    struct pv_match match = {.is_weighed = true};
+    struct pair pair;
+    bool matched = true;
+    unsigned agreed;
+
+    open_pair(&row, &pair);
+    assert_int_equal(match_pair(&pair, &match, &matched), PV_OK);
+    assert_false(matched);
+    agreed = match.agreed;
+    pv_match_clear(&match);
+    close_pair(&pair);
+    return agreed;
+}
+
+static void
+weighs_which_question_is_nearer(void **state)
+{
+    static const struct {
+        const char *statement, *nearer, *farther;
+    } cases[] = {
+        /* A clause more or less, as clients add them. */
+        {"SELECT a, b FROM t WHERE c = 1 LIMIT 5", "SELECT a, b FROM t WHERE c = :p", "SELECT a, d FROM t ORDER BY e"},
+        {"SELECT a, b FROM t WHERE c = 1", "SELECT a, b FROM t WHERE c = :p ORDER BY a", "SELECT d, e FROM t WHERE f = :p"},
+        {"SELECT a, count(*) FROM t GROUP BY a HAVING true", "SELECT a, count(*) FROM t GROUP BY a",
+         "SELECT x, y FROM u ORDER BY x"},
+        /* Another operator over the same column is nearer than the same operator over another. */
+        {"SELECT a FROM t WHERE b IN (1, 2)", "SELECT a FROM t WHERE b = ANY (:p)", "SELECT a FROM t WHERE c IN (1, 2)"},
+        {"SELECT a FROM t", "SELECT a, b FROM t", "SELECT a FROM u"},
+    };
+
+    (void) state;
+    for (size_t i = 0; i < PV_COUNT_OF(cases); i++)
+        assert_true(agreed_of(cases[i].nearer, cases[i].statement) > agreed_of(cases[i].farther, cases[i].statement));
 }
 
 static void
@@ -298,6 +363,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(matches_what_asks_the_same),
         cmocka_unit_test(says_what_differs),
+        cmocka_unit_test(weighing_says_the_same),
+        cmocka_unit_test(weighs_which_question_is_nearer),
         cmocka_unit_test(failing_allocations_are_told),
     };
 
