@@ -235,10 +235,23 @@ is_risky_type(uint32_t oid, bool is_comparison)
            (!is_comparison && is_oid_of(oid, dates, PV_COUNT_OF(dates)));
 }
 
+/* 2 ^ 3 is a float, and so is @ '5'; what begins with a date is none. */
+static bool
+is_sum(const A_Expr *expr)
+{
+    const char *name = pv_rule_operator(expr), *why;
+    const Node *left = expr->lexpr;
+
+    if (expr->kind != AEXPR_OP || strcmp(name, "||") == 0 || pv_rule_is_comparison(expr, &why))
+        return false;
+    return left == NULL || IsA(left, A_Const) || (IsA(left, TypeCast) && !is_date_type(cast_type(left)));
+}
+
 static enum pv_walk
 visit_risk(void *context, Node *node, const struct pv_walk_at *at)
 {
     static const char *const numbers[] = {"float4", "float8", "numeric", "int8"};
+    static const char *const floats[] = {"date_part", "abs", "ceil", "ceiling", "floor", "round", "sign", "trunc"};
     struct risk *risk = context;
 
     (void) at;
@@ -248,8 +261,10 @@ visit_risk(void *context, Node *node, const struct pv_walk_at *at)
         risk->is_found |= pv_word_is_one_of(cast_type(node), numbers, PV_COUNT_OF(numbers)) ||
                           (!risk->is_comparison && is_date_type(cast_type(node)));
     } else if (IsA(node, FuncCall) || IsA(node, SQLValueFunction)) {
-        /* now(), current_date and what is made of them have no cast that says so; one field of them is a float. */
-        risk->is_found |= !risk->is_comparison || strcmp(call_name(node), "date_part") == 0;
+        /* now(), current_date and what is made of them have no cast that says so; a field is a float, and so is abs('5'). */
+        risk->is_found |= !risk->is_comparison || pv_word_is_one_of(call_name(node), floats, PV_COUNT_OF(floats));
+    } else if (IsA(node, A_Expr)) {
+        risk->is_found |= is_sum((A_Expr *) node);
     }
     return risk->is_found ? PV_WALK_STOP : PV_WALK_ON;
 }

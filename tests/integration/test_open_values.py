@@ -139,6 +139,11 @@ OPERATORS = [
     ("coalesce('08:00:2b:01:02:03'::macaddr, {c})", "m8"), ("coalesce(mac, {c})", "m8"), ("nullif({c}, mac)", "m8"), ("{c} IN (mac, {c})", "m8"),
     ("{c} = '08:00:2b:01:02:03'::macaddr", "m8"), ("{c} = '08:00:2b:01:02:03'", "m8"), ("1::real < ANY ({c})", "na"), ("date_part('year', now()) <> ALL ({c})", "na"),
     ("f8 = ANY ({c})", ("na", "ar")), ("f4 <> ALL ({c})", "na"), ("i8 = ANY ({c})", ("na", "ar")), ("1 = ANY ({c})", ("na", "ar")), ("i4 = ANY (coalesce({c}, {c}))", "ar"),
+    # Numbers that are floats though nothing says so.
+    ("{c} = 2 ^ 3", NUMBERS), ("coalesce({c}, 2 ^ 3)", NUMBERS), ("{c} > - '5'", "n"), ("{c} < |/ 4", "n"), ("{c} IN (1 + 2 ^ 3, 1)", "n"), ("@ '5' <> {c}", "n"),
+    ("abs('5') = {c}", NUMBERS), ("{c} > floor('5')", "n"), ("{c} BETWEEN sign('5') AND round('7.5')", "n"), ("nullif({c}, trunc('5'))", "n"), ("{c} = ANY (ARRAY[2 ^ 3])", "n"),
+    ("CASE {c} WHEN 2 ^ 3 THEN 1 END", "n"), ("CASE WHEN b THEN {c} ELSE - '5' END", "n"), ("greatest({c}, 2 ^ 3)", "n"), ("2 ^ 3 = ANY ({c})", "na"),
+    ("{c} > DATE '2024-01-01' - 30", DATES), ("{c} > DATE '2024-01-01' - INTERVAL '1 day'", DATES),
     ("upper(rg) || lower(nr)", "b"), ("ARRAY[{c}]", ("ar", "i4")),
     # Texts that are made, of columns or of literals alone, and read as something else for each row.
     ("({c} || 'x')::date", TEXTS + ("n",)), ("({c} || 'x')::numeric", TEXTS), ("({c} || '')::float8", TEXTS), ("replace({c}, 'a', 'b')::timestamptz", TEXTS),
@@ -337,6 +342,7 @@ def test_parameters_of_narrow_types(odd, oid, column, value, kind):
     (1016, "od = ANY ($1)", "{1}", "{-1}"), (0, "od <> ALL ($1::bigint[])", "{1}", "{-1}"), (1185, "coalesce(da, $1) IS NULL", "{}", "{}"),
     (1115, "CASE WHEN b THEN $1 ELSE da END IS NULL", "{}", "{}"), (1185, "greatest(da, $1) IS NULL", "{}", "{}"), (20, "i4 = $1", "7", "-1"),
     (0, "coalesce(da, $1::timestamp[]) IS NULL", "{}", "{}"), (1182, "d = ANY ($1)", "{2024-01-01}", "{infinity}"), (20, "i8 > $1", "7", "-1"),
+    (0, "abs($1) = n", "7", "7"), (0, "n > floor($1)", "7", "7"), (0, "coalesce(n, round($1)) > 1", "7", "7"), (0, "n IN (sign($1), 1)", "7", "7"),
 ])
 def test_no_declared_parameter_is_told_by_failing(odd, oid, expression, tame, odd_one):
     """From the sixth run on the plan is made without the value, so that what becomes of it is seen by rows alone."""
