@@ -173,9 +173,9 @@ deny_zone(struct pv_trial *trial, const char *value)
     return status;
 }
 
-/* SET TIME ZONE INTERVAL: hours, and minutes beside them. */
-static bool
-is_interval_zone(const VariableSetStmt *stmt, const struct pv_setting *setting)
+/* SET TIME ZONE INTERVAL: hours, and minutes beside them, as they are written. NULL: anything else. */
+static const char *
+interval_zone(const VariableSetStmt *stmt, const struct pv_setting *setting)
 {
     const TypeCast *cast = linitial(stmt->args);
     const Node *mask;
@@ -184,15 +184,31 @@ is_interval_zone(const VariableSetStmt *stmt, const struct pv_setting *setting)
 
     if (list_length(stmt->args) != 1 || !IsA(cast, TypeCast) || !IsA(cast->arg, A_Const) ||
         ((const A_Const *) cast->arg)->isnull || ((const A_Const *) cast->arg)->val.node.type != T_String)
-        return false;
+        return NULL;
     text = ((const A_Const *) cast->arg)->val.sval.sval;
     mask = cast->typeName->typmods == NIL ? NULL : linitial(cast->typeName->typmods);
     if (text[strspn(text, "+-0123456789:")] != '\0' || !pv_setting_value_is_allowed(setting, text))
-        return false;
+        return NULL;
     /* A number alone is of the last unit that is named, seconds where none is. */
     return strchr(text, ':') != NULL || (mask != NULL && IsA(mask, A_Const) &&
                                          ((const A_Const *) mask)->val.node.type == T_Integer &&
-                                         ((const A_Const *) mask)->val.ival.ival == hour);
+                                         ((const A_Const *) mask)->val.ival.ival == hour)
+               ? text
+               : NULL;
+}
+
+static enum pv_status
+judge_zone(struct pv_trial *trial, const VariableSetStmt *stmt, const struct pv_setting *setting, const char *value)
+{
+    const char *interval = value == NULL ? interval_zone(stmt, setting) : NULL;
+
+    if (value != NULL)
+        return pv_setting_value_is_allowed(setting, value) ? PV_OK : deny_zone(trial, value);
+    if (interval == NULL)
+        return deny_zone(trial, value);
+    /* No value would be a return to the one before. */
+    trial->decision->value = pv_arena_strdup(trial->arena, interval);
+    return trial->decision->value == NULL ? PV_NOMEM : PV_OK;
 }
 
 static enum pv_status
@@ -235,9 +251,7 @@ judge_set(struct pv_trial *trial, VariableSetStmt *stmt)
     switch (setting->class) {
     case PV_SETTING_FORWARD:
         if (pv_setting_is_zone(setting) && !is_default)
-            return (value != NULL ? pv_setting_value_is_allowed(setting, value) : is_interval_zone(stmt, setting))
-                       ? PV_OK
-                       : deny_zone(trial, value);
+            return judge_zone(trial, stmt, setting, value);
         if (value != NULL && !pv_setting_value_is_allowed(setting, value))
             return deny_setting(trial, setting->name, value);
         return PV_OK;

@@ -282,6 +282,33 @@ is_of_the_text(const struct pv_msg_notice *notice)
     return false;
 }
 
+/* Bind's own counts of parameters, formats and columns: found before anything runs. */
+static bool
+is_of_the_bind(const struct pv_msg_notice *notice, const struct pv_request *r)
+{
+    static const char head[] = "bind message ";
+    struct pv_slice message = notice->fields[PV_NOTICE_MESSAGE];
+
+    return r != NULL && r->kind == PV_REQUEST_BIND && pv_slice_is(notice->fields[PV_NOTICE_SQLSTATE], "08P01") &&
+           message.len > sizeof(head) - 1 && memcmp(message.data, head, sizeof(head) - 1) == 0;
+}
+
+/* A shared server has the statement under a name of ours: told by the client's. NULL: as it came. */
+static const char *
+bind_words(struct pv_arena *arena, const struct pv_msg_notice *notice, const struct pv_request *r)
+{
+    struct pv_slice message = notice->fields[PV_NOTICE_MESSAGE];
+    const char *text, *at, *end;
+
+    if (!is_of_the_bind(notice, r) || r->statement == NULL)
+        return NULL;
+    text = pv_error_printf(arena, "%.*s", (int) message.len, (const char *) message.data);
+    at = strstr(text, "\"" PV_RESERVED_PREFIX);
+    end = at == NULL ? NULL : strchr(at + 1, '"');
+    return end == NULL ? NULL
+                       : pv_error_printf(arena, "%.*s\"%s%s", (int) (at - text), text, r->statement->name, end);
+}
+
 static const struct refused_type {
     const char *function, *before, *after, *hint; /* the types between before and after */
 } refused_types[] = {
@@ -416,7 +443,7 @@ pv_error_relay(struct pv_session *s, enum pv_server_tag tag, const struct pv_msg
     out.fields[PV_NOTICE_SEVERITY] = notice->fields[PV_NOTICE_SEVERITY];
     out.fields[PV_NOTICE_SEVERITY_PLAIN] = notice->fields[PV_NOTICE_SEVERITY_PLAIN];
     out.fields[PV_NOTICE_SQLSTATE] = notice->fields[PV_NOTICE_SQLSTATE];
-    if (words == NULL && is_redacted && !is_of_the_text(notice))
+    if (words == NULL && is_redacted && !is_of_the_text(notice) && !is_of_the_bind(notice, r))
         words = redacted_message(notice->fields[PV_NOTICE_SQLSTATE]);
     if (words != NULL) {
         pv_msg_notice_set(&out, PV_NOTICE_MESSAGE, words);
@@ -428,7 +455,11 @@ pv_error_relay(struct pv_session *s, enum pv_server_tag tag, const struct pv_msg
         pv_session_fail(s, PV_NOMEM);
         return;
     }
-    copy_shown(&out, notice, arena, PV_NOTICE_MESSAGE);
+    words = bind_words(arena, notice, r);
+    if (words != NULL)
+        pv_msg_notice_set(&out, PV_NOTICE_MESSAGE, words);
+    else
+        copy_shown(&out, notice, arena, PV_NOTICE_MESSAGE);
     copy_shown(&out, notice, arena, PV_NOTICE_DETAIL);
     copy_shown(&out, notice, arena, PV_NOTICE_HINT);
     if (r != NULL && r->is_verbatim)

@@ -476,7 +476,7 @@ fill_query(struct pv_session *s, struct pv_request *r, struct pv_judged *judged,
 
             if (ours > 0)
                 pv_buf_put_text(sql, "; ");
-            pv_gate_setup_sql(s, pv_gate_only_of(decision), sql);
+            pv_gate_setup_sql(s, decision, sql);
             while (ours-- > 0)
                 r->runs[r->run_count++].is_internal = true;
         }

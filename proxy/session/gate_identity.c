@@ -9,18 +9,20 @@
 #include <string.h>
 
 static void
-put_set_config(struct pv_buf *out, const struct pv_startup_setting *setting)
+put_set_config(struct pv_buf *out, const struct pv_startup_setting *setting, const struct pv_decision *reset)
 {
     pv_buf_put_text(out, "SELECT pg_catalog.set_config(");
     pv_sql_quote_literal(out, setting->name);
     pv_buf_put_text(out, ", ");
     pv_sql_quote_literal(out, setting->value);
-    pv_buf_put_text(out, ", false)");
+    /* Behind a SET LOCAL it is for the transaction alone, too. */
+    pv_buf_put_text(out, reset != NULL && reset->kind == PV_KIND_SET_LOCAL ? ", true)" : ", false)");
 }
 
 void
-pv_gate_setup_sql(struct pv_session *s, const char *only, struct pv_buf *out)
+pv_gate_setup_sql(struct pv_session *s, const struct pv_decision *reset, struct pv_buf *out)
 {
+    const char *only = reset == NULL ? NULL : pv_gate_only_of(reset);
     struct pv_slice identity = pv_buf_slice(&s->identity_sql);
     bool is_first = true;
 
@@ -33,7 +35,7 @@ pv_gate_setup_sql(struct pv_session *s, const char *only, struct pv_buf *out)
             continue;
         if (!is_first)
             pv_buf_put_text(out, "; ");
-        put_set_config(out, &s->settings[i]);
+        put_set_config(out, &s->settings[i], reset);
         is_first = false;
     }
 }
@@ -113,8 +115,9 @@ push_internal_sync(struct pv_session *s)
 
 /* In the client's segment (extended), or apart in one of ours, which leaves the unnamed statement alone. */
 static void
-push_setup(struct pv_session *s, const char *only, bool is_apart)
+push_setup(struct pv_session *s, const struct pv_decision *reset, bool is_apart)
 {
+    const char *only = pv_gate_only_of(reset);
     struct pv_buf sql = {0};
     bool is_any = false;
 
@@ -126,7 +129,7 @@ push_setup(struct pv_session *s, const char *only, bool is_apart)
         if (only != NULL && strcmp(s->settings[i].name, only) != 0)
             continue;
         pv_buf_truncate(&sql, 0);
-        put_set_config(&sql, &s->settings[i]);
+        put_set_config(&sql, &s->settings[i], reset);
         if (pv_buf_ok(&sql))
             push_internal_statement(s, pv_buf_slice(&sql), is_apart);
         else
@@ -162,7 +165,7 @@ pv_gate_identity_after(struct pv_session *s, enum pv_request_kind kind, const st
         return;
     /* A Sync of ours inside a segment of the client's would end what an earlier error skips. */
     if (pv_gate_is_reset(decision))
-        push_setup(s, pv_gate_only_of(decision), kind == PV_REQUEST_QUERY && !s->is_segment_open);
+        push_setup(s, decision, kind == PV_REQUEST_QUERY && !s->is_segment_open);
 }
 
 /*

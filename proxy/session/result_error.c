@@ -92,6 +92,19 @@ pv_result_fail_request(struct pv_session *s, struct pv_request *r)
     pv_request_skip(s);
 }
 
+/* One of the Parses of ours, in a segment of theirs, before a Query that calls statements by name. */
+static bool
+is_of_a_query(const struct pv_request *r)
+{
+    const struct pv_request *next = r->next;
+
+    if (r->bound == NULL)
+        return false;
+    while (next != NULL && next->is_internal && !next->is_apart)
+        next = next->next;
+    return next == NULL || next->is_apart;
+}
+
 void
 pv_result_on_error(struct pv_session *s, struct pv_request *r, const struct pv_reply *reply)
 {
@@ -132,7 +145,7 @@ pv_result_on_error(struct pv_session *s, struct pv_request *r, const struct pv_r
     } else if (r->is_checkout) {
         pv_trail_database_error(s, NULL, &notice);
         pv_session_fatal(s, "08006", "the connection to the database cannot be used");
-    } else if (r->bound != NULL && (r->next == NULL || r->next->is_apart)) {
+    } else if (is_of_a_query(r)) {
         pv_trail_database_error(s, NULL, &notice); /* what calls it by name says that it is not there */
     } else if (r->is_apart) {
         if (s->track.status == 'I')

@@ -164,10 +164,10 @@ void pv_error_of_decision(struct pv_error *error, const struct pv_decision *deci
 /* After a RESET or DISCARD, which the request of that kind holds: identity and startup settings again. */
 void pv_gate_identity_after(struct pv_session *s, enum pv_request_kind kind, const struct pv_decision *decision);
 void pv_gate_refresh_identity(struct pv_session *s);
-/* SQL that brings identity (unless `only`) and the startup settings (or `only` that one) back. */
 /* identity_sql is that of now; false: the session has ended. */
 bool pv_gate_make_identity(struct pv_session *s);
-void pv_gate_setup_sql(struct pv_session *s, const char *only, struct pv_buf *out);
+/* SQL that brings back what a reset takes: identity and startup settings, or one of those. NULL: at login. */
+void pv_gate_setup_sql(struct pv_session *s, const struct pv_decision *reset, struct pv_buf *out);
 size_t pv_gate_count_statements(struct pv_session *s, const char *only); /* of that SQL */
 bool pv_gate_is_reset(const struct pv_decision *decision);
 const char *pv_gate_only_of(const struct pv_decision *decision); /* `only` behind such a reset */

@@ -50,20 +50,27 @@ deny_parse(struct pv_session *s, struct pv_request *r, struct pv_judged *judged)
     return PV_STEP_DONE;
 }
 
+/* In a failed transaction the server refuses all but what ends it, whatever the name. */
+static bool
+may_be_parsed_now(const struct pv_session *s, const struct pv_decision *decision)
+{
+    return s->track.status != 'E' || decision->kind == PV_KIND_COMMIT || decision->kind == PV_KIND_ROLLBACK ||
+           decision->kind == PV_KIND_ROLLBACK_TO;
+}
+
 static enum pv_step
 parse_named(struct pv_session *s, struct pv_request *r, const struct pv_msg_parse *parse)
 {
     struct pv_judged *judged;
     struct pv_named *same = NULL;
     enum pv_status status;
+    bool is_taken;
 
-    /* A shared server has it under another name, or not at all, and so cannot say this. */
+    /* A shared server has it under another name, or not at all, and so cannot say that it is taken. */
     status = s->is_pooled && r->name[0] != '\0' ? pv_names_statement(s, r->name, &same) : PV_NOTFOUND;
     if (status == PV_MORE)
         return pv_statement_stall(r);
-    if (status == PV_OK && same->prep != NULL && s->track.status != 'E')
-        return pv_statement_refuse_with(s, r, "42P05",
-                                        pv_error_printf(r->arena, "prepared statement \"%s\" already exists", r->name));
+    is_taken = status == PV_OK;
     judged = pv_gate_judge(s, parse->text, parse->types, parse->type_count, true);
     if (judged == NULL) {
         if (s->phase != PV_PHASE_CLOSED)
@@ -73,6 +80,11 @@ parse_named(struct pv_session *s, struct pv_request *r, const struct pv_msg_pars
     }
     if (!judged->decisions[0].is_allowed)
         return deny_parse(s, r, judged);
+    if (is_taken && may_be_parsed_now(s, &judged->decisions[0])) {
+        pv_judged_unref(judged);
+        return pv_statement_refuse_with(s, r, "42P05",
+                                        pv_error_printf(r->arena, "prepared statement \"%s\" already exists", r->name));
+    }
     r->named = pv_named_new(r->name, strlen(r->name), judged, 0);
     r->is_verbatim = judged->decisions[0].forwarded != NULL &&
                      pv_slice_is(parse->text, judged->decisions[0].forwarded);

@@ -225,6 +225,23 @@ def test_startup_settings_and_what_the_client_is_told(pooled):
     assert rows(two.ask(query("SHOW application_name"))) == [("two",)]
 
 
+def test_what_is_local_to_a_transaction_stays_there_beside_startup_settings(pooled):
+    """What goes back to the startup packet's value for one transaction is neither the session's nor the server's then."""
+    veil = pooled(1)
+    one = veil.wire("alice", veil.room, params=[("TimeZone", "Asia/Tokyo")])
+    two = veil.wire("alice", veil.room)
+    for conn in (one, two):
+        conn.ask(query("SET TimeZone = 'Asia/Seoul'"))
+    for sql in ("BEGIN; SET LOCAL TimeZone TO DEFAULT; SHOW TimeZone", "SET LOCAL TimeZone TO DEFAULT; SHOW TimeZone"):
+        assert rows(one.ask(query(sql))) == [("Asia/Tokyo",)]
+        one.ask(query("COMMIT"))
+        assert rows(two.ask(query("SHOW TimeZone"))) == [("Asia/Seoul",)]
+        assert rows(one.ask(query("SHOW TimeZone"))) == [("Asia/Seoul",)]
+    one.ask(query("SET TIME ZONE INTERVAL '+02:00' HOUR TO MINUTE"))
+    assert rows(two.ask(query("SHOW TimeZone"))) == [("Asia/Seoul",)]
+    assert rows(one.ask(query("SHOW TimeZone"))) == [("<+02>-02",)]
+
+
 def test_a_short_timeout_is_one_s_own(pooled):
     veil = pooled(1)
     one, two = (veil.connect("alice", veil.room) for _ in range(2))
@@ -336,6 +353,53 @@ def test_sql_and_protocol_share_their_names(pooled):
     assert errors(one.ask(bind([], "a"), execute(), SYNC))[0] == "26000"
     assert tags(two.ask(query("DISCARD ALL"))) == "CZ"
     assert errors(two.ask(bind([], "a"), execute(), SYNC))[0] == "26000"
+
+
+def test_a_name_of_sql_cannot_be_parsed_again(pooled):
+    veil = pooled(1)
+    one = veil.wire("alice", veil.room)
+    one.ask(query("PREPARE s AS SELECT 1"))
+    got = one.ask(parse("SELECT 2", "s"), SYNC)
+    assert tags(got) == "EZ" and got[0].fields["M"] == 'prepared statement "s" already exists' and errors(got) == ["42P05"]
+    got = one.ask(parse("PREPARE t AS SELECT 3"), bind(), execute(), parse("SELECT 4", "t"), SYNC)
+    assert tags(got) == "12CEZ" and errors(got) == ["42P05"]
+    assert rows(one.ask(query("EXECUTE s; EXECUTE t"))) == [("1",), ("3",)]
+    one.ask(query("BEGIN; SELECT 1 / 0"))
+    assert errors(one.ask(parse("SELECT 2", "s"), SYNC)) == ["25P02"]
+    assert errors(one.ask(parse("ROLLBACK", "s"), SYNC)) == ["42P05"]
+    one.ask(query("ROLLBACK"))
+    assert rows(one.ask(query("EXECUTE s; EXECUTE t"))) == [("1",), ("3",)]
+    one.ask(query("DEALLOCATE ALL"))
+    two = veil.wire("alice", veil.room)
+    assert tags(two.ask(query("PREPARE s AS SELECT 5; PREPARE t AS SELECT 6; EXECUTE s; DEALLOCATE ALL"))) == "CCTDCCZ"
+    assert tags(one.ask(parse("SELECT 2", "s"), SYNC)) == "1Z"
+
+
+def test_a_failed_transaction_refuses_names_of_the_protocol_once(pooled):
+    veil = pooled(1)
+    one = veil.wire("alice", veil.room)
+    one.ask(parse("SELECT 1", "a"), parse("SELECT 2", "b"), SYNC)
+    one.ask(query("BEGIN; SELECT 1 / 0"))
+    for sql in ("EXECUTE a", "EXECUTE a; EXECUTE b", "DEALLOCATE a; EXECUTE b"):
+        got = one.ask(query(sql))
+        assert tags(got) == "EZ" and errors(got) == ["25P02"], sql
+    one.ask(query("ROLLBACK"))
+    assert rows(one.ask(query("EXECUTE a; EXECUTE b"))) == [("1",), ("2",)]
+    one.ask(query("DEALLOCATE ALL"))
+
+
+def test_a_statement_is_called_by_its_client_s_name(pooled):
+    veil = pooled(1)
+    one = veil.wire("alice", veil.room)
+    for statement, sql in [("", "SELECT * FROM questions.first(n => $1)"), ("my own", "SELECT * FROM questions.first(n => $1)"),
+                           ("its", "SELECT 1 / (n - $1) FROM questions.by_country")]:
+        for _ in range(8):  # the unnamed one is prepared meanwhile
+            assert tags(one.ask(parse(sql, statement), bind(["1"], statement), execute(), SYNC)) in ("12DCZ", "12DDCZ")
+            got = one.ask(*([parse(sql)] if not statement else []), bind(["1", "2"], statement), execute(), SYNC)
+            assert got[-2].fields["M"] == \
+                'bind message supplies 2 parameters, but prepared statement "%s" requires 1' % statement
+            assert got[-2].sqlstate == "08P01"
+            one.ask(close("S", statement), SYNC)
 
 
 def test_sql_prepare_keeps_its_connection_until_deallocate(cluster, pooled):

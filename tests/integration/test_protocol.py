@@ -359,6 +359,32 @@ def test_encodings_as_clients_spell_them(wire):
     assert w.errors(conn.ask(w.query("SET client_encoding TO 'LATIN1'"))) == ["42501"]
 
 
+def test_settings_beside_those_of_the_startup_packet(veil):
+    """Each in its own words: only what names no value goes back to the startup packet's."""
+    wire = veil.wire("alice", ROOM, params=[("TimeZone", "Asia/Tokyo")])
+
+    def zone():
+        return w.rows(wire.ask(w.query("SHOW TimeZone")))[0][0]
+
+    for sql, during, after in [
+        ("SET TIME ZONE INTERVAL '+02:00' HOUR TO MINUTE", "<+02>-02", "<+02>-02"),
+        ("BEGIN; SET LOCAL TIME ZONE INTERVAL '-3' HOUR", "<-03>+03", "<+02>-02"),
+        ("BEGIN; SET LOCAL TIME ZONE DEFAULT", "Asia/Tokyo", "<+02>-02"),
+        ("BEGIN; SET TIME ZONE 'UTC'; SET LOCAL TIME ZONE LOCAL", "Asia/Tokyo", "UTC"),
+        ("SET LOCAL TimeZone TO DEFAULT", "UTC", "UTC"),
+        ("SET TimeZone TO DEFAULT", "Asia/Tokyo", "Asia/Tokyo"),
+    ]:
+        wire.ask(w.query(sql))
+        assert zone() == during, sql
+        wire.ask(w.query("COMMIT"))
+        assert zone() == after, sql
+    for statement in ("SET TIME ZONE INTERVAL '+02:00' HOUR TO MINUTE", "BEGIN", "SET LOCAL TimeZone TO DEFAULT"):
+        wire.ask(w.parse(statement), w.bind(), w.execute(), w.SYNC)
+    assert zone() == "Asia/Tokyo"
+    wire.ask(w.query("COMMIT"))
+    assert zone() == "<+02>-02"
+
+
 def test_a_query_destroys_the_unnamed_statement(wire):
     conn = wire()
     conn.ask(w.parse("SELECT 1"), w.SYNC)
