@@ -162,6 +162,10 @@ check_upstream(struct pv_doc *doc, const struct pv_located *value, const struct 
         pv_load_fault_key(doc, sslcert != NULL ? sslcert : sslkey, "\"sslcert\" and \"sslkey\" go together");
     if (!has_tcp(upstream) || upstream->sslmode < PV_SSL_VERIFY_CA)
         return;
+    /* A mode that is none is said already; the default, which nobody wrote there, is not asked after beside it. */
+    if (sslmode != NULL && (!json_is_string(sslmode->json) ||
+                            strcmp(json_string_value(sslmode->json), sslmode_words[upstream->sslmode]) != 0))
+        return;
     if (pv_located_find(value, "sslrootcert") == NULL)
         pv_load_fault(doc, sslmode != NULL ? sslmode : value,
                       "sslmode \"%s\"%s needs \"sslrootcert\", the certificate to verify the server by",

@@ -131,7 +131,7 @@ may_conform(const struct serve *serve, const struct pv_policy *policy)
 static void
 refresh_usage(struct serve *serve)
 {
-    enum pv_status status = pv_usage_refresh(config_of(serve->world)->state_path, pv_world_policy(serve->world));
+    enum pv_status status = pv_usage_refresh(serve->state_path, pv_world_policy(serve->world));
 
     if (status != PV_OK)
         pv_log(PV_LOG_WARNING, "the views column_usage and unused_questions show an older policy: %s",
@@ -382,8 +382,11 @@ open_state(struct serve *serve)
                                                .delay_us = config->commit_delay_us,
                                                .siblings = config->commit_siblings};
     char error[512] = "";
-    enum pv_status status = pv_journal_open(config->state_path, &options, &serve->journal, error, sizeof(error));
+    enum pv_status status = PV_NOMEM;
 
+    serve->state_path = pv_strdup(config->state_path);
+    if (serve->state_path != NULL)
+        status = pv_journal_open(config->state_path, &options, &serve->journal, error, sizeof(error));
     if (status == PV_OK)
         status = pv_store_open(config->state_path, &serve->store, error, sizeof(error));
     if (status == PV_OK)
@@ -532,6 +535,7 @@ close_all(struct serve *serve)
     pv_loop_free(serve->loop);
     pv_store_close(serve->store);
     pv_buf_wipe(&serve->mock_secret);
+    pv_free(serve->state_path);
     pv_world_unref(serve->world);
     pv_policy_reap();
 }

@@ -20,6 +20,7 @@ struct pv_store;
 struct serve {
     const char *config_path;
     const char *conformance_room;
+    char *state_path; /* as opened: a reload may name another, which is not ours until a restart */
     struct pv_world *world; /* in force */
     struct pv_journal *journal;
     struct pv_keeper *keeper;

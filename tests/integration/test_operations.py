@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import time
 
@@ -320,6 +321,28 @@ def test_a_faulty_reload_changes_nothing_and_is_said(running):
         assert error_of(conn, "SELECT label FROM others ORDER BY label") == "42501"
         assert error_of(conn, "SELECT id, label FROM others ORDER BY id") is None
     running.write_room(data.small_room(running.room))
+
+
+def test_a_reload_that_names_another_state_leaves_that_file_alone(running):
+    """What stands there may be the state of another installation."""
+    other = running.path("state", "other.db")
+    with sqlite3.connect(running.path("state", "pgveil.db")) as own, sqlite3.connect(other) as state:
+        own.backup(state)
+        state.execute("DELETE FROM granted_column")
+    mine = dict(running.config)
+    mark = len(running.stderr())
+    try:
+        running.config["state"] = "state/other.db"
+        running.write_config()
+        running.hup()
+        running.wait_stderr("is in force", mark)
+    finally:
+        running.config = mine
+        running.write_config()
+    assert 'setting "state" has changed' in running.stderr()[mark:]
+    assert "show an older policy" not in running.stderr()[mark:]
+    with sqlite3.connect(other) as state:
+        assert state.execute("SELECT count(*) FROM granted_column").fetchone() == (0,)
 
 
 def test_a_member_removed_by_reload(running):

@@ -170,6 +170,8 @@ config_faults_have_their_place(void **state)
          "\"server.crt\" is a secret file that group or others can read or write (mode 0644): chmod 600 it"},
         {"\"sslmode\": \"verify-full\", \"sslrootcert\": \"ca.crt\"", "\"sslmode\": \1\"verify-full\"",
          "sslmode \"verify-full\" needs \"sslrootcert\", the certificate to verify the server by"},
+        {"\"sslmode\": \"verify-full\", \"sslrootcert\": \"ca.crt\"", "\"sslmode\": \1\"prefer\"",
+         "\"sslmode\" must be \"disable\", \"require\", \"verify-ca\" or \"verify-full\", not \"prefer\""},
         {"{\"host\": \"127.0.0.1\", \"port\": 5433, \"dbname\": \"warehouse\", \"user\": \"pgveil\",\n"
          "             \"password_file\": \"secret/main\", \"sslmode\": \"verify-full\", \"sslrootcert\": \"ca.crt\"}",
          "\1{\"host\": \"h\", \"dbname\": \"d\", \"user\": \"u\"}",
