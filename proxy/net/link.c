@@ -125,6 +125,13 @@ forget_write_event(struct pv_link *link)
     link->is_write_armed = false;
 }
 
+/* Makes the loop look at this link again although its socket has no news. */
+static void
+poke(struct pv_link *link)
+{
+    event_active(&link->read_event, EV_READ, 0);
+}
+
 void
 pv_link_arm(struct pv_link *link)
 {
@@ -153,13 +160,9 @@ pv_link_arm(struct pv_link *link)
     if (link->write_event != NULL)
         link->is_write_armed = arm_one(link->write_event, wants_write, link->is_write_armed,
                                        link->is_finishing && link->is_eof ? &timeout : NULL);
-}
-
-/* Makes the loop look at this link again although its socket has no news. */
-static void
-poke(struct pv_link *link)
-{
-    event_active(&link->read_event, EV_READ, 0);
+    /* An event that is not waited for any more is no longer active either, so the owner would never hear of the end. */
+    if (link->is_broken && !link->is_told && !link->is_finishing)
+        poke(link);
 }
 
 void

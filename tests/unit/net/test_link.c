@@ -151,16 +151,15 @@ test_finish_inside_its_own_callback(void **state)
 }
 
 static void
-test_a_broken_peer_is_told_once_and_from_the_loop(void **state)
+check_broken_peer(bool is_paused)
 {
     struct bench bench;
     struct side a;
     int fds[2];
 
-    (void) state;
     bench_open(&bench);
     make_pair(fds, 0);
-    side_open(&bench, &a, fds[0], true);
+    side_open(&bench, &a, fds[0], is_paused);
     (void) close(fds[1]);
     say(&a, "nobody is there");
     assert_int_equal(a.eof_count, 0);
@@ -172,6 +171,15 @@ test_a_broken_peer_is_told_once_and_from_the_loop(void **state)
     assert_int_equal(pv_link_held(a.link), 0);
     pv_link_free(a.link);
     bench_close(&bench);
+}
+
+/* Whether it is being read, which ends with the send that fails, or not. */
+static void
+test_a_broken_peer_is_told_once_and_from_the_loop(void **state)
+{
+    (void) state;
+    check_broken_peer(true);
+    check_broken_peer(false);
 }
 
 static void
