@@ -340,10 +340,29 @@ pv_gate_define(struct pv_session *s, struct pv_run *run)
         return false;
     }
     run->defines->is_portal = run->defines->is_cursor = run->kind == PV_KIND_DECLARE;
+    run->defines->is_of_sql = run->kind == PV_KIND_PREPARE;
     /* The printer writes WITH HOLD in this place alone; a held cursor outlives its transaction. */
     run->defines->is_hold = run->defines->is_cursor && run->decision->forwarded != NULL &&
                             strstr(run->decision->forwarded, " WITH HOLD FOR ") != NULL;
     return true;
+}
+
+/*
+ * By the protocol any statement can be prepared, and EXECUTE runs it. What would change the session so, its names,
+ * settings, identity or transaction, is not followed by way of a name; nor is a value of ours put in there.
+ */
+static bool
+may_be_called(const struct pv_named *named, struct pv_arena *arena, struct pv_error *error)
+{
+    const struct pv_decision *decision = &named->judged->decisions[named->index];
+
+    if (named->is_of_sql || decision->kind == PV_KIND_SELECT || decision->kind == PV_KIND_COPY_OUT ||
+        decision->kind == PV_KIND_EMPTY || (decision->kind == PV_KIND_SHOW && decision->show_value == NULL))
+        return true;
+    pv_error_simple(error, "0A000",
+                    pv_error_printf(arena, "EXECUTE cannot run the prepared statement \"%s\", which is no query", named->name));
+    error->hint = "Bind and execute it by the protocol, or send its text.";
+    return false;
 }
 
 enum pv_status
@@ -362,6 +381,8 @@ pv_gate_effective(struct pv_session *s, struct pv_request *r, struct pv_run *run
         return PV_MORE;
     if (status != PV_OK) /* the server says that there is none */
         return PV_OK;
+    if (!is_cursor && !may_be_called(named, r->arena, error))
+        return PV_DENIED;
     status = pv_gate_trial(s, named, r->arena, error, &fresh);
     if (status == PV_MORE) {
         pv_judged_unref(fresh);

@@ -117,7 +117,7 @@ push_internal_sync(struct pv_session *s)
 static void
 push_setup(struct pv_session *s, const struct pv_decision *reset, bool is_apart)
 {
-    const char *only = pv_gate_only_of(reset);
+    const char *only = reset == NULL ? NULL : pv_gate_only_of(reset);
     struct pv_buf sql = {0};
     bool is_any = false;
 
@@ -163,9 +163,27 @@ pv_gate_identity_after(struct pv_session *s, enum pv_request_kind kind, const st
 {
     if (pv_gate_is_reset(decision) && !pv_gate_make_identity(s))
         return;
-    /* A Sync of ours inside a segment of the client's would end what an earlier error skips. */
+    /*
+     * A Sync of ours inside a segment of the client's would end what an earlier error skips. Behind a Query there is
+     * none: its ReadyForQuery has come, and nothing was taken since.
+     */
     if (pv_gate_is_reset(decision))
-        push_setup(s, decision, kind == PV_REQUEST_QUERY && !s->is_segment_open);
+        push_setup(s, decision, kind == PV_REQUEST_QUERY);
+    if (decision->kind == PV_KIND_DISCARD_ALL && kind == PV_REQUEST_EXECUTE && s->discard == PV_DISCARD_NONE)
+        s->discard = PV_DISCARD_SENT;
+}
+
+void
+pv_gate_discard_ready(struct pv_session *s, const struct pv_request *r)
+{
+    bool is_undone = s->discard == PV_DISCARD_UNDONE;
+
+    /* One that the client made before is not the end of it. */
+    if (r->is_internal || !r->is_reset || (s->track.status != 'I' && s->discard != PV_DISCARD_SENT))
+        return;
+    s->discard = PV_DISCARD_NONE;
+    if (is_undone && pv_gate_make_identity(s))
+        push_setup(s, NULL, true);
 }
 
 /*

@@ -144,6 +144,7 @@ pv_portal_new(const char *name, const struct pv_named *statement, struct pv_slic
     if (named == NULL)
         return NULL;
     named->is_portal = true;
+    named->is_of_sql = statement->is_of_sql;
     if (parameters.data != NULL) {
         named->parameters = named->name + name_len + 1;
         memcpy(named->parameters, parameters.data, parameters.len);

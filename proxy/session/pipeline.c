@@ -128,6 +128,8 @@ pv_request_push(struct pv_session *s, struct pv_request *r)
         pv_session_fail(s, PV_NOMEM);
         return;
     }
+    if (s->discard != PV_DISCARD_NONE && !r->is_internal && (r->kind == PV_REQUEST_SYNC || r->kind == PV_REQUEST_QUERY))
+        r->is_reset = true;
     r->previous = s->tail;
     if (s->tail == NULL)
         s->head = r;

@@ -78,12 +78,20 @@ on_copy_data(struct pv_session *s, struct pv_request *r, const struct pv_reply *
         pass(s, r, reply->raw);
 }
 
+/* Or EXECUTE of one that was prepared by the protocol. */
+static bool
+is_copy_out(const struct pv_run *run)
+{
+    return run->kind == PV_KIND_COPY_OUT ||
+           (run->kind == PV_KIND_EXECUTE && run->effective != NULL && run->effective->kind == PV_KIND_COPY_OUT);
+}
+
 static void
 on_copy_out(struct pv_session *s, struct pv_request *r, const struct pv_reply *reply)
 {
     struct pv_run *run = pv_request_run(r);
 
-    if (run == NULL || (run->kind != PV_KIND_COPY_OUT && !s->is_conformance))
+    if (run == NULL || (!is_copy_out(run) && !s->is_conformance))
         pv_result_violation(s);
     else
         pass(s, r, reply->raw);
@@ -168,7 +176,7 @@ on_command(struct pv_session *s, struct pv_request *r, const struct pv_reply *re
         pv_result_violation(s);
         return;
     }
-    if (run->kind == PV_KIND_COPY_OUT && pv_msg_command_rows(tag, &run->rows) != PV_OK)
+    if (is_copy_out(run) && pv_msg_command_rows(tag, &run->rows) != PV_OK)
         run->rows = 0;
     if (!run->is_internal)
         pv_track_command(s, run, tag);
@@ -324,6 +332,8 @@ finish_segment(struct pv_session *s, struct pv_request *r, uint8_t status, struc
     /* A failed transaction takes its resets back by itself. */
     if (is_query && !r->has_failed && status != 'E' && r->run_count > 0 && r->runs[r->run_count - 1].decision != NULL)
         pv_gate_identity_after(s, PV_REQUEST_QUERY, r->runs[r->run_count - 1].decision);
+    if (s->discard != PV_DISCARD_NONE)
+        pv_gate_discard_ready(s, r);
     if (s->side != NULL)
         pv_lease_ready(s, r);
     pv_request_pop(s);

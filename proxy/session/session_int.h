@@ -163,6 +163,8 @@ void pv_error_of_decision(struct pv_error *error, const struct pv_decision *deci
 /* ---- gate_identity.c ---- */
 /* After a RESET or DISCARD, which the request of that kind holds: identity and startup settings again. */
 void pv_gate_identity_after(struct pv_session *s, enum pv_request_kind kind, const struct pv_decision *decision);
+/* A Sync or Query has ended while s->discard is not NONE. */
+void pv_gate_discard_ready(struct pv_session *s, const struct pv_request *r);
 void pv_gate_refresh_identity(struct pv_session *s);
 /* identity_sql is that of now; false: the session has ended. */
 bool pv_gate_make_identity(struct pv_session *s);

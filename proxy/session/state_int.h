@@ -73,6 +73,7 @@ struct pv_named {
     char *parameters; /* portal: JSON for the log, or NULL; behind the name */
     bool is_portal;
     bool is_cursor; /* made by DECLARE */
+    bool is_of_sql; /* made by PREPARE, or a portal of that */
     bool is_hold;
     bool is_bound;  /* a shared server has it under this very name: the session keeps that server */
     struct pv_prep *prep; /* statement of a session that shares servers: what a Parse of it says; NULL: it is bound */
@@ -181,6 +182,17 @@ struct pv_request {
     size_t repeat_closes; /* CloseComplete messages to come before all else */
     int64_t repeat_sent_us;
     int64_t deadline_us; /* INT64_MAX: none */
+};
+
+/*
+ * DISCARD ALL by the extended protocol commits by itself, what brings back what it takes does not: that stands and falls
+ * with the transaction which begins behind it.
+ */
+enum pv_discard {
+    PV_DISCARD_NONE,
+    PV_DISCARD_SENT,
+    PV_DISCARD_DONE,  /* confirmed; what was said behind it is in a transaction that is still open */
+    PV_DISCARD_UNDONE /* that was taken back: it is said again as soon as no transaction is open */
 };
 
 /* A setting that the client asked for at its start. */
@@ -330,6 +342,7 @@ struct pv_session {
     /* names */
     struct pv_name_table statements, portals;
     struct pv_track track;
+    enum pv_discard discard; /* while it is not NONE nothing is taken behind a Sync or Query before its end */
     uint64_t statement_count;
     uint64_t denial_count; /* poisoned texts say session.number, to be found in the server's log */
 

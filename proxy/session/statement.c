@@ -376,6 +376,8 @@ execute_portal(struct pv_session *s, struct pv_request *r, struct pv_named *port
     }
     if (portal->is_cursor)
         run->kind = PV_KIND_FETCH; /* DECLARE ran already; this fetches */
+    else if (portal->is_of_sql)
+        run->kind = PV_KIND_SELECT; /* PREPARE ran already; this is what it prepared, and it takes from budgets */
     run->is_continued = portal->has_run;
     if (portal->parameters != NULL)
         run->parameters = pv_arena_strdup(r->arena, portal->parameters);

@@ -228,6 +228,8 @@ pv_track_command(struct pv_session *s, const struct pv_run *run, struct pv_slice
         break;
     case PV_KIND_COMMIT:
     case PV_KIND_ROLLBACK:
+        if (s->discard == PV_DISCARD_DONE && !pv_slice_is(tag, "COMMIT"))
+            s->discard = PV_DISCARD_UNDONE;
         end_transaction(s, pv_slice_is(tag, "COMMIT"));
         break;
     case PV_KIND_SAVEPOINT:
@@ -252,6 +254,8 @@ pv_track_command(struct pv_session *s, const struct pv_run *run, struct pv_slice
         set_text(s, &s->track.path_session, s->track.path_startup);
         break;
     case PV_KIND_DISCARD_ALL:
+        if (s->discard != PV_DISCARD_NONE)
+            s->discard = PV_DISCARD_DONE;
         discard_all(s);
         break;
     case PV_KIND_PREPARE:
@@ -297,6 +301,8 @@ void
 pv_track_error(struct pv_session *s)
 {
     pv_person_forget(s);
+    if (s->discard == PV_DISCARD_DONE)
+        s->discard = PV_DISCARD_UNDONE;
     if (!s->track.is_in_block)
         end_transaction(s, false);
 }

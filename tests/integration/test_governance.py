@@ -402,6 +402,18 @@ def test_what_counts_as_a_run(governed):
     assert spent(refusal(conn, FIRST))
 
 
+def test_what_sql_prepared_takes_its_run_when_the_protocol_binds_it(governed):
+    veil = governed(budget("first", day=3))
+    raw = veil.wire("alice", veil.room)
+    assert w.errors(raw.ask(w.query("PREPARE p AS " + FIRST))) == []
+    for left in (2, 1, 0):
+        got = raw.ask(w.bind((), "p"), w.execute(), w.SYNC)
+        assert w.errors(got) == [] and w.rows(got), left
+    assert w.errors(raw.ask(w.bind((), "p"), w.execute(), w.SYNC)) == ["53400"]
+    assert w.errors(raw.ask(w.query("EXECUTE p"))) == ["53400"]
+    raw.sock.close()
+
+
 def test_a_spent_budget_fails_its_transaction_and_its_pipeline_like_any_error(governed):
     veil = governed(budget("first", day=1))
     raw = veil.wire("alice", veil.room)
