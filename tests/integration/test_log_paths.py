@@ -5,6 +5,7 @@ import time
 import pytest
 
 from tests.lib import wire as w
+from tests.lib.running import wait_running
 
 OTHERS = "SELECT id, ref, h_text FROM public.others ORDER BY id"
 BELOW = "SELECT id, grp FROM public.cells WHERE id >= {0} AND id < {0} + 5 ORDER BY id"
@@ -41,11 +42,15 @@ def test_each_execute_of_a_suspended_portal(veil, wire):
     sql = OTHERS + " -- suspended"
     got = conn.ask(w.parse(sql), w.bind(), w.execute("", 25), w.execute("", 25), w.execute("", 25), w.SYNC)
     assert w.tags(got).count("D") == 60
-    veil.last_log("query = ?", (sql,))
+    # Each has a row of its own, and they may come one by one.
+    deadline = time.monotonic() + 60
+    while sum(row["rows"] or 0 for row in veil.log_rows("query = ?", (sql,))) < 60:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     assert sum(row["rows"] for row in veil.log_rows("query = ?", (sql,))) == 60
 
 
-def test_a_client_that_hangs_up_has_the_count_of_what_it_was_sent(veil, wire):
+def test_a_client_that_hangs_up_has_the_count_of_what_it_was_sent(veil, wire, cluster):
     conn = wire()
     sql = OTHERS + " -- hangs up"
     conn.ask(w.query("BEGIN"))
@@ -55,7 +60,7 @@ def test_a_client_that_hangs_up_has_the_count_of_what_it_was_sent(veil, wire):
     slow = "SELECT * FROM questions.slow(n => 1) -- hangs up"
     other = wire()
     other.send(w.query(slow))
-    time.sleep(0.5)
+    wait_running(cluster)
     other.sock.close()
     conn.sock.close()
     assert veil.last_log("query = ?", (sql,))["rows"] == 25

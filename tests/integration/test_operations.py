@@ -523,7 +523,7 @@ def test_database_away_and_back(own_veil, cluster):
             conn.sock.close()
         own.start()
         for mode, veil in veils.items():
-            eventually(lambda: labels(veil, veil.room), 15)
+            eventually(lambda: labels(veil, veil.room))
         assert len(conns["transaction"].execute("SELECT * FROM questions.labels").fetchall()) > 0
         for conn in conns.values():
             conn.close()

@@ -56,6 +56,8 @@ def test_activity_is_ones_own(veil, cluster):
             if expected == 1:
                 cur.execute("SELECT pg_terminate_backend(%s)", (one.info.backend_pid,), prepare=True)
                 assert cur.fetchone() == (True,) and running.end() is not None
+                # Its client may hear of its end before it has left the list.
+                wait_for(lambda: len(activity(two)) == 1)
             assert cur.execute("SELECT count(*) FROM pg_stat_activity", prepare=True).fetchone() == (expected,)
     two.close()
     other.close()

@@ -75,6 +75,10 @@ class Steady:
         return self
 
     def __exit__(self, *_):
+        # Where the machine paused for most of the time, these are not many yet.
+        deadline = time.monotonic() + 60
+        while len(self.seconds) <= 10 and self.thread.is_alive() and time.monotonic() < deadline:
+            time.sleep(0.01)
         self.is_over.set()
         self.thread.join(120)
         print("%d statements of somebody else meanwhile: half within %.1f ms, 99 of 100 within %.1f ms, the slowest %.1f ms"
@@ -155,21 +159,22 @@ def test_many_connects_a_second(veil):
 
 def test_many_logins_a_second(veil):
     """Whole logins, as many as the clients get done: each of them is 4096 rounds of HMAC for its client."""
-    ends = time.monotonic() + (10 if FULL else 1.5)
     info = psycopg.conninfo.make_conninfo(**veil.dsn(USER, ROOM)).encode()
     before = memory_kib(veil)
     done = []
 
     def come_and_go():
-        while time.monotonic() < ends:
+        while True:
             conn = psycopg.pq.PGconn.connect(info)
             assert conn.status == psycopg.pq.ConnStatus.OK, conn.error_message
             conn.finish()
             done.append(1)
+            if time.monotonic() - began > (10 if FULL else 1.5):
+                return
 
     cpu = cpu_seconds(veil)
-    began = time.monotonic()
     with Steady(veil):
+        began = time.monotonic()
         threads = [threading.Thread(target=come_and_go) for _ in range(6)]
         for thread in threads:
             thread.start()
