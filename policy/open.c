@@ -213,7 +213,7 @@ check_passing(struct pv_rule_trial *rule, struct pv_level *level)
     const SelectStmt *stmt = level->stmt;
     enum pv_status status = PV_OK;
 
-    if (rule->is_list && level == rule->resolution->top)
+    if (rule->is_list && rule->is_given[pv_level_number(rule->resolution, level)])
         return check_list(rule, level);
     if (stmt->distinctClause != NIL)
         return pv_rule_deny_clause(rule, "DISTINCT over rows is not allowed; use count(DISTINCT ...) or GROUP BY.");
@@ -292,6 +292,29 @@ check_released(struct pv_rule_trial *rule, struct pv_level *level)
     return status;
 }
 
+/* Lists one after another: each arm is judged, and made distinct, as if it stood alone; their outputs order the whole. */
+static enum pv_status
+check_lists(struct pv_rule_trial *rule, const struct pv_level *level)
+{
+    ListCell *cell;
+
+    if (level->stmt->limitOffset != NULL)
+        return pv_rule_deny_clause(rule, "OFFSET is not allowed.");
+    foreach (cell, level->stmt->sortClause) {
+        Node *node = ((SortBy *) lfirst(cell))->node;
+        const struct pv_reference *reference =
+            IsA(node, ColumnRef) ? pv_resolution_reference(rule->resolution, (ColumnRef *) node) : NULL;
+
+        if (!IsA(node, A_Const) && (reference == NULL || !reference->is_output))
+            return pv_rule_deny_clause(rule, "UNION ALL of lists is ordered by its output columns only.");
+    }
+    return PV_OK;
+}
+
+/*
+ * What the types of two arms become of one another may fail for a value, but after the DISTINCT and LIMIT of its arm: such a
+ * value is one that the arm gives the caller.
+ */
 static enum pv_status
 classify_set_operation(struct pv_rule_trial *rule, struct pv_level *level, enum pv_level_class *class)
 {
@@ -305,6 +328,14 @@ classify_set_operation(struct pv_rule_trial *rule, struct pv_level *level, enum 
         status = classify(rule, level->right, &right);
     if (status != PV_OK)
         return status;
+    if (left == PV_LEVEL_RAW && right == PV_LEVEL_RAW && rule->is_list &&
+        rule->is_given[pv_level_number(rule->resolution, level)]) {
+        *class = PV_LEVEL_RAW;
+        return check_lists(rule, level);
+    }
+    if (rule->is_list && (left == PV_LEVEL_RAW || right == PV_LEVEL_RAW))
+        return pv_rule_deny_clause(rule, "UNION ALL joins lists with lists, each a SELECT FROM data sets, and at the top of the "
+                                         "statement only, not in FROM or WITH.");
     if (left == PV_LEVEL_RAW || right == PV_LEVEL_RAW)
         return pv_rule_deny_clause(rule, "UNION ALL joins aggregated results, not rows of data sets.");
     *class = left == PV_LEVEL_RELEASED || right == PV_LEVEL_RELEASED ? PV_LEVEL_RELEASED : PV_LEVEL_CONSTANT;
@@ -357,7 +388,8 @@ spell_distinct(struct pv_rule_trial *rule, struct pv_level *level)
     enum pv_status status;
 
     if (level->stmt->distinctClause == NIL || linitial(level->stmt->distinctClause) != NULL ||
-        pv_level_aggregates(level) || (rule->is_list && level == rule->resolution->top))
+        pv_level_aggregates(level) ||
+        (rule->is_list && rule->is_given[pv_level_number(rule->resolution, level)]))
         return PV_OK;
     for (size_t i = 0; i < level->output_count; i++)
         if (level->outputs[i].expr == NULL || pv_rule_is_constant(level->outputs[i].expr))
@@ -453,6 +485,18 @@ check_datasets(struct pv_rule_trial *rule)
     return PV_OK;
 }
 
+/* One too deep to be marked is none, and denied for its depth. */
+static void
+mark_given(struct pv_rule_trial *rule, const struct pv_level *level, unsigned depth)
+{
+    for (; depth <= PV_QUERY_LEVELS_MAX; level = level->left) {
+        rule->is_given[pv_level_number(rule->resolution, level)] = true;
+        if (level->left == NULL)
+            return;
+        mark_given(rule, level->right, depth + 1);
+    }
+}
+
 static enum pv_status
 judge(struct pv_rule_trial *rule)
 {
@@ -469,6 +513,7 @@ judge(struct pv_rule_trial *rule)
         status = pv_rule_deny_clause(rule, "LATERAL is not allowed.");
     if (status == PV_OK && resolution->has_recursion)
         status = pv_rule_deny_clause(rule, "Recursive queries are not allowed.");
+    mark_given(rule, resolution->top, 0);
     if (status == PV_OK)
         status = classify(rule, resolution->top, &class);
     if (status == PV_OK && class == PV_LEVEL_RAW && !rule->is_list) {
@@ -543,7 +588,8 @@ pv_ask_open(struct pv_trial *trial, const struct pv_resolution *resolution, Node
     trial->decision->hint = NULL;
     rule.classes = pv_arena_alloc(trial->arena, (resolution->level_count + 1) * sizeof(*rule.classes));
     rule.is_visiting = pv_arena_alloc(trial->arena, (resolution->level_count + 1) * sizeof(*rule.is_visiting));
-    if (rule.classes == NULL || rule.is_visiting == NULL)
+    rule.is_given = pv_arena_alloc(trial->arena, (resolution->level_count + 1) * sizeof(*rule.is_given));
+    if (rule.classes == NULL || rule.is_visiting == NULL || rule.is_given == NULL)
         return PV_NOMEM;
     status = pv_allow_tree(trial, *select, PV_ALLOW_DATA);
     if (status == PV_OK)

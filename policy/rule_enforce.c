@@ -284,9 +284,13 @@ run(void *context)
     for (size_t i = 0; i < resolution->level_count; i++)
         if (rule->classes[i] == PV_LEVEL_RELEASED && pv_level_aggregates(resolution->levels[i]))
             enforce_level(enforce, resolution->levels[i]);
-    if (rule->is_list && rule->classes[pv_level_number(resolution, top)] == PV_LEVEL_RAW &&
-        top->stmt->distinctClause == NIL)
-        top->stmt->distinctClause = lappend(NIL, NULL);
+    for (size_t i = 0; i < resolution->level_count; i++) {
+        const struct pv_level *level = resolution->levels[i];
+
+        if (rule->is_list && rule->is_given[i] && level->left == NULL && rule->classes[i] == PV_LEVEL_RAW &&
+            level->stmt->distinctClause == NIL)
+            level->stmt->distinctClause = lappend(NIL, NULL);
+    }
     pv_tree_mutate(enforce->select, edit_division, NULL);
     if (rule->question->max_rows > 0) {
         const char **names = palloc0((top->output_count + 1) * sizeof(*names));

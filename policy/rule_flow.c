@@ -106,7 +106,7 @@ check_takers(struct pv_rule_trial *rule)
         const struct pv_level *level = resolution->levels[i];
         bool is_taker = rule->classes[i] == PV_LEVEL_RELEASED && level->left == NULL, draws_list = false;
 
-        if (!is_taker && level != resolution->top)
+        if (!is_taker && !rule->is_given[i])
             continue;
         status = check_join_required(rule, level, level, 0);
         if (status == PV_OK && is_taker && !draws_aggregation(rule, level, &draws_list, 0) && draws_list)

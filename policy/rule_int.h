@@ -35,6 +35,7 @@ struct pv_rule_trial {
     const struct pv_resolution *resolution;
     enum pv_level_class *classes; /* by the level's place in resolution->levels */
     bool *is_visiting;
+    bool *is_given; /* the top, and where it is a UNION ALL its arms: what they give reaches the caller */
     bool is_list; /* every data set has a list rule */
     unsigned depth;
     unsigned shift_count; /* dates moved by intervals */

@@ -195,6 +195,68 @@ def test_accepted(ask, reference, sql, oracle):
     assert as_set(ask(sql)[1]) == as_set(reference(oracle))
 
 
+FEW = "SELECT DISTINCT segment FROM lab.segments WHERE segment < 'segment 3'"
+ALL = "SELECT DISTINCT segment FROM lab.segments"
+
+
+@pytest.mark.parametrize("sql,oracle", [
+    ("SELECT segment FROM segments UNION ALL SELECT segment FROM segments WHERE segment < 'segment 3'", ALL + " UNION ALL " + FEW),
+    ("SELECT segment, 'a' AS arm FROM segments WHERE segment < 'segment 3' UNION ALL SELECT lower(segment), 'b' FROM segments",
+     "SELECT segment, 'a' FROM (%s) x UNION ALL SELECT segment, 'b' FROM (%s) y" % (FEW, ALL)),
+    ("SELECT segment FROM segments UNION ALL (SELECT DISTINCT segment FROM segments UNION ALL SELECT segment FROM segments)",
+     " UNION ALL ".join([ALL] * 3)),
+    ("(SELECT segment FROM segments ORDER BY 1 LIMIT 3) UNION ALL (SELECT segment FROM segments ORDER BY segment DESC LIMIT 1)",
+     "SELECT 'segment ' || n FROM unnest(ARRAY[0, 1, 2, 8]) n"),
+    ("WITH s AS (SELECT id, segment AS g FROM segments) SELECT g FROM s UNION ALL SELECT a.g FROM s a JOIN segments b USING (id) "
+     "WHERE b.segment < 'segment 3'", ALL + " UNION ALL " + FEW),
+])
+def test_lists_one_after_another(ask, reference, sql, oracle):
+    """Each arm of UNION ALL is the list that it would be by itself, and distinct as that is."""
+    assert as_set(ask(sql)[1]) == as_set(reference(oracle))
+
+
+def test_lists_one_after_another_are_ordered_and_cut(lab):
+    both = "SELECT segment AS s FROM segments UNION ALL SELECT segment FROM segments"
+    first = [("segment 0",), ("segment 0",), ("segment 1",)]
+    with lab.connect("alice", openroom.ROOM) as conn:
+        assert conn.execute(both + " ORDER BY s LIMIT 3").fetchall() == first
+        with conn.transaction():
+            conn.execute("DECLARE c CURSOR FOR %s ORDER BY 1" % both)
+            assert conn.execute("FETCH 3 FROM c").fetchall() == first
+        with conn.cursor().copy("COPY (%s ORDER BY s LIMIT 3) TO STDOUT" % both) as copy:
+            assert [row for row in copy.rows()] == first
+        for named in ("segment 4", "segment 5"):
+            got = conn.execute("SELECT segment FROM segments WHERE segment = %s UNION ALL SELECT segment FROM segments WHERE segment = %s",
+                               (named, named)).fetchall()
+            assert got == [(named,)] * 2
+
+
+@pytest.mark.parametrize("sql,words", [
+    ("SELECT segment FROM segments UNION ALL SELECT store FROM segments", "list_columns"),
+    ("SELECT id::text FROM segments UNION ALL SELECT segment FROM segments", "list_columns"),
+    ("SELECT segment FROM segments UNION ALL TABLE segments", "list_columns"),
+    ("SELECT segment FROM segments UNION ALL SELECT segment FROM segments WHERE store = 'store 1'", "comparison_controls"),
+    ("SELECT segment FROM segments WHERE id = 1001 UNION ALL SELECT segment FROM segments", "never meets"),
+    ("SELECT segment FROM segments UNION ALL (SELECT segment FROM segments ORDER BY store LIMIT 1)", "list_columns"),
+    ("SELECT segment FROM segments UNION ALL SELECT DISTINCT ON (id) segment FROM segments", "DISTINCT ON"),
+    ("SELECT segment FROM segments UNION ALL SELECT segment FROM segments OFFSET 1", "OFFSET"),
+    ("(SELECT segment FROM segments OFFSET 1) UNION ALL SELECT segment FROM segments", "OFFSET"),
+    ("SELECT segment FROM segments UNION ALL SELECT a.segment FROM segments a, segments b", "not joined"),
+    ("SELECT segment FROM segments UNION ALL SELECT 'x'", "lists with lists"),
+    ("VALUES ('x') UNION ALL SELECT segment FROM segments", "lists with lists"),
+    ("SELECT segment FROM segments UNION ALL SELECT region FROM people GROUP BY 1", "aggregated results"),
+    ("SELECT segment FROM segments UNION ALL SELECT s.segment FROM segments s JOIN people p USING (id)", "UNION ALL"),
+    ("SELECT segment FROM (SELECT segment FROM segments UNION ALL SELECT segment FROM segments) x", "lists with lists"),
+    ("WITH s AS (SELECT store FROM segments UNION ALL SELECT segment FROM segments) SELECT segment FROM segments", "lists with lists"),
+    ("SELECT segment FROM segments UNION SELECT segment FROM segments", "Set operations"),
+    ("(SELECT segment FROM segments EXCEPT SELECT segment FROM segments) UNION ALL SELECT segment FROM segments", "Set operations"),
+])
+def test_an_arm_gives_no_more_than_by_itself(ask, sql, words):
+    with pytest.raises(psycopg.errors.InsufficientPrivilege) as caught:
+        ask(sql)
+    assert words in caught.value.diag.message_detail
+
+
 def test_the_remainder_is_a_row_and_is_reported(lab, ask, reference):
     rows = ask("SELECT city, region, count(*) FROM peers GROUP BY 1, 2")[1]
     gathered = [row for row in rows if row[0] is None]
