@@ -7,6 +7,7 @@ import time
 import psycopg
 import pytest
 
+from tests.integration.conftest import make_veil
 from tests.lib import openroom
 
 PASSES = "count(DISTINCT p.id) >= %d" % openroom.PEOPLE_K
@@ -255,6 +256,27 @@ def test_an_arm_gives_no_more_than_by_itself(ask, sql, words):
     with pytest.raises(psycopg.errors.InsufficientPrivilege) as caught:
         ask(sql)
     assert words in caught.value.diag.message_detail
+
+
+def test_each_arm_joins_what_it_must(cluster):
+    """join_required and disallowed_output_columns hold in every arm: another one's data set stands beside none of its rows."""
+    def members(owner, **rule):
+        return {"owner": owner, "source": "lab.segments", "entity": "id",
+                "columns": {"id": openroom.HASHED, "segment": openroom.PLAIN, "store": openroom.PLAIN},
+                "analysis_rule": {"type": "list", "join_columns": ["id"], "list_columns": ["segment", "store"], **rule}}
+    room = openroom.room()
+    room["datasets"]["public.needy"] = members("megamart", join_required=True, disallowed_output_columns=["store"])
+    room["datasets"]["public.theirs"] = members("acme")
+    room["questions"]["explore"]["datasets"] += ["public.needy", "public.theirs"]
+    veil = make_veil(cluster, [room])
+    theirs, joined = "SELECT segment FROM theirs", "SELECT n.%s FROM needy n JOIN theirs t ON n.id = t.id"
+    for arms, words in [((joined % "segment", theirs), None), ((theirs, joined % "segment"), None),
+                        ((theirs, "SELECT segment FROM needy"), "join_required"), (("SELECT segment FROM needy", theirs), "join_required"),
+                        ((theirs, theirs, "SELECT segment FROM needy"), "join_required"),
+                        ((theirs, joined % "store"), "disallowed_output_columns"), ((joined % "store", theirs), "disallowed_output_columns")]:
+        status, said = veil.explain(" UNION ALL ".join(arms), openroom.ROOM, "alice")
+        assert status == (0 if words is None else 1), said
+        assert words is None or words in said["reason"]
 
 
 def test_the_remainder_is_a_row_and_is_reported(lab, ask, reference):
