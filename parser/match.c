@@ -222,9 +222,41 @@ may_capture(const Node *node)
     return node != NULL && IsA(node, TypeCast) && is_value_array(((const TypeCast *) node)->arg);
 }
 
+/* $n, or one that is cast; NULL: anything else. */
+static const ParamRef *
+client_param(const Node *node)
+{
+    if (IsA(node, TypeCast))
+        node = ((const TypeCast *) node)->arg;
+    return node != NULL && IsA(node, ParamRef) ? (const ParamRef *) node : NULL;
+}
+
+static void
+add_twin(struct matcher *m, const ParamRef *param, const ParamRef *first, const ParamRef *theirs)
+{
+    struct pv_match *match = m->match;
+
+    if (first->number == theirs->number)
+        return;
+    if (match->twin_count == match->twin_size) {
+        unsigned size = match->twin_size == 0 ? 4 : match->twin_size * 2;
+        struct pv_match_twin *twins = pv_realloc(match->twins, size * sizeof(*twins));
+
+        if (twins == NULL) {
+            fail(m, PV_NOMEM);
+            return;
+        }
+        match->twins = twins;
+        match->twin_size = size;
+    }
+    match->twins[match->twin_count++] =
+        (struct pv_match_twin){theirs->number, first->number, (unsigned) param->number, theirs->location};
+}
+
 static void
 capture(struct matcher *m, const ParamRef *param, const Node *theirs, const char *where)
 {
+    const ParamRef *first, *second;
     Node **place;
     bool same = false;
     enum pv_status status;
@@ -240,6 +272,12 @@ capture(struct matcher *m, const ParamRef *param, const Node *theirs, const char
     place = &m->match->captures[param->number - 1];
     if (*place == NULL) {
         *place = pv_mutable(theirs);
+        return;
+    }
+    first = client_param(*place);
+    second = client_param(theirs);
+    if (first != NULL && second != NULL) {
+        add_twin(m, param, first, second);
         return;
     }
     status = pv_tree_equal(*place, theirs, &same);
@@ -637,6 +675,7 @@ void
 pv_match_clear(struct pv_match *match)
 {
     pv_free(match->captures);
+    pv_free(match->twins);
     pv_free(match->names);
     memset(match, 0, sizeof(*match));
 }

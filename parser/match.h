@@ -13,9 +13,18 @@
 /* Whether two names (of the template, of the client) mean one relation; relname is equal then. Neither is a CTE's. */
 typedef bool (*pv_match_same_relation)(void *ctx, const RangeVar *ours, const RangeVar *theirs);
 
+/* A placeholder stands twice, and the client has a $n of its own in each place, as drivers make of a "?". */
+struct pv_match_twin {
+    int number, first; /* the client's $n, and its $n where the placeholder stood before */
+    unsigned of;       /* the template's $n */
+    int location;      /* of $number in the client's text */
+};
+
 struct pv_match {
     Node **captures; /* captures[n - 1]: what stood for $n, in the client's tree; NULL where $n stands nowhere */
     unsigned capture_count;
+    struct pv_match_twin *twins; /* the client's parameters that have to have the value of another one */
+    unsigned twin_count, twin_size;
     const char **names;   /* the client's output column names, NULL for one without an alias */
     unsigned name_count;  /* of the top-level SELECT's targets (of the first leaf of a set operation) */
     char difference[160]; /* when not matched: the first difference in words, as a hint */

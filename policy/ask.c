@@ -137,6 +137,13 @@ judge_argument(struct pv_trial *trial, const struct pv_parameter *parameter, Nod
     return pv_ask_constant(trial, parameter, node, location, &argument->text);
 }
 
+enum pv_status
+pv_ask_twin(struct pv_trial *trial, const struct pv_ask_twin *twin)
+{
+    return pv_trial_twin(trial, twin->question->plan->by_number[twin->twin.of - 1], twin->twin.number, twin->twin.first,
+                         twin->twin.location);
+}
+
 /* ---- by statement ------------------------------------------------------------------- */
 
 struct spelling {
@@ -244,6 +251,8 @@ ask_matched(struct pv_trial *trial, const struct pv_question *question, const st
                      ? PV_INTERNAL
                      : judge_argument(trial, plan->by_number[i], match->captures[i], -1, &arguments[i]);
     }
+    for (unsigned i = 0; i < match->twin_count && status == PV_OK; i++)
+        status = pv_ask_twin(trial, &(struct pv_ask_twin){question, match->twins[i]});
     if (status != PV_OK)
         return status;
     status = pv_question_name_outputs(trial, (SelectStmt *) *select, match, question, names);

@@ -19,6 +19,8 @@ struct part {
     const Node *stands; /* in the copied statement; whose place the question takes */
     const struct pv_question *question;
     Node **captures;    /* by the plan's $n */
+    struct pv_match_twin *twins;
+    unsigned twin_count;
     const char **names; /* of its columns, as the caller calls them; NULL entries: the question's */
     List *sort;         /* the caller's own, over the result */
     Node *count, *offset;
@@ -66,9 +68,13 @@ match_question(struct search *search, const struct pv_question *question, Node *
         part->question = question;
         part->captures = pv_arena_alloc(trial->arena, (count + 1) * sizeof(*part->captures));
         part->names = pv_arena_alloc(trial->arena, (question->relation.column_count + 1) * sizeof(*part->names));
-        status = part->captures == NULL || part->names == NULL ? PV_NOMEM : PV_OK;
+        part->twins = pv_arena_alloc(trial->arena, (match.twin_count + 1) * sizeof(*part->twins));
+        part->twin_count = match.twin_count;
+        status = part->captures == NULL || part->names == NULL || part->twins == NULL ? PV_NOMEM : PV_OK;
     }
     if (status == PV_OK && is_matched) {
+        if (match.twin_count > 0)
+            memcpy(part->twins, match.twins, match.twin_count * sizeof(*part->twins));
         if (count > 0)
             memcpy(part->captures, match.captures, count * sizeof(*part->captures));
         status = pv_question_name_outputs(trial, (const SelectStmt *) select, &match, question, part->names);
@@ -330,8 +336,25 @@ exchange_all(void *context)
     pv_tree_mutate(&exchanging->tree, exchange, exchanging->search);
 }
 
+/* By name each parameter has the first of its values; that the others are as it is, is left to who asks the whole. */
+static enum pv_status
+gather_twins(const struct search *search, struct pv_ask_twins *twins)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < search->count; i++)
+        count += search->parts[i].twin_count;
+    twins->items = pv_arena_alloc(search->trial->arena, (count + 1) * sizeof(*twins->items));
+    if (twins->items == NULL)
+        return PV_NOMEM;
+    for (size_t i = 0; i < search->count; i++)
+        for (unsigned k = 0; k < search->parts[i].twin_count; k++)
+            twins->items[twins->count++] = (struct pv_ask_twin){search->parts[i].question, search->parts[i].twins[k]};
+    return PV_OK;
+}
+
 enum pv_status
-pv_ask_within(struct pv_trial *trial, const Node *select, Node **asked)
+pv_ask_within(struct pv_trial *trial, const Node *select, Node **asked, struct pv_ask_twins *twins)
 {
     struct search search = {.trial = trial};
     struct cte_names ctes = {.arena = trial->arena};
@@ -357,6 +380,8 @@ pv_ask_within(struct pv_trial *trial, const Node *select, Node **asked)
     before = pv_sql_enter(trial->sql);
     status = pv_sql_guard(exchange_all, &exchanging, NULL);
     pv_sql_leave(before);
+    if (status == PV_OK)
+        status = gather_twins(&search, twins);
     if (status == PV_OK)
         *asked = exchanging.tree;
     return status;

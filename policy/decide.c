@@ -156,6 +156,7 @@ judge(struct pv_trial *trial, Node *stmt)
         decision->reason = PV_REASON_ALLOWED;
         decision->parameters = trial->parameters;
         decision->parameter_oids = trial->parameter_oids;
+        decision->twins = trial->has_twins ? trial->twins : NULL;
         decision->parameter_count = trial->parameter_count;
     }
     if (status != PV_OK && status != PV_DENIED && status != PV_NOMEM)
@@ -181,6 +182,19 @@ empty_decision(struct pv_arena *arena, struct pv_slice text)
     return decision;
 }
 
+struct pv_prepared_facts
+pv_decision_facts(const struct pv_decision *decision)
+{
+    return (struct pv_prepared_facts){.parameters = decision->parameters,
+                                      .twins = decision->twins,
+                                      .parameter_count = decision->parameter_count,
+                                      .is_redacted = decision->is_redacted,
+                                      .question = decision->question,
+                                      .forwarded = decision->forwarded,
+                                      .datasets = decision->datasets,
+                                      .columns = decision->columns};
+}
+
 /* PREPARE earlier in the same text is known to EXECUTE later in it. */
 struct pending {
     const struct pv_caller *outer;
@@ -199,9 +213,7 @@ find_prepared(void *context, const char *name)
 
         if (!decision->is_allowed || decision->kind != PV_KIND_PREPARE || strcmp(decision->name, name) != 0)
             continue;
-        pending->facts = (struct pv_prepared_facts){
-            decision->parameters, decision->parameter_count, decision->is_redacted, decision->question,
-            decision->forwarded,  decision->datasets,        decision->columns};
+        pending->facts = pv_decision_facts(decision);
         return &pending->facts;
     }
     return pending->outer->prepared == NULL ? NULL : pending->outer->prepared(pending->outer->context, name);

@@ -101,6 +101,7 @@ const char *pv_statement_kind_name(enum pv_statement_kind kind);
 /* A prepared statement's facts that EXECUTE needs, kept by the session. */
 struct pv_prepared_facts {
     const struct pv_parameter *const *parameters; /* by $n - 1; NULL entries are unconstrained */
+    const uint16_t *twins;
     size_t parameter_count;
     bool is_redacted;
     const struct pv_question *question;
@@ -211,6 +212,8 @@ struct pv_decision {
     const struct pv_slice *repeat_values;
     const struct pv_parameter *const *parameters; /* by $n - 1; NULL entries: unconstrained */
     const uint32_t *parameter_oids;               /* by $n - 1: what Parse must declare; 0: as the client did */
+    /* By $n - 1: the $n whose canonical value this one must have, a lower one; 0: none. NULL: none has such. */
+    const uint16_t *twins;
     size_t parameter_count;
     bool is_of_session;   /* it holds what only this session has: no other may be given it */
     bool is_of_peers;     /* it speaks of the caller's sessions: judge it with `peers` as they are when it runs */
@@ -228,6 +231,11 @@ struct pv_decision {
     size_t rule_count;
     bool has_threshold; /* some group may be left out for want of entities */
 };
+
+/* Of a decision that is allowed; they borrow from it. */
+struct pv_prepared_facts pv_decision_facts(const struct pv_decision *decision);
+/* "x" takes one value, and $1 and $2 have two: a message for 22023. NULL: out of memory. */
+const char *pv_twin_words(struct pv_arena *arena, const struct pv_parameter *parameter, size_t number, size_t twin);
 
 /* A JSON array of the names; NULL: out of memory. */
 const char *pv_names_json(struct pv_arena *arena, const struct pv_names *names) PV_MUST_CHECK;

@@ -7,6 +7,8 @@
 #include "policy/decide.h"
 #include "proxy/base/arena.h"
 
+struct pv_ask_twins;
+
 struct pv_trial {
     struct pv_arena *arena;
     const struct pv_caller *caller;
@@ -18,6 +20,8 @@ struct pv_trial {
     size_t declared_count;
     const struct pv_parameter **parameters;
     uint32_t *parameter_oids;
+    uint16_t *twins; /* as the decision's */
+    bool has_twins;
     size_t parameter_count, parameter_size;
     bool has_parameters; /* $n may stand in the statement */
     const List *prepared_types; /* PREPARE that names types: TypeNames */
@@ -52,6 +56,9 @@ enum pv_status pv_trial_param(struct pv_trial *trial, int number, int location) 
 /* $n stands for a question's parameter. */
 enum pv_status pv_trial_bind_param(struct pv_trial *trial, int number, const struct pv_parameter *parameter,
                                    int location) PV_MUST_CHECK;
+/* $number and $first both stand for the parameter, and must have the same value. */
+enum pv_status pv_trial_twin(struct pv_trial *trial, const struct pv_parameter *parameter, int number, int first,
+                             int location) PV_MUST_CHECK;
 
 /* Adds to the decision's data sets and columns. */
 enum pv_status pv_names_add(struct pv_trial *trial, const struct pv_names *datasets,
@@ -166,9 +173,10 @@ enum pv_status pv_ask_constant(struct pv_trial *trial, const struct pv_parameter
                                const char **canonical) PV_MUST_CHECK;
 /*
  * Fixed questions' statements as parts of another (ask_within.c): PV_OK with a copy of the statement that has them by
- * name, for a new trial; PV_NOTFOUND: it has none.
+ * name, for a new trial, and what pv_ask_twin is to be told then (in the arena); PV_NOTFOUND: it has none.
  */
-enum pv_status pv_ask_within(struct pv_trial *trial, const Node *select, Node **asked) PV_MUST_CHECK;
+enum pv_status pv_ask_within(struct pv_trial *trial, const Node *select, Node **asked,
+                             struct pv_ask_twins *twins) PV_MUST_CHECK;
 /* Of a statement that is none: names the fixed question that is nearest in the decision's hint. PV_OK or PV_NOMEM. */
 enum pv_status pv_ask_nearest(struct pv_trial *trial, Node *select) PV_MUST_CHECK;
 /* Is it a statement that an open question of the room allows? As pv_ask_fixed. */

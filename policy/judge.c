@@ -142,19 +142,23 @@ pv_trial_param(struct pv_trial *trial, int number, int location)
         size_t size = trial->parameter_size == 0 ? 16 : trial->parameter_size;
         const struct pv_parameter **parameters;
         uint32_t *oids;
+        uint16_t *twins;
 
         while (size < wanted)
             size *= 2;
         parameters = pv_arena_alloc(trial->arena, size * sizeof(*parameters));
         oids = pv_arena_alloc(trial->arena, size * sizeof(*oids));
-        if (parameters == NULL || oids == NULL)
+        twins = pv_arena_alloc(trial->arena, size * sizeof(*twins));
+        if (parameters == NULL || oids == NULL || twins == NULL)
             return PV_NOMEM;
         if (trial->parameter_count > 0) {
             memcpy(parameters, trial->parameters, trial->parameter_count * sizeof(*parameters));
             memcpy(oids, trial->parameter_oids, trial->parameter_count * sizeof(*oids));
+            memcpy(twins, trial->twins, trial->parameter_count * sizeof(*twins));
         }
         trial->parameters = parameters;
         trial->parameter_oids = oids;
+        trial->twins = twins;
         trial->parameter_size = size;
     }
     for (; trial->parameter_count < wanted; trial->parameter_count++)
@@ -180,6 +184,40 @@ pv_trial_bind_param(struct pv_trial *trial, int number, const struct pv_paramete
     trial->parameters[at] = parameter;
     trial->parameter_oids[at] = parameter->is_array ? parameter->type->array_oid : parameter->type->oid;
     return PV_OK;
+}
+
+/* The lowest of those that are the same. */
+static size_t
+lowest_twin(const struct pv_trial *trial, size_t number)
+{
+    while (trial->twins[number - 1] != 0)
+        number = trial->twins[number - 1];
+    return number;
+}
+
+enum pv_status
+pv_trial_twin(struct pv_trial *trial, const struct pv_parameter *parameter, int number, int first, int location)
+{
+    enum pv_status status = pv_trial_bind_param(trial, first, parameter, location);
+    size_t a, b;
+
+    if (status == PV_OK)
+        status = pv_trial_bind_param(trial, number, parameter, location);
+    if (status != PV_OK)
+        return status;
+    a = lowest_twin(trial, (size_t) first);
+    b = lowest_twin(trial, (size_t) number);
+    if (a != b)
+        trial->twins[(a > b ? a : b) - 1] = (uint16_t) (a > b ? b : a);
+    trial->has_twins = true;
+    return PV_OK;
+}
+
+const char *
+pv_twin_words(struct pv_arena *arena, const struct pv_parameter *parameter, size_t number, size_t twin)
+{
+    return pv_arena_printf(arena, "parameter \"%s\" stands in several places and takes one value: $%zu and $%zu differ",
+                           parameter->name, twin, number);
 }
 
 /* ---- names -------------------------------------------------------------------------- */
@@ -265,8 +303,9 @@ ask_within(struct pv_trial *trial, struct pv_catalogue *catalogue, Node **select
 {
     struct pv_resolution *resolution = NULL;
     struct pv_sql_error err = {0};
+    struct pv_ask_twins twins = {NULL, 0};
     Node *asked = NULL;
-    enum pv_status status = pv_ask_within(trial, *select, &asked);
+    enum pv_status status = pv_ask_within(trial, *select, &asked, &twins);
 
     if (status != PV_OK)
         return status;
@@ -278,7 +317,11 @@ ask_within(struct pv_trial *trial, struct pv_catalogue *catalogue, Node **select
     trial->decision->datasets = trial->decision->columns = (struct pv_names){NULL, 0};
     *select = asked;
     status = pv_check_expansion(trial, resolution);
-    return status == PV_OK ? release(trial, resolution, select) : status;
+    if (status == PV_OK)
+        status = release(trial, resolution, select);
+    for (size_t i = 0; i < twins.count && status == PV_OK; i++)
+        status = pv_ask_twin(trial, &twins.items[i]);
+    return status;
 }
 
 /* Every $n in the statement gets room in the trial's parameters, in data questions too. */

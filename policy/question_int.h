@@ -46,6 +46,17 @@ struct pv_trial;
 /* As pv_match. ctes: names that are no data set where they stand unqualified; NULL: none. */
 enum pv_status pv_question_match(struct pv_trial *trial, const struct pv_question *question, Node *select,
                                  const struct pv_names *ctes, struct pv_match *match, bool *is_matched) PV_MUST_CHECK;
+/* A parameter of a question that is asked stands in two places, and the caller has a $n of its own in each. */
+struct pv_ask_twin {
+    const struct pv_question *question;
+    struct pv_match_twin twin;
+};
+struct pv_ask_twins {
+    struct pv_ask_twin *items;
+    size_t count;
+};
+/* Both $n are of that parameter and have one value. */
+enum pv_status pv_ask_twin(struct pv_trial *trial, const struct pv_ask_twin *twin) PV_MUST_CHECK;
 /* The caller's names of a matched question's columns, NULL for its own; `names` has room for all. */
 enum pv_status pv_question_name_outputs(struct pv_trial *trial, const SelectStmt *theirs, const struct pv_match *match,
                                         const struct pv_question *question, const char **names) PV_MUST_CHECK;

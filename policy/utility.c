@@ -468,6 +468,26 @@ qualify(void *context, Node *node, bool *is_entered)
     return node;
 }
 
+/* The constants that stand for one parameter are the same (each is canonical by now). */
+static enum pv_status
+judge_twins(struct pv_trial *trial, const struct pv_prepared_facts *facts, const List *arguments)
+{
+    for (size_t i = 0; i < facts->parameter_count && i < (size_t) list_length(arguments); i++) {
+        size_t twin = facts->twins[i];
+        const char *one, *other, *words;
+
+        if (twin == 0)
+            continue;
+        one = pv_constant_text(trial, list_nth(arguments, (int) twin - 1));
+        other = pv_constant_text(trial, list_nth(arguments, (int) i));
+        if (one == other || (one != NULL && other != NULL && strcmp(one, other) == 0))
+            continue;
+        words = pv_twin_words(trial->arena, facts->parameters[i], i + 1, twin);
+        return words == NULL ? PV_NOMEM : pv_deny(trial, PV_REASON_PARAMETER, "22023", -1, "%s", words);
+    }
+    return PV_OK;
+}
+
 static void
 judge_arguments(void *context)
 {
@@ -488,6 +508,8 @@ judge_arguments(void *context)
             return;
         i++;
     }
+    if (execution->facts->twins != NULL)
+        execution->status = judge_twins(execution->trial, execution->facts, execution->stmt->params);
 }
 
 static bool

@@ -140,19 +140,11 @@ log_reason(struct pv_arena *arena, const struct pv_decision *decision)
 static void
 take_over(struct pv_named *named, struct pv_judged *fresh)
 {
-    const struct pv_decision *decision = &fresh->decisions[0];
-
     fresh->is_logged = named->judged->is_logged;
     pv_judged_unref(named->judged);
     named->judged = fresh;
     named->index = 0;
-    named->facts.parameters = decision->parameters;
-    named->facts.parameter_count = decision->parameter_count;
-    named->facts.is_redacted = decision->is_redacted;
-    named->facts.question = decision->question;
-    named->facts.forwarded = decision->forwarded;
-    named->facts.datasets = decision->datasets;
-    named->facts.columns = decision->columns;
+    named->facts = pv_decision_facts(&fresh->decisions[0]);
 }
 
 static bool

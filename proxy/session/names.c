@@ -95,20 +95,6 @@ hash_name(const char *name)
     return hash;
 }
 
-static void
-fill_facts(struct pv_named *named)
-{
-    const struct pv_decision *decision = &named->judged->decisions[named->index];
-
-    named->facts.parameters = decision->parameters;
-    named->facts.parameter_count = decision->parameter_count;
-    named->facts.is_redacted = decision->is_redacted;
-    named->facts.question = decision->question;
-    named->facts.forwarded = decision->forwarded;
-    named->facts.datasets = decision->datasets;
-    named->facts.columns = decision->columns;
-}
-
 /* With its name behind it, and room for a text behind that. */
 static struct pv_named *
 named_new(const char *name, size_t name_len, struct pv_judged *judged, size_t index, size_t text_bytes)
@@ -125,7 +111,7 @@ named_new(const char *name, size_t name_len, struct pv_judged *judged, size_t in
     named->hash = hash_name(named->name);
     named->judged = pv_judged_ref(judged);
     named->index = index;
-    fill_facts(named);
+    named->facts = pv_decision_facts(&judged->decisions[index]);
     return named;
 }
 

@@ -152,6 +152,28 @@ judge_value(struct pv_session *s, struct pv_request *r, const struct pv_named *s
     return status;
 }
 
+/* Where a question's parameter stands in several places, each with a $n of its own: all have one canonical value. */
+static enum pv_status
+judge_twins(struct pv_request *r, const struct pv_prepared_facts *facts, size_t count, const struct bound *bound,
+            struct pv_error *error)
+{
+    for (size_t i = 0; i < count && i < facts->parameter_count; i++) {
+        size_t twin = facts->twins[i];
+        const char *words;
+
+        if (twin == 0 || (bound->values[i].is_null == bound->values[twin - 1].is_null &&
+                          pv_slice_equal(bound->values[i].bytes, bound->values[twin - 1].bytes)))
+            continue;
+        words = pv_twin_words(r->arena, facts->parameters[i], i + 1, twin);
+        if (words == NULL)
+            return PV_NOMEM;
+        pv_error_simple(error, "22023", words);
+        error->detail = pv_param_bounds(r->arena, facts->parameters[i]);
+        return PV_DENIED;
+    }
+    return PV_OK;
+}
+
 static enum pv_status
 judge_values(struct pv_session *s, struct pv_request *r, const struct pv_named *statement,
              const struct pv_msg_bind *bind, struct bound *bound, struct pv_error *error)
@@ -176,6 +198,8 @@ judge_values(struct pv_session *s, struct pv_request *r, const struct pv_named *
         }
     }
     pv_buf_put_u8(&bound->json, ']');
+    if (verdict == PV_OK && statement->facts.twins != NULL)
+        verdict = judge_twins(r, &statement->facts, bind->param_count, bound, error);
     return pv_buf_ok(&bound->json) ? verdict : PV_NOMEM;
 }
 

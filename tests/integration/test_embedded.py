@@ -6,12 +6,20 @@ from tests.integration.conftest import make_veil
 from tests.lib import data
 
 FIRST = "SELECT id, grp FROM public.cells WHERE id <= {} ORDER BY id"
+WITHIN = "SELECT id FROM public.cells WHERE id >= {} AND id < {} + 5 ORDER BY id"
 ROOM = "embedding"
+
+
+def embedding_room():
+    room = dict(data.small_room(ROOM), embedded_questions=True)
+    room["questions"]["five"] = {"type": "list", "sql": WITHIN.format(":n", ":n"),
+                                 "parameters": {"n": {"type": "integer", "minimum": 1, "maximum": 1000}}}
+    return room
 
 
 @pytest.fixture(scope="module")
 def embedding(cluster):
-    veil = make_veil(cluster, [dict(data.small_room(ROOM), embedded_questions=True), data.small_room("strict")])
+    veil = make_veil(cluster, [embedding_room(), data.small_room("strict")])
     veil.provision()
     veil.start()
     yield veil
@@ -50,6 +58,23 @@ def test_bound_parameters_keep_their_bounds(conn):
     assert conn.execute(sql, (20, 5)).fetchone() == (15,)
     with pytest.raises(psycopg.errors.InvalidParameterValue, match='"n"'):
         conn.execute(sql, (100000, 5))
+
+
+@pytest.mark.parametrize("prepare", [True, False])
+def test_places_of_one_parameter_with_a_number_each(conn, prepare):
+    sql = "SELECT count(*), min(id) FROM (" + WITHIN.format("%s", "%s") + ") q WHERE id > %s"
+    for n in range(1, 9):
+        assert conn.execute(sql, (n, n, n), prepare=prepare).fetchone() == (4, n + 1)
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="takes one value: .1 and .2 differ"):
+        conn.execute(sql, (4, 5, 5), prepare=prepare)
+    # A value of the statement's own beside it is bound by the question where it stands in it as well.
+    both = "SELECT * FROM (" + WITHIN.format("$1", "$2") + ") q, (" + WITHIN.format("$2", "$3") + ") r"
+    conn.execute("PREPARE pair AS " + both)
+    assert len(conn.execute("EXECUTE pair(7, 7, 7)").fetchall()) == 25
+    for values in ("7, 7, 8", "7, 8, 7", "8, 7, 7", "7, 8, 8"):
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match="takes one value"):
+            conn.execute("EXECUTE pair(%s)" % values)
+    conn.execute("DEALLOCATE pair")
 
 
 def test_the_log_names_the_question_and_what_it_read(embedding, conn):

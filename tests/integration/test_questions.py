@@ -202,6 +202,60 @@ def test_a_parameter_that_stands_twice_takes_one_value(conn, denied):
     denied(conn, "SELECT id, grp FROM public.cells WHERE id >= 1 AND id < 50 + 5 ORDER BY id")
 
 
+FROM_N = "SELECT id, grp FROM public.cells WHERE id >= {} AND id < {} + 5 ORDER BY id"
+DIFFER = 'parameter "n" stands in several places and takes one value: $1 and $2 differ'
+
+
+def differs(ask):
+    with pytest.raises(psycopg.Error) as caught:
+        ask()
+    assert (caught.value.diag.sqlstate, caught.value.diag.message_primary) == ("22023", DIFFER)
+
+
+@pytest.mark.parametrize("prepare", [True, False])
+def test_drivers_number_each_place_of_a_parameter(conn, cluster, prepare):
+    """What a driver makes of two "?" is $1 and $2, and who asks gives the same value twice."""
+    def ask(*values, places=("%s", "%s")):
+        return conn.execute(FROM_N.format(*places), values, prepare=prepare).fetchall()
+    # Often enough for what comes again to be prepared by pgveil.
+    for n in list(range(1, 12)) + [100, 1]:
+        assert ask(n, n) == cluster.rows(FROM_N.format(n, n).replace("public", "zoo"))
+        if n % 5 == 0:
+            differs(lambda: ask(n, n - 1))
+    assert ask(7, 7, places=("%t", "%b")) == ask(7, 7, places=("%b", "%t")) == ask("7", " 7") == ask(7, 7)
+    differs(lambda: ask(7, 8, places=("%t", "%b")))
+    assert ask(3, 3, places=("%s::int", "%s")) == ask(3, 3)
+
+
+def test_sql_prepare_of_a_parameter_in_two_places(conn):
+    conn.execute("PREPARE of_n AS " + FROM_N.format("$2", "$1"))
+    assert [r[0] for r in conn.execute("EXECUTE of_n(4, 4)")] == [4, 5, 6, 7, 8]
+    assert [r[0] for r in conn.execute("EXECUTE of_n(4, '04')")] == [4, 5, 6, 7, 8]
+    differs(lambda: conn.execute("EXECUTE of_n(4, 5)"))
+    with pytest.raises(psycopg.Error) as caught:
+        conn.execute("EXECUTE of_n(4)")
+    assert caught.value.diag.sqlstate == "42601"
+    conn.execute("DEALLOCATE of_n")
+    # In one text, where the session does not know it yet.
+    differs(lambda: conn.execute("PREPARE of_n AS " + FROM_N.format("$1", "$2") + "; EXECUTE of_n(4, 5)"))
+
+
+def test_a_parameter_in_two_places_on_the_wire(wire):
+    conn = wire()
+    got = conn.ask(w.parse(FROM_N.format("$1", "$2"), "s1"), w.describe("S", "s1"), w.SYNC)
+    assert w.tags(got) == "1tTZ" and got[1].body == b"\0\2" + 2 * b"\0\0\0\x17"
+    got = conn.ask(w.bind(["2", "2"], "s1"), w.execute(), w.SYNC)
+    assert w.tags(got) == "2DDDDDCZ"
+    got = conn.ask(w.bind(["2", "3"], "s1"), w.execute(), w.SYNC)
+    assert w.tags(got) == "EZ" and w.errors(got) == ["22023"]
+    assert got[0].fields["D"].startswith('Parameter "n" has type integer')
+    for values in (["2"], ["2", "2", "2"], []):
+        assert w.errors(conn.ask(w.bind(values, "s1"), w.execute(), w.SYNC)) == ["08P01"]
+    # A place that is a constant is no place of another parameter; nor are two parameters one.
+    assert w.errors(conn.ask(w.parse(FROM_N.format("$1", "2")), w.SYNC)) == ["42501"]
+    assert w.errors(conn.ask(w.query(FROM_N.format("$1", "$2")))) == ["42P02"]
+
+
 def test_null_only_where_nullable(conn, cluster):
     sql = "SELECT id FROM public.cells WHERE coalesce(grp = %s, true) ORDER BY id"
     assert conn.execute(sql % "NULL").fetchall() == cluster.rows("SELECT id FROM zoo.cells ORDER BY id")
