@@ -201,9 +201,15 @@ struct pv_argument {
 
 enum pv_status pv_judge_utility(struct pv_trial *trial, Node **stmt) PV_MUST_CHECK;
 enum pv_status pv_judge_show_all(struct pv_trial *trial, Node **stmt) PV_MUST_CHECK;
-/* Types of PREPARE as the questions' parameters demand them. */
-enum pv_status pv_type_prepare(struct pv_trial *trial, PrepareStmt *stmt) PV_MUST_CHECK;
-TypeName *pv_parsed_type(struct pv_trial *trial, const char *name);
+/* What kind of statement the decision is of, and the name in it; NULL: it has none. */
+void pv_note_statement(struct pv_trial *trial, enum pv_statement_kind kind, const char *name);
+/* It is of a kind that no room has. */
+enum pv_status pv_deny_kind(struct pv_trial *trial, const Node *stmt) PV_MUST_CHECK;
+
+/* ---- prepared statements (prepare.c) -------------------------------------------- */
+
+enum pv_status pv_judge_prepare(struct pv_trial *trial, PrepareStmt *stmt) PV_MUST_CHECK;
+enum pv_status pv_judge_execute(struct pv_trial *trial, ExecuteStmt *stmt) PV_MUST_CHECK;
 
 /* end_user.c: may the caller ask for this user (NULL or "": for itself)? */
 enum pv_status pv_judge_end_user(struct pv_trial *trial, const char *name) PV_MUST_CHECK;

@@ -1,25 +1,22 @@
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #include "parser/rewrite.h"
 #include "parser/walk.h"
 #include "policy/decide_int.h"
-#include "policy/functions.h"
-#include "policy/param.h"
 #include "policy/settings.h"
 
-/* Statements that are no question by themselves: transactions, settings, prepared statements, cursors, COPY TO. */
+/* Statements that are no question by themselves: transactions, settings, cursors, COPY TO. */
 
-static void
-note(struct pv_trial *trial, enum pv_statement_kind kind, const char *name)
+void
+pv_note_statement(struct pv_trial *trial, enum pv_statement_kind kind, const char *name)
 {
     trial->decision->kind = kind;
     trial->decision->name = name == NULL ? NULL : pv_arena_strdup(trial->arena, name);
 }
 
-static enum pv_status
-deny_kind(struct pv_trial *trial, const Node *stmt)
+enum pv_status
+pv_deny_kind(struct pv_trial *trial, const Node *stmt)
 {
     const char *name = pv_statement_name(stmt);
     enum pv_status status;
@@ -60,39 +57,39 @@ judge_transaction(struct pv_trial *trial, TransactionStmt *stmt)
     switch (stmt->kind) {
     case TRANS_STMT_BEGIN:
     case TRANS_STMT_START:
-        note(trial, PV_KIND_BEGIN, NULL);
+        pv_note_statement(trial, PV_KIND_BEGIN, NULL);
         before = pv_sql_enter(trial->sql);
         status = pv_sql_guard(drop_read_write, &stmt->options, NULL);
         pv_sql_leave(before);
         return status;
     case TRANS_STMT_COMMIT:
-        note(trial, PV_KIND_COMMIT, NULL);
+        pv_note_statement(trial, PV_KIND_COMMIT, NULL);
         return PV_OK;
     case TRANS_STMT_ROLLBACK:
-        note(trial, PV_KIND_ROLLBACK, NULL);
+        pv_note_statement(trial, PV_KIND_ROLLBACK, NULL);
         return PV_OK;
     case TRANS_STMT_SAVEPOINT:
-        note(trial, PV_KIND_SAVEPOINT, stmt->savepoint_name);
+        pv_note_statement(trial, PV_KIND_SAVEPOINT, stmt->savepoint_name);
         return PV_OK;
     case TRANS_STMT_RELEASE:
-        note(trial, PV_KIND_RELEASE, stmt->savepoint_name);
+        pv_note_statement(trial, PV_KIND_RELEASE, stmt->savepoint_name);
         return PV_OK;
     case TRANS_STMT_ROLLBACK_TO:
-        note(trial, PV_KIND_ROLLBACK_TO, stmt->savepoint_name);
+        pv_note_statement(trial, PV_KIND_ROLLBACK_TO, stmt->savepoint_name);
         return PV_OK;
     case TRANS_STMT_PREPARE:
     case TRANS_STMT_COMMIT_PREPARED:
     case TRANS_STMT_ROLLBACK_PREPARED:
     default:
-        return deny_kind(trial, (Node *) stmt);
+        return pv_deny_kind(trial, (Node *) stmt);
     }
 }
 
 /* ---- settings ---------------------------------------------------------------------- */
 
 /*
- * The value as one text, items by commas; NULL for DEFAULT or what is no plain constant (TIME ZONE INTERVAL). Of a list of
- * names each is one name, quoted where it has to be (PostgreSQL's flatten_set_variable_args).
+ * The value as one text, items by commas; NULL for DEFAULT or what is no plain constant (TIME ZONE INTERVAL). Of a list
+ * of names each is one name, quoted where it has to be (PostgreSQL's flatten_set_variable_args).
  */
 static const char *
 value_text(struct pv_trial *trial, const VariableSetStmt *stmt, bool is_names)
@@ -154,10 +151,10 @@ static enum pv_status
 deny_setting(struct pv_trial *trial, const char *name, const char *value)
 {
     enum pv_status status =
-        value == NULL ? pv_deny(trial, PV_REASON_SETTING, "42501", -1,
-                                "parameter \"%s\" cannot be changed in a clean room", name)
-                      : pv_deny(trial, PV_REASON_SETTING, "42501", -1,
-                                "parameter \"%s\" cannot be set to \"%s\" in a clean room", name, value);
+        value == NULL
+            ? pv_deny(trial, PV_REASON_SETTING, "42501", -1, "parameter \"%s\" cannot be changed in a clean room", name)
+            : pv_deny(trial, PV_REASON_SETTING, "42501", -1, "parameter \"%s\" cannot be set to \"%s\" in a clean room",
+                      name, value);
 
     pv_deny_detail(trial, "The setting is pinned, so that what is checked is what runs.");
     return status;
@@ -169,7 +166,8 @@ deny_zone(struct pv_trial *trial, const char *value)
     enum pv_status status = deny_setting(trial, "timezone", value);
 
     pv_deny_detail(trial, "A time zone of one's own would move days, for what is filtered or grouped by them.");
-    pv_deny_hint(trial, "SET timezone = 'Europe/Berlin', or an offset in whole quarters of an hour: SET timezone = '+05:30'.");
+    pv_deny_hint(trial,
+                 "SET timezone = 'Europe/Berlin', or an offset in whole quarters of an hour: SET timezone = '+05:30'.");
     return status;
 }
 
@@ -190,9 +188,9 @@ interval_zone(const VariableSetStmt *stmt, const struct pv_setting *setting)
     if (text[strspn(text, "+-0123456789:")] != '\0' || !pv_setting_value_is_allowed(setting, text))
         return NULL;
     /* A number alone is of the last unit that is named, seconds where none is. */
-    return strchr(text, ':') != NULL || (mask != NULL && IsA(mask, A_Const) &&
-                                         ((const A_Const *) mask)->val.node.type == T_Integer &&
-                                         ((const A_Const *) mask)->val.ival.ival == hour)
+    return strchr(text, ':') != NULL ||
+                   (mask != NULL && IsA(mask, A_Const) && ((const A_Const *) mask)->val.node.type == T_Integer &&
+                    ((const A_Const *) mask)->val.ival.ival == hour)
                ? text
                : NULL;
 }
@@ -219,9 +217,13 @@ judge_set(struct pv_trial *trial, VariableSetStmt *stmt)
     const char *value = value_text(trial, stmt, setting != NULL && setting->class == PV_SETTING_PATH);
     bool is_default = stmt->kind == VAR_SET_DEFAULT || stmt->kind == VAR_RESET;
 
-    note(trial, stmt->kind == VAR_RESET ? PV_KIND_RESET : stmt->is_local ? PV_KIND_SET_LOCAL : PV_KIND_SET, NULL);
+    pv_note_statement(trial,
+                      stmt->kind == VAR_RESET ? PV_KIND_RESET
+                      : stmt->is_local        ? PV_KIND_SET_LOCAL
+                                              : PV_KIND_SET,
+                      NULL);
     if (stmt->kind == VAR_RESET_ALL) {
-        note(trial, PV_KIND_RESET_ALL, NULL);
+        pv_note_statement(trial, PV_KIND_RESET_ALL, NULL);
         return PV_OK;
     }
     if (stmt->kind == VAR_SET_MULTI) {
@@ -229,7 +231,7 @@ judge_set(struct pv_trial *trial, VariableSetStmt *stmt)
         MemoryContext before;
         enum pv_status status;
 
-        note(trial, PV_KIND_SET_TRANSACTION, NULL);
+        pv_note_statement(trial, PV_KIND_SET_TRANSACTION, NULL);
         if (strcmp(stmt->name, "TRANSACTION SNAPSHOT") == 0)
             return deny_setting(trial, "transaction snapshot", NULL);
         before = pv_sql_enter(trial->sql);
@@ -303,7 +305,7 @@ judge_show(struct pv_trial *trial, Node **stmt)
     const struct pv_setting *setting = pv_setting_find(name);
     struct pv_decision *decision = trial->decision;
 
-    note(trial, PV_KIND_SHOW, NULL);
+    pv_note_statement(trial, PV_KIND_SHOW, NULL);
     if (strcmp(name, "all") == 0)
         return pv_judge_show_all(trial, stmt);
     if (setting == NULL || setting->class == PV_SETTING_USER)
@@ -333,279 +335,16 @@ pv_judge_show_all(struct pv_trial *trial, Node **stmt)
     return status == PV_OK ? pv_judge_select(trial, stmt) : status;
 }
 
-/* ---- prepared statements and cursors -------------------------------------------------- */
-
-static enum pv_status
-judge_prepare(struct pv_trial *trial, PrepareStmt *stmt)
-{
-    enum pv_status status;
-
-    note(trial, PV_KIND_PREPARE, stmt->name);
-    if (!IsA(stmt->query, SelectStmt))
-        return deny_kind(trial, stmt->query);
-    trial->has_parameters = true;
-    /* The declared types are checked like any type; those of question parameters are replaced below. */
-    if (stmt->argtypes != NIL) {
-        const ListCell *cell;
-
-        status = pv_own_type_prepare(trial, stmt);
-        if (status == PV_OK)
-            status = pv_allow_tree(trial, (Node *) stmt->argtypes, PV_ALLOW_RELEASED);
-        if (status != PV_OK)
-            return status;
-        /* A value would be looked up among everybody's names when it is given. */
-        foreach (cell, stmt->argtypes) {
-            const TypeName *type = lfirst(cell);
-
-            if (pv_type_is_lookup(strVal(llast(type->names))))
-                return pv_deny(trial, PV_REASON_TYPE, "42704", type->location, "type \"%s\" does not exist",
-                               strVal(llast(type->names)));
-        }
-    }
-    trial->prepared_types = stmt->argtypes;
-    status = pv_judge_select(trial, &stmt->query);
-    return status == PV_OK ? pv_type_prepare(trial, stmt) : status;
-}
-
-struct typing {
-    struct pv_trial *trial;
-    PrepareStmt *stmt;
-};
-
-static void
-type_parameters(void *context)
-{
-    struct typing *typing = context;
-    struct pv_trial *trial = typing->trial;
-    List *types = NIL;
-    size_t declared = (size_t) list_length(typing->stmt->argtypes);
-    size_t count = trial->parameter_count > declared ? trial->parameter_count : declared;
-
-    for (size_t i = 0; i < count; i++) {
-        const struct pv_parameter *parameter = i < trial->parameter_count ? trial->parameters[i] : NULL;
-        TypeName *type = i < declared ? list_nth(typing->stmt->argtypes, (int) i) : NULL;
-
-        if (parameter != NULL || type == NULL) {
-            char name[80];
-
-            (void) snprintf(name, sizeof(name), "%s%s", parameter == NULL ? "unknown" : parameter->type->name,
-                            parameter != NULL && parameter->is_array ? "[]" : "");
-            type = pv_parsed_type(trial, name);
-            if (type == NULL)
-                return;
-        }
-        types = lappend(types, type);
-    }
-    typing->stmt->argtypes = types;
-}
-
-/* A type's name as a node in the trial's memory. */
-TypeName *
-pv_parsed_type(struct pv_trial *trial, const char *name)
-{
-    struct pv_sql *sql = NULL;
-    TypeName *type = NULL;
-    Node *copy = NULL;
-
-    if (pv_sql_parse_type(pv_slice_cstr(name), &sql, &type, NULL) == PV_OK &&
-        pv_sql_copy(trial->sql, (Node *) type, &copy) != PV_OK)
-        copy = NULL;
-    pv_sql_free(sql);
-    return (TypeName *) copy;
-}
-
-enum pv_status
-pv_type_prepare(struct pv_trial *trial, PrepareStmt *stmt)
-{
-    struct typing typing = {trial, stmt};
-    MemoryContext before;
-    enum pv_status status;
-    bool is_needed = false;
-
-    for (size_t i = 0; i < trial->parameter_count; i++)
-        is_needed |= trial->parameters[i] != NULL;
-    if (!is_needed)
-        return PV_OK;
-    before = pv_sql_enter(trial->sql);
-    status = pv_sql_guard(type_parameters, &typing, NULL);
-    pv_sql_leave(before);
-    return status;
-}
-
-static enum pv_status
-judge_execute_argument(struct pv_trial *trial, const struct pv_parameter *parameter, ListCell *cell)
-{
-    const char *canonical = NULL;
-    MemoryContext before;
-    enum pv_status status = pv_ask_constant(trial, parameter, lfirst(cell), -1, &canonical);
-
-    if (status != PV_OK)
-        return status;
-    before = pv_sql_enter(trial->sql);
-    /* An A_Const is small; running out here is the same as anywhere: the guard of the caller is above. */
-    lfirst(cell) = canonical == NULL ? pv_make_null() : pv_make_string(canonical);
-    pv_sql_leave(before);
-    return PV_OK;
-}
-
-struct execution {
-    struct pv_trial *trial;
-    ExecuteStmt *stmt;
-    const struct pv_prepared_facts *facts;
-    enum pv_status status;
-};
-
-/* As everything that is sent: a function is PostgreSQL's own, whatever a path says. */
-static Node *
-qualify(void *context, Node *node, bool *is_entered)
-{
-    FuncCall *call = (FuncCall *) node;
-
-    (void) context;
-    (void) is_entered;
-    if (IsA(node, FuncCall) && list_length(call->funcname) == 1)
-        call->funcname = list_make2(makeString(pstrdup("pg_catalog")), linitial(call->funcname));
-    return node;
-}
-
-/* The constants that stand for one parameter are the same (each is canonical by now). */
-static enum pv_status
-judge_twins(struct pv_trial *trial, const struct pv_prepared_facts *facts, const List *arguments)
-{
-    for (size_t i = 0; i < facts->parameter_count && i < (size_t) list_length(arguments); i++) {
-        size_t twin = facts->twins[i];
-        const char *one, *other, *words;
-
-        if (twin == 0)
-            continue;
-        one = pv_constant_text(trial, list_nth(arguments, (int) twin - 1));
-        other = pv_constant_text(trial, list_nth(arguments, (int) i));
-        if (one == other || (one != NULL && other != NULL && strcmp(one, other) == 0))
-            continue;
-        words = pv_twin_words(trial->arena, facts->parameters[i], i + 1, twin);
-        return words == NULL ? PV_NOMEM : pv_deny(trial, PV_REASON_PARAMETER, "22023", -1, "%s", words);
-    }
-    return PV_OK;
-}
-
-static void
-judge_arguments(void *context)
-{
-    struct execution *execution = context;
-    ListCell *cell;
-    size_t i = 0;
-
-    foreach (cell, execution->stmt->params) {
-        MemoryContext before = pv_sql_enter(execution->trial->sql);
-        Node *argument = lfirst(cell);
-
-        pv_tree_mutate(&argument, qualify, NULL);
-        lfirst(cell) = argument;
-        pv_sql_leave(before);
-        if (i < execution->facts->parameter_count && execution->facts->parameters[i] != NULL)
-            execution->status = judge_execute_argument(execution->trial, execution->facts->parameters[i], cell);
-        if (execution->status != PV_OK)
-            return;
-        i++;
-    }
-    if (execution->facts->twins != NULL)
-        execution->status = judge_twins(execution->trial, execution->facts, execution->stmt->params);
-}
-
-static bool
-is_of_values(const FuncCall *call)
-{
-    const char *schema = list_length(call->funcname) > 1 ? strVal(linitial(call->funcname)) : NULL;
-    const struct pv_function *function = pv_function_find_qualified(schema, strVal(llast(call->funcname)));
-
-    return function != NULL && (function->class == PV_FN_SCALAR || function->class == PV_FN_AGGREGATE ||
-                                function->class == PV_FN_WINDOW || function->class == PV_FN_SET);
-}
-
-/*
- * What names something, or asks the server of itself: an argument goes as it came, so nothing of it may reach the server, which
- * would look the name up (invariant 4), or tell what substitute.c puts in such a call's place.
- */
-static enum pv_walk
-find_name(void *context, Node *node, const struct pv_walk_at *at)
-{
-    Node **found = context;
-
-    (void) at;
-    if (!IsA(node, SubLink) && !IsA(node, ColumnRef) && !(IsA(node, FuncCall) && !is_of_values((FuncCall *) node)))
-        return PV_WALK_ON;
-    *found = node;
-    return PV_WALK_STOP;
-}
-
-/* In PostgreSQL's words: an argument of EXECUTE reads nothing. */
-static enum pv_status
-deny_names(struct pv_trial *trial, const ExecuteStmt *stmt)
-{
-    Node *found = NULL;
-    const List *fields;
-    enum pv_status status = pv_tree_walk((Node *) stmt->params, &pv_sql_limits_default, find_name, &found, NULL);
-
-    if (status != PV_OK || found == NULL)
-        return status;
-    if (IsA(found, SubLink))
-        return pv_deny(trial, PV_REASON_CLAUSE, "0A000", pv_node_location(found), "cannot use subquery in EXECUTE parameter");
-    if (IsA(found, FuncCall)) {
-        const char *name = strVal(llast(((const FuncCall *) found)->funcname));
-
-        status = pv_deny_question(trial, PV_REASON_CLAUSE, pv_node_location(found),
-                                  "Function \"%s\" may not be called in an argument of EXECUTE.", name);
-        pv_deny_hint(trial, "Ask for it first, and give EXECUTE its value: SELECT %s(...)", name);
-        return status;
-    }
-    fields = ((const ColumnRef *) found)->fields;
-    if (list_length(fields) > 1 && IsA(linitial(fields), String))
-        return pv_deny(trial, PV_REASON_NO_RELATION, "42P01", pv_node_location(found),
-                       "missing FROM-clause entry for table \"%s\"", strVal(list_nth(fields, list_length(fields) - 2)));
-    return pv_deny(trial, PV_REASON_NO_COLUMN, "42703", pv_node_location(found), "column \"%s\" does not exist",
-                   IsA(llast(fields), String) ? strVal(llast(fields)) : "*");
-}
-
-static enum pv_status
-judge_execute(struct pv_trial *trial, ExecuteStmt *stmt)
-{
-    const struct pv_prepared_facts *facts =
-        trial->caller->prepared == NULL ? NULL : trial->caller->prepared(trial->caller->context, stmt->name);
-    struct execution execution = {trial, stmt, facts, PV_OK};
-    struct pv_decision *decision = trial->decision;
-    enum pv_status status;
-
-    note(trial, PV_KIND_EXECUTE, stmt->name);
-    if (facts == NULL)
-        return pv_deny(trial, PV_REASON_NO_PREPARED, "26000", -1, "prepared statement \"%s\" does not exist",
-                       stmt->name);
-    if (stmt->params != NIL) {
-        status = pv_allow_tree(trial, (Node *) stmt->params, PV_ALLOW_DATA);
-        if (status == PV_OK)
-            status = pv_sql_guard(judge_arguments, &execution, NULL);
-        if (status == PV_OK)
-            status = execution.status;
-        if (status == PV_OK)
-            status = deny_names(trial, stmt);
-        if (status != PV_OK)
-            return status;
-    }
-    decision->question = facts->question;
-    decision->is_redacted = facts->is_redacted;
-    decision->datasets = facts->datasets;
-    decision->columns = facts->columns;
-    decision->timeout_ms = facts->question == NULL ? 0 : facts->question->timeout_ms;
-    return PV_OK;
-}
+/* ---- cursors ------------------------------------------------------------------------------ */
 
 static enum pv_status
 judge_declare(struct pv_trial *trial, DeclareCursorStmt *stmt)
 {
     enum pv_status status;
 
-    note(trial, PV_KIND_DECLARE, stmt->portalname);
+    pv_note_statement(trial, PV_KIND_DECLARE, stmt->portalname);
     if (!IsA(stmt->query, SelectStmt))
-        return deny_kind(trial, stmt->query);
+        return pv_deny_kind(trial, stmt->query);
     status = pv_judge_select(trial, &stmt->query);
     trial->decision->kind = PV_KIND_DECLARE;
     return status;
@@ -626,11 +365,11 @@ deny_copy(struct pv_trial *trial, const char *words)
 static enum pv_status
 judge_copy(struct pv_trial *trial, CopyStmt *stmt)
 {
-    static const char *const options[] = {"format",    "delimiter", "null",  "header",
-                                          "quote",     "escape",    "force_quote", "encoding"};
+    static const char *const options[] = {"format", "delimiter", "null",        "header",
+                                          "quote",  "escape",    "force_quote", "encoding"};
     ListCell *cell;
 
-    note(trial, PV_KIND_COPY_OUT, NULL);
+    pv_note_statement(trial, PV_KIND_COPY_OUT, NULL);
     if (stmt->is_from || stmt->is_program || stmt->filename != NULL)
         return deny_copy(trial, "Only COPY (question) TO STDOUT is allowed.");
     if (stmt->query == NULL || !IsA(stmt->query, SelectStmt))
@@ -667,38 +406,40 @@ pv_judge_utility(struct pv_trial *trial, Node **stmt)
     case T_VariableShowStmt:
         return judge_show(trial, stmt);
     case T_PrepareStmt:
-        return judge_prepare(trial, (PrepareStmt *) *stmt);
+        return pv_judge_prepare(trial, (PrepareStmt *) *stmt);
     case T_ExecuteStmt:
-        return judge_execute(trial, (ExecuteStmt *) *stmt);
+        return pv_judge_execute(trial, (ExecuteStmt *) *stmt);
     case T_DeallocateStmt:
-        note(trial, ((DeallocateStmt *) *stmt)->name == NULL ? PV_KIND_DEALLOCATE_ALL : PV_KIND_DEALLOCATE,
-             ((DeallocateStmt *) *stmt)->name);
+        pv_note_statement(trial, ((DeallocateStmt *) *stmt)->name == NULL ? PV_KIND_DEALLOCATE_ALL : PV_KIND_DEALLOCATE,
+                          ((DeallocateStmt *) *stmt)->name);
         return PV_OK;
     case T_DeclareCursorStmt:
         return judge_declare(trial, (DeclareCursorStmt *) *stmt);
     case T_FetchStmt:
-        note(trial, ((FetchStmt *) *stmt)->ismove ? PV_KIND_MOVE : PV_KIND_FETCH, ((FetchStmt *) *stmt)->portalname);
+        pv_note_statement(trial, ((FetchStmt *) *stmt)->ismove ? PV_KIND_MOVE : PV_KIND_FETCH,
+                          ((FetchStmt *) *stmt)->portalname);
         return PV_OK;
     case T_ClosePortalStmt:
-        note(trial, ((ClosePortalStmt *) *stmt)->portalname == NULL ? PV_KIND_CLOSE_ALL : PV_KIND_CLOSE,
-             ((ClosePortalStmt *) *stmt)->portalname);
+        pv_note_statement(trial, ((ClosePortalStmt *) *stmt)->portalname == NULL ? PV_KIND_CLOSE_ALL : PV_KIND_CLOSE,
+                          ((ClosePortalStmt *) *stmt)->portalname);
         return PV_OK;
     case T_DiscardStmt:
-        note(trial, ((DiscardStmt *) *stmt)->target == DISCARD_ALL ? PV_KIND_DISCARD_ALL : PV_KIND_DISCARD_OTHER, NULL);
+        pv_note_statement(
+            trial, ((DiscardStmt *) *stmt)->target == DISCARD_ALL ? PV_KIND_DISCARD_ALL : PV_KIND_DISCARD_OTHER, NULL);
         return PV_OK;
     case T_UnlistenStmt:
-        note(trial, PV_KIND_UNLISTEN, ((UnlistenStmt *) *stmt)->conditionname);
+        pv_note_statement(trial, PV_KIND_UNLISTEN, ((UnlistenStmt *) *stmt)->conditionname);
         return PV_OK;
     case T_CopyStmt:
         return judge_copy(trial, (CopyStmt *) *stmt);
     case T_ExplainStmt: {
-        enum pv_status status = deny_kind(trial, *stmt);
+        enum pv_status status = pv_deny_kind(trial, *stmt);
 
         trial->decision->kind = PV_KIND_EXPLAIN;
         pv_deny_detail(trial, "EXPLAIN would tell sizes and values of protected data.");
         return status;
     }
     default:
-        return deny_kind(trial, *stmt);
+        return pv_deny_kind(trial, *stmt);
     }
 }
