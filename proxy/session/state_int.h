@@ -190,7 +190,7 @@ struct pv_request {
  */
 enum pv_discard {
     PV_DISCARD_NONE,
-    PV_DISCARD_SENT,
+    PV_DISCARD_SENT,  /* not confirmed; or what was said behind it is committed, and a failure leaves it alone */
     PV_DISCARD_DONE,  /* confirmed; what was said behind it is in a transaction that is still open */
     PV_DISCARD_UNDONE /* that was taken back: it is said again as soon as no transaction is open */
 };

@@ -213,6 +213,8 @@ discard_all(struct pv_session *s)
     pv_names_drop_if(&s->statements, has_name, 0);
     set_text(s, &s->track.path, s->track.path_startup);
     set_text(s, &s->track.path_session, s->track.path_startup);
+    /* It commits by itself: what fails behind it does not bring back the path before. */
+    set_text(s, &s->track.path_committed, s->track.path_startup);
 }
 
 void
@@ -228,8 +230,8 @@ pv_track_command(struct pv_session *s, const struct pv_run *run, struct pv_slice
         break;
     case PV_KIND_COMMIT:
     case PV_KIND_ROLLBACK:
-        if (s->discard == PV_DISCARD_DONE && !pv_slice_is(tag, "COMMIT"))
-            s->discard = PV_DISCARD_UNDONE;
+        if (s->discard == PV_DISCARD_DONE)
+            s->discard = pv_slice_is(tag, "COMMIT") ? PV_DISCARD_SENT : PV_DISCARD_UNDONE;
         end_transaction(s, pv_slice_is(tag, "COMMIT"));
         break;
     case PV_KIND_SAVEPOINT:
@@ -301,10 +303,11 @@ void
 pv_track_error(struct pv_session *s)
 {
     pv_person_forget(s);
+    if (s->track.is_in_block)
+        return;
     if (s->discard == PV_DISCARD_DONE)
         s->discard = PV_DISCARD_UNDONE;
-    if (!s->track.is_in_block)
-        end_transaction(s, false);
+    end_transaction(s, false);
 }
 
 void

@@ -74,6 +74,31 @@ def test_what_discard_all_takes_is_back_whatever_fails_behind_it(veil, behind, s
         other.sock.close()
 
 
+@pytest.mark.parametrize("behind", [
+    run("SET TimeZone = 'UTC'") + run("COMMIT") + run("SELECT 1/0") + (SYNC,),
+    run("BEGIN") + run("SET TimeZone = 'UTC'") + run("COMMIT") + run("SELECT 1/0") + (SYNC,),
+    run("BEGIN") + (SYNC, query("SET TimeZone = 'UTC'; COMMIT; SELECT 1/0")),
+    run("BEGIN") + (SYNC, query("SET TimeZone = 'UTC'; COMMIT AND CHAIN"), query("SELECT 1/0"), query("ROLLBACK")),
+    run("BEGIN") + run("SAVEPOINT a") + (SYNC, query("SELECT 1/0"), query("ROLLBACK TO a; SET TimeZone = 'UTC'"), query("COMMIT")),
+])
+def test_what_was_set_and_committed_behind_discard_all_stays(veil, behind):
+    with veil.wire("alice", veil.room, params=STARTUP) as wire:
+        wire.send(*run("DISCARD ALL"), *behind)
+        got = [wire.until("Z") for frame in behind if frame[:1] in b"SQ"]
+        assert [code for part in got for code in errors(part)] == ["22012"]
+        assert rows(wire.ask(query("SHOW TimeZone"))) == [("UTC",)] and wire.parameters["TimeZone"] == "UTC"
+        assert {row[0] for row in rows(wire.ask(query(BY_COUNTRY)))} == COUNTRIES["alice"]
+
+
+def test_discard_all_takes_the_search_path_for_good(veil):
+    with veil.wire("alice", veil.room, params=STARTUP) as wire:
+        before = rows(wire.ask(query("SHOW search_path")))
+        assert errors(wire.ask(query("SET search_path = pg_catalog"))) == []
+        assert rows(wire.ask(query("SHOW search_path"))) == [("pg_catalog",)] != before
+        assert errors(wire.ask(*run("DISCARD ALL"), *run("SELECT 1/0"), SYNC)) == ["22012"]
+        assert rows(wire.ask(query("SHOW search_path"))) == before
+
+
 def test_a_query_that_resets_amid_a_segment(veil):
     for sql in ("SELECT 1", "DISCARD ALL"):
         with veil.wire("alice", veil.room, params=STARTUP) as wire:
