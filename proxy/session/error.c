@@ -416,6 +416,21 @@ put_place(struct pv_session *s, struct pv_msg_notice *out, const struct pv_msg_n
         pv_msg_notice_set(out, PV_NOTICE_POSITION, position);
 }
 
+bool
+pv_error_is_redacted(const struct pv_session *s, const struct pv_request *r, const struct pv_run *run)
+{
+    bool ends_transaction;
+
+    if (run != NULL && run->effective != NULL && run->effective->is_redacted)
+        return true;
+    if (r != NULL && run == NULL && r->named != NULL && r->named->facts.is_redacted)
+        return true;
+    /* COMMIT does, a Sync, and the last statement of a Query that is a transaction of its own. */
+    ends_transaction = r == NULL || r->kind == PV_REQUEST_SYNC || (run != NULL && run->kind == PV_KIND_COMMIT) ||
+                       (r->kind == PV_REQUEST_QUERY && !s->track.is_in_block && r->run_at + 1 >= r->run_count);
+    return ends_transaction && pv_track_holds_redacted(s);
+}
+
 void
 pv_error_relay(struct pv_session *s, enum pv_server_tag tag, const struct pv_msg_notice *notice,
                const struct pv_request *r, const struct pv_run *run)
@@ -423,11 +438,9 @@ pv_error_relay(struct pv_session *s, enum pv_server_tag tag, const struct pv_msg
     struct pv_msg_notice out;
     struct pv_arena *arena = NULL;
     char position[16];
-    bool is_redacted = run != NULL && run->effective != NULL && run->effective->is_redacted;
+    bool is_redacted = pv_error_is_redacted(s, r, run);
     const char *words = plain_words(notice->fields[PV_NOTICE_SQLSTATE], run);
 
-    if (r != NULL && run == NULL && r->named != NULL)
-        is_redacted = r->named->facts.is_redacted;
     if (s->is_conformance) {
         out = *notice;
         if (r != NULL && tag == PV_SERVER_ERROR_RESPONSE && !r->is_verbatim)

@@ -357,6 +357,31 @@ may_be_called(const struct pv_named *named, struct pv_arena *arena, struct pv_er
     return false;
 }
 
+/*
+ * SQL's FETCH and MOVE read what the protocol bound too, and run it with the first row. What a portal of a query holds is
+ * known; one of EXECUTE, FETCH or SHOW would run another statement, two names away.
+ */
+static enum pv_status
+fetch_of_portal(struct pv_request *r, struct pv_run *run, struct pv_named *portal, struct pv_error *error)
+{
+    if (!portal->is_of_sql && portal->judged->decisions[portal->index].kind != PV_KIND_SELECT) {
+        pv_error_simple(error, "0A000",
+                        pv_error_printf(r->arena, "%s cannot read the portal \"%s\", which is bound to no query",
+                                        run->kind == PV_KIND_MOVE ? "MOVE" : "FETCH", portal->name));
+        error->hint = "Execute it by the protocol.";
+        return PV_DENIED;
+    }
+    if (r->kind == PV_REQUEST_QUERY && portal->parameters != NULL) {
+        run->parameters = pv_arena_strdup(r->arena, portal->parameters);
+        if (run->parameters == NULL)
+            return PV_NOMEM;
+    }
+    if (!portal->has_run)
+        run->starts = pv_named_ref(portal);
+    portal->has_run = true;
+    return PV_OK;
+}
+
 enum pv_status
 pv_gate_effective(struct pv_session *s, struct pv_request *r, struct pv_run *run, struct pv_error *error)
 {
@@ -388,7 +413,7 @@ pv_gate_effective(struct pv_session *s, struct pv_request *r, struct pv_run *run
         return PV_DENIED;
     run->effective_judged = pv_judged_ref(named->judged);
     run->effective = &named->judged->decisions[named->index];
-    return PV_OK;
+    return is_cursor && !named->is_cursor ? fetch_of_portal(r, run, named, error) : PV_OK;
 }
 
 /* ---- Query ---- */
@@ -520,11 +545,8 @@ deny_query(struct pv_session *s, struct pv_request *r, struct pv_judged *judged,
 static void
 drop_runs(struct pv_request *r)
 {
-    for (size_t i = 0; i < r->run_count; i++) {
-        pv_judged_unref(r->runs[i].judged);
-        pv_judged_unref(r->runs[i].effective_judged);
-        pv_named_unref(r->runs[i].defines);
-    }
+    for (size_t i = 0; i < r->run_count; i++)
+        pv_run_release(&r->runs[i]);
     r->run_count = 0;
 }
 

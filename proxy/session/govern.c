@@ -140,7 +140,12 @@ pv_govern_is_over(struct pv_session *s, struct pv_request *r, struct pv_run *run
 static bool
 takes_runs(const struct pv_request *r, const struct pv_run *run)
 {
-    if (run->effective == NULL || run->effective->budget_count == 0 || run->is_continued || r->kind == PV_REQUEST_SYNC)
+    if (run->effective == NULL || run->effective->budget_count == 0 || r->kind == PV_REQUEST_SYNC)
+        return false;
+    /* DECLARE took for its cursor; of a portal that the protocol bound this may be the first that runs it. */
+    if (run->kind == PV_KIND_FETCH || run->kind == PV_KIND_MOVE)
+        return run->starts != NULL;
+    if (run->is_continued)
         return false;
     return run->kind == PV_KIND_SELECT || run->kind == PV_KIND_COPY_OUT || run->kind == PV_KIND_DECLARE ||
            run->kind == PV_KIND_EXECUTE;

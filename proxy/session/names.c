@@ -152,6 +152,7 @@ pv_named_unref(struct pv_named *named)
     if (named == NULL || --named->refs > 0)
         return;
     pv_judged_unref(named->judged);
+    pv_named_unref(named->called);
     pv_prep_unref(named->prep);
     pv_free(named);
 }

@@ -34,16 +34,32 @@ pv_request_new(struct pv_session *s, enum pv_request_kind kind)
     return r;
 }
 
+/* Skipped, refused, never sent: its next Execute takes from budgets as its first. */
+static void
+unstart(struct pv_run *run)
+{
+    if (run->starts != NULL)
+        run->starts->has_run = false;
+    pv_named_unref(run->starts);
+    run->starts = NULL;
+}
+
+void
+pv_run_release(struct pv_run *run)
+{
+    pv_judged_unref(run->judged);
+    pv_judged_unref(run->effective_judged);
+    pv_named_unref(run->defines);
+    unstart(run);
+}
+
 void
 pv_request_free(struct pv_request *r)
 {
     if (r == NULL)
         return;
-    for (size_t i = 0; i < r->run_count; i++) {
-        pv_judged_unref(r->runs[i].judged);
-        pv_judged_unref(r->runs[i].effective_judged);
-        pv_named_unref(r->runs[i].defines);
-    }
+    for (size_t i = 0; i < r->run_count; i++)
+        pv_run_release(&r->runs[i]);
     for (size_t i = 0; i < r->bind_count; i++)
         pv_named_unref(r->binds[i]);
     pv_named_unref(r->named);
@@ -113,9 +129,11 @@ pv_request_start_clock(struct pv_session *s)
         s->not_passed = s->not_passed->next;
     r = pv_request_running(s);
     pv_govern_head(s);
-    if (r == NULL || r->kind == PV_REQUEST_SYNC || r->deadline_us != INT64_MAX)
+    if (r == NULL || r->deadline_us != INT64_MAX)
         return;
-    timeout_ms = timeout_of(r);
+    timeout_ms = r->kind == PV_REQUEST_SYNC ? 0 : timeout_of(r);
+    if (timeout_ms == 0) /* it may be the transaction's end, which runs what is held */
+        timeout_ms = pv_track_holds_ms(s);
     if (timeout_ms > 0 && timeout_ms < (UINT64_C(1) << 40))
         r->deadline_us = s->now_us + (int64_t) timeout_ms * 1000;
 }
@@ -278,6 +296,7 @@ pv_request_poison(struct pv_session *s, struct pv_request *r, const struct pv_er
     for (size_t i = 0; i < r->run_count; i++) {
         pv_named_unref(r->runs[i].defines);
         r->runs[i].defines = NULL;
+        unstart(&r->runs[i]);
     }
     pv_buf_clear(&r->bytes);
     /* A string alone is no statement: 42601 before anything else is looked at, in every state of the session. */

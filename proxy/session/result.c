@@ -142,6 +142,8 @@ finish_run(struct pv_session *s, struct pv_request *r, struct pv_run *run, const
 
     run->bytes += reply->raw.len;
     pv_repeat_ran(s, r);
+    pv_named_unref(run->starts);
+    run->starts = NULL;
     pv_trail_end(s, run, PV_OUTCOME_COMPLETED, NULL);
     if (s->phase == PV_PHASE_CLOSED)
         return;

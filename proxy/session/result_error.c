@@ -50,7 +50,7 @@ relay_error(struct pv_session *s, struct pv_request *r, const struct pv_msg_noti
 
     copy_sqlstate(sqlstate, notice);
     memcpy(s->segment_sqlstate, sqlstate, sizeof(sqlstate));
-    if (strcmp(sqlstate, "57014") != 0 && ((run != NULL && run->effective != NULL && run->effective->is_redacted) ||
+    if (strcmp(sqlstate, "57014") != 0 && (pv_error_is_redacted(s, r, run) ||
                                            (r->named != NULL && r->named->facts.is_redacted)))
         pv_trail_database_error(s, run, notice);
     if (run != NULL)

@@ -257,6 +257,8 @@ pv_request_head(struct pv_session *s)
 struct pv_request *pv_request_running(const struct pv_session *s);
 /* Does it take time of its own: has it a timeout, or does it read data? */
 bool pv_run_is_watched(const struct pv_run *run);
+/* Gives back what it holds; a portal that it did not come to run has not run. */
+void pv_run_release(struct pv_run *run);
 /*
  * SQL between two statements of a Query whose answer is as long as the server's buffer, so that the end of the one before it
  * is heard before the one behind it ends.
@@ -382,6 +384,13 @@ void pv_track_command(struct pv_session *s, const struct pv_run *run, struct pv_
 void pv_track_error(struct pv_session *s);
 void pv_track_ready(struct pv_session *s, uint8_t status);
 /* Splits a search_path text as PostgreSQL's SplitIdentifierString does. */
+/*
+ * The transaction's end runs the queries of cursors that were declared in it WITH HOLD. Would errors of such a query
+ * tell values?
+ */
+bool pv_track_holds_redacted(const struct pv_session *s);
+/* How long they may take together; 0: no limit. */
+uint64_t pv_track_holds_ms(const struct pv_session *s);
 enum pv_status pv_track_path_split(struct pv_arena *arena, const char *text, struct pv_names *path) PV_MUST_CHECK;
 
 /* ---- trail.c ---- */
@@ -425,6 +434,8 @@ const char *pv_error_printf(struct pv_arena *arena, const char *format, ...) PV_
 /* A server's error or notice as the client may see it; `is_redacted`: code and general words alone. */
 void pv_error_relay(struct pv_session *s, enum pv_server_tag tag, const struct pv_msg_notice *notice,
                     const struct pv_request *r, const struct pv_run *run);
+/* The words of the server's errors, and its notices, may tell values of an analytical question. */
+bool pv_error_is_redacted(const struct pv_session *s, const struct pv_request *r, const struct pv_run *run);
 /* error_place.c: an error's position in what was forwarded as one in what the client sent; false: it has none there. */
 bool pv_error_place(struct pv_session *s, const struct pv_msg_notice *notice, const struct pv_request *r,
                     const struct pv_run *run, char position[16]);

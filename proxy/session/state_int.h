@@ -77,7 +77,8 @@ struct pv_named {
     bool is_hold;
     bool is_bound;  /* a shared server has it under this very name: the session keeps that server */
     struct pv_prep *prep; /* statement of a session that shares servers: what a Parse of it says; NULL: it is bound */
-    bool has_run;   /* portal: an Execute of it took what it takes from budgets */
+    bool has_run;   /* portal: an Execute or FETCH of it took what it takes from budgets (pv_run's starts) */
+    struct pv_named *called; /* portal of EXECUTE: the statement that it ran */
     bool is_elsewhere; /* the unnamed statement: its own server has not got it as that (repeat_segment.c) */
     bool is_new;    /* portal: made in the transaction that runs */
     size_t depth;   /* portal: savepoints that stood when it was made */
@@ -106,6 +107,7 @@ struct pv_run {
     bool is_marker;   /* ours, between two statements of a Query (pipeline.c, 6) */
     bool is_suppressed, has_timed_out;
     bool is_continued;           /* of a portal that ran before */
+    struct pv_named *starts;     /* portal that runs for the first time; NULL once it has: else it may yet (pv_run_release) */
     const char *withdrawn_words; /* consent was withdrawn after it was sent; in the request's arena */
     bool is_stopping, has_dropped; /* its cancel is on the way; rows were kept back */
     const struct pv_budget_take *takes; /* of its begin record, as effective->budgets; NULL: none */

@@ -379,6 +379,27 @@ pv_statement_describe(struct pv_session *s, const struct pv_frame *frame)
 
 /* ---- Execute ---- */
 
+/* A portal of EXECUTE goes on with rows of what it ran: only while that is what has its name. */
+static enum pv_status
+go_on_with_called(struct pv_session *s, const struct pv_run *run, struct pv_named *portal, struct pv_error *error)
+{
+    struct pv_named *called = NULL;
+    enum pv_status status = pv_names_statement(s, run->decision->name, &called);
+
+    if (status == PV_MORE)
+        return status;
+    if (portal->has_run && called != portal->called) {
+        pv_error_simple(error, "42501", "the statement that the portal runs is no longer prepared");
+        error->hint = "Bind the statement again.";
+        return PV_DENIED;
+    }
+    if (called == portal->called)
+        return PV_OK;
+    pv_named_unref(portal->called);
+    portal->called = called == NULL ? NULL : pv_named_ref(called);
+    return PV_OK;
+}
+
 static enum pv_step
 execute_portal(struct pv_session *s, struct pv_request *r, struct pv_named *portal, int32_t row_count_max)
 {
@@ -410,13 +431,17 @@ execute_portal(struct pv_session *s, struct pv_request *r, struct pv_named *port
         status = PV_DENIED;
     else
         status = portal->is_cursor ? PV_OK : pv_gate_effective(s, r, run, &error);
+    if (status == PV_OK && run->kind == PV_KIND_EXECUTE && !portal->is_cursor)
+        status = go_on_with_called(s, run, portal, &error);
     if (status == PV_MORE)
         return pv_statement_stall(r);
     if (status == PV_DENIED) {
         r->run_count = 0;
-        pv_judged_unref(run->judged);
+        pv_run_release(run);
         return deny_use(s, r, portal, &error);
     }
+    if (status != PV_OK)
+        return pv_statement_push_written(s, r, status);
     r->named = pv_named_ref(portal);
     if (!pv_gate_define(s, run))
         return pv_statement_push_written(s, r, PV_NOMEM);
@@ -429,6 +454,8 @@ execute_portal(struct pv_session *s, struct pv_request *r, struct pv_named *port
         pv_error_simple(&error, "58030", "the query log cannot be written");
         return pv_statement_refuse(s, r, &error);
     }
+    if (!portal->has_run && run->starts == NULL)
+        run->starts = pv_named_ref(portal);
     portal->judged->is_logged = portal->has_run = true;
     (void) pv_statement_push_written(s, r, status);
     s->is_changing_user = s->is_changing_user || is_change;

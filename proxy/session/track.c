@@ -98,6 +98,43 @@ keep_held(struct pv_name_table *table)
             named->is_new = false;
 }
 
+static const struct pv_decision *
+held_decision(const struct pv_named *named)
+{
+    return named->is_hold && named->is_new ? &named->judged->decisions[named->index] : NULL;
+}
+
+bool
+pv_track_holds_redacted(const struct pv_session *s)
+{
+    for (size_t i = 0; s->portals.count > 0 && i < s->portals.bucket_count; i++)
+        for (const struct pv_named *named = s->portals.buckets[i]; named != NULL; named = named->next) {
+            const struct pv_decision *decision = held_decision(named);
+
+            if (decision != NULL && decision->is_redacted)
+                return true;
+        }
+    return false;
+}
+
+uint64_t
+pv_track_holds_ms(const struct pv_session *s)
+{
+    uint64_t ms = 0;
+
+    for (size_t i = 0; s->portals.count > 0 && i < s->portals.bucket_count; i++)
+        for (const struct pv_named *named = s->portals.buckets[i]; named != NULL; named = named->next) {
+            const struct pv_decision *decision = held_decision(named);
+
+            if (decision != NULL && decision->timeout_ms == 0 && decision->datasets.count > 0)
+                return 0;
+            /* Each below what the clock takes, so that their sum is a sum. */
+            if (decision != NULL && decision->timeout_ms < (UINT64_C(1) << 40))
+                ms += decision->timeout_ms;
+        }
+    return ms;
+}
+
 static void
 end_transaction(struct pv_session *s, bool is_commit)
 {
