@@ -13,9 +13,9 @@
 /* Whether two names (of the template, of the client) mean one relation; relname is equal then. Neither is a CTE's. */
 typedef bool (*pv_match_same_relation)(void *ctx, const RangeVar *ours, const RangeVar *theirs);
 
-/* A placeholder stands twice, and the client has a $n of its own in each place, as drivers make of a "?". */
+/* A parameter of the template stands in two places, where the client has a $n each: drivers number every "?" by itself. */
 struct pv_match_twin {
-    int number, first; /* the client's $n, and its $n where the placeholder stood before */
+    int number, first; /* the client's $n in a further place, and its $n in the first one */
     unsigned of;       /* the template's $n */
     int location;      /* of $number in the client's text */
 };

@@ -101,7 +101,7 @@ const char *pv_statement_kind_name(enum pv_statement_kind kind);
 /* A prepared statement's facts that EXECUTE needs, kept by the session. */
 struct pv_prepared_facts {
     const struct pv_parameter *const *parameters; /* by $n - 1; NULL entries are unconstrained */
-    const uint16_t *twins;
+    const uint16_t *twins; /* as the decision's */
     size_t parameter_count;
     bool is_redacted;
     const struct pv_question *question;

@@ -383,7 +383,6 @@ void pv_track_clear(struct pv_session *s);
 void pv_track_command(struct pv_session *s, const struct pv_run *run, struct pv_slice tag);
 void pv_track_error(struct pv_session *s);
 void pv_track_ready(struct pv_session *s, uint8_t status);
-/* Splits a search_path text as PostgreSQL's SplitIdentifierString does. */
 /*
  * The transaction's end runs the queries of cursors that were declared in it WITH HOLD. Would errors of such a query
  * tell values?
@@ -391,6 +390,7 @@ void pv_track_ready(struct pv_session *s, uint8_t status);
 bool pv_track_holds_redacted(const struct pv_session *s);
 /* How long they may take together; 0: no limit. */
 uint64_t pv_track_holds_ms(const struct pv_session *s);
+/* Splits a search_path text as PostgreSQL's SplitIdentifierString does. */
 enum pv_status pv_track_path_split(struct pv_arena *arena, const char *text, struct pv_names *path) PV_MUST_CHECK;
 
 /* ---- trail.c ---- */
